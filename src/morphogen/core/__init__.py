@@ -1,0 +1,1 @@
+"""The waist: spaces, codecs, conditions, the model contract, noise, settings and plug-ins."""

@@ -1,0 +1,68 @@
+"""The contract of a modality: a codec that maps raw items to a space and back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Generic, Self, TypeVar
+
+from torch import Tensor
+
+from .config import read_json, replacing, write_json
+from .errors import UserError
+from .space import Space
+
+Items = TypeVar("Items")
+
+
+class Codec(ABC, Generic[Items]):
+    """Maps the modality's own collection of items (a list of pictures, a table of rows) to `(B, *space.shape)`."""
+
+    space: Space
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, chunks: Iterable[Items], kind: type[Space], options: Any) -> Self:
+        """A codec for these items, with a space of that kind. One pass, so that more data than memory works."""
+
+    @abstractmethod
+    def encode(self, items: Items) -> Tensor:
+        """`(B, *space.shape)`: float32 for a Continuous space, int64 for Tokens."""
+
+    @abstractmethod
+    def decode(self, x: Tensor) -> Items:
+        """The items of `x`; the reverse of `encode` up to what the codec rounds."""
+
+    @abstractmethod
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """All that is needed to build it again: plain JSON, and named tensors."""
+
+    @classmethod
+    @abstractmethod
+    def from_state(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
+        """The codec that `state` described."""
+
+    def save(self, folder: Path) -> None:
+        """Write `config.json` and, where there are tensors, `codec.safetensors`."""
+        from safetensors.torch import save_file
+
+        config, tensors = self.state()
+        folder.mkdir(parents=True, exist_ok=True)
+        if tensors:
+            with replacing(folder / "codec.safetensors") as temporary:
+                save_file(tensors, temporary)
+        write_json(folder / "config.json", config)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote. Raises UserError naming the file that is absent or damaged."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        file = folder / "codec.safetensors"
+        try:
+            tensors = load_file(file) if file.exists() else {}
+            return cls.from_state(read_json(folder / "config.json"), tensors)
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise UserError(f"the codec in {folder} cannot be read ({error}); restore the folder or fit again") from None

@@ -1,0 +1,102 @@
+"""Conditions are named spaces: their codecs, and the one module that turns them into a context."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from .codec import Codec
+from .errors import UserError, unknown
+from .space import Continuous, Space, Tokens
+
+
+class Context(NamedTuple):
+    """What a network may read of the conditions: one vector per sample."""
+
+    vector: Tensor  # (B, width)
+
+
+class Conditioner(nn.Module):
+    """Embeds conditions into a `Context`; owns the learned null and drops conditions per sample in training.
+
+    Conditions: `Tokens(vocab, (1,))` (a class; a negative symbol is the null) and `Continuous(n, ())` (numbers; NaN is
+    the null). An absent condition is the null for the whole batch. Dropping is all that classifier-free guidance
+    (Ho & Salimans, arXiv 2207.12598) needs; all conditions of a sample are dropped together.
+    """
+
+    def __init__(self, conditions: Mapping[str, Space], width: int, drop: float) -> None:
+        super().__init__()
+        self.drop = drop
+        self.null = nn.ParameterDict()
+        self.embed = nn.ModuleDict()
+        for name, space in conditions.items():
+            self.null[name] = nn.Parameter(torch.zeros(width))
+            if isinstance(space, Tokens) and isinstance(space.vocab, int) and space.size == (1,):
+                self.embed[name] = nn.Embedding(space.vocab, width)
+            elif isinstance(space, Continuous) and space.size == ():
+                self.embed[name] = nn.Linear(space.channels, width)
+            else:
+                raise UserError(f"condition '{name}' has the space {space}; expected a class or a row of numbers")
+        self.width = width
+
+    def forward(self, condition: Mapping[str, Tensor], count: int) -> Context:
+        """`condition` maps names to `(B, *shape)`; `count` is B. Raises UserError on an unknown name."""
+        for name in condition:
+            if name not in self.embed:
+                raise unknown("condition", name, self.embed)
+        device = next(self.parameters()).device if len(self.null) else None
+        total = torch.zeros(count, self.width, device=device)
+        keep = torch.rand(count, 1, device=device) >= self.drop if self.training and self.drop > 0 else None
+        for name, embed in self.embed.items():
+            null = self.null[name].expand(count, self.width)
+            value = condition.get(name)
+            if value is None:
+                total = total + null
+                continue
+            if isinstance(embed, nn.Embedding):
+                present = value.reshape(count, 1) >= 0
+                embedded = embed(value.reshape(count).clamp(min=0))
+            else:
+                present = ~value.isnan().any(dim=1, keepdim=True)
+                embedded = embed(value.nan_to_num())
+            if keep is not None:
+                present = present & keep
+            total = total + torch.where(present, embedded, null)
+        return Context(total)
+
+
+class LabelCodec(Codec[Sequence[str]]):
+    """Class names as symbols of an alphabet: the codec of a condition such as `label`."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = list(names)
+        self.space = Tokens(vocab=len(self.names), size=(1,))
+        self._index = {name: index for index, name in enumerate(self.names)}
+
+    @classmethod
+    def fit(cls, chunks: Iterable[Sequence[str]], kind: type[Space] = Tokens, options: Any = None) -> Self:
+        """The alphabet of all labels seen; numbers in numeric order. Raises UserError where there is only one."""
+        seen = {label for chunk in chunks for label in chunk}
+        if len(seen) < 2:
+            raise UserError(f"a condition needs at least two classes, found {sorted(seen)}; drop --condition")
+        return cls(sorted(seen, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name)))
+
+    def encode(self, items: Sequence[str]) -> Tensor:
+        """`(B, 1)` int64. Raises UserError on an unseen label, with the nearest known one."""
+        for item in items:
+            if item not in self._index:
+                raise unknown("class", item, self.names)
+        return torch.tensor([[self._index[item]] for item in items], dtype=torch.int64).reshape(-1, 1)
+
+    def decode(self, x: Tensor) -> list[str]:
+        return [self.names[int(index)] for index in x.reshape(-1)]
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        return {"names": self.names}, {}
+
+    @classmethod
+    def from_state(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
+        return cls(config["names"])

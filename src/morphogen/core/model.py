@@ -1,0 +1,145 @@
+"""The contract of a family: phases of training whose loss is `forward`, and generation that yields drafts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .config import Frozen
+from .noise import Noise
+from .space import Space
+
+
+class Partial(NamedTuple):
+    """`x` of which only `known` is settled: what is observed goes in as one, every draft comes out as one."""
+
+    x: Tensor  # (B, *shape)
+    known: Tensor  # bool, broadcastable to x
+
+
+class Batch(NamedTuple):
+    """What a loss sees. An absent condition, or a negative symbol in one, is the null condition."""
+
+    x: Tensor  # (B, *shape)
+    condition: dict[str, Tensor] = {}  # (B, *shape of that condition's space)
+
+
+class Loss(NamedTuple):
+    """`total` is what is minimised (a mean over items); `parts` are detached figures worth a curve."""
+
+    total: Tensor
+    parts: dict[str, Tensor] = {}
+
+
+class Prediction(NamedTuple):
+    """What a denoiser says of a noisy x: the clean data in it, and the noise."""
+
+    data: Tensor
+    noise: Tensor
+
+
+Predict = Callable[[Tensor, Tensor], Prediction]  # (x, t) with t broadcastable against x
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a batch of samples is asked to be, one per seed in `noise`.
+
+    What a caller may save and publish is in Controls; what it may not (masks, keys, callables) is here.
+    """
+
+    noise: Noise
+    condition: Mapping[str, Tensor] = field(default_factory=dict)
+    given: Partial | None = None
+
+    def __len__(self) -> int:
+        return len(self.noise)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One loss and the part of the model it trains.
+
+    `trains` names a submodule ("" is the whole model); each part has one optimiser. `every` is lazy regularisation:
+    the phase runs on each such step. `during` is the share of the budget in which it runs: when it ends, the part
+    takes its averaged weights and is frozen. `betas` are AdamW's.
+    """
+
+    name: str = "model"
+    trains: str = ""
+    every: int = 1
+    during: tuple[float, float] = (0.0, 1.0)
+    betas: tuple[float, float] = (0.9, 0.99)
+
+
+class GenerativeModel(nn.Module, ABC):
+    """A distribution over a space, given conditions. Subclasses are final: to change one, wrap it."""
+
+    Options: ClassVar[type[Frozen]]
+    Controls: ClassVar[type[Frozen]]
+    accepts: ClassVar[tuple[type, ...]]  # kinds of space; a codec is fitted to the first of them it offers
+    fills: ClassVar[bool] = False  # honours `request.given`
+
+    def __init__(self, space: Space, conditions: Mapping[str, Space], options: Any) -> None:
+        super().__init__()
+        self.space, self.conditions, self.options = space, dict(conditions), options
+
+    def phases(self) -> Sequence[Phase]:
+        """The phases of training, in the order in which they run within a step."""
+        return (Phase(),)
+
+    @torch.no_grad()
+    def begin(self, phase: str, batches: Iterable[Batch]) -> None:
+        """Once, before a phase's first step: sets what is computed from data. What it keeps is a buffer."""
+
+    def adapt(self, progress: float, seen: Mapping[str, float]) -> None:
+        """Between steps, alike on all ranks; `progress` is the share of the budget spent. What it keeps is a buffer."""
+
+    @abstractmethod
+    def forward(self, batch: Batch, phase: str = "model") -> Loss:
+        """The training loss of a phase; it is `forward` so that DDP, FSDP and compile wrap it."""
+
+    @abstractmethod
+    def generate(self, request: Request, controls: Any) -> Iterator[Partial]:
+        """Full-shaped drafts; the last one is all known and is the sample. A draft is valid until the next."""
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+
+class Denoiser(ABC):
+    """Capability: tells data from noise at any noise level; guidance, inversion and distillation ask for it."""
+
+    @abstractmethod
+    def predict(self, x: Tensor, t: Tensor, condition: Mapping[str, Tensor]) -> Prediction:
+        """x `(B, *shape)`; t broadcastable against x, in the path's own time."""
+
+
+class LatentModel(ABC):
+    """Capability: a latent space with an encoder (deterministic) and a differentiable decoder."""
+
+    latent: Space
+
+    @abstractmethod
+    def encode(self, batch: Batch) -> Tensor:
+        """The latent of each item, `(B, *latent.shape)`."""
+
+    @abstractmethod
+    def decode(self, z: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
+        """The item of each latent, `(B, *space.shape)`."""
+
+
+class LikelihoodModel(ABC):
+    """Capability: the log-likelihood of items, exact or a lower bound (every report says which)."""
+
+    exact: ClassVar[bool]
+
+    @abstractmethod
+    def log_likelihood(self, batch: Batch, noise: Noise) -> Tensor:
+        """Nats per item, `(B,)`, as a probability of the raw values where the space has a `step`, else a density."""

@@ -1,0 +1,75 @@
+"""The two spaces of the waist: what a codec maps items to, and what a family models."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .errors import UserError
+
+
+@dataclass(frozen=True)
+class Continuous:
+    """Real numbers: `channels` of them at each cell of a grid with 0 to 3 axes.
+
+    Shape of one element: `(channels, *size)`. `size` is `()` for a row, `(T,)` for sound or a series,
+    `(H, W)` for a picture, `(T, H, W)` for video. `step` is the spacing of raw values (2/255 for 8 bits in [-1, 1]),
+    0 where they are truly continuous; likelihoods and bits per dimension need it.
+    """
+
+    channels: int
+    size: tuple[int, ...] = ()
+    step: float = 0.0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.channels, *self.size)
+
+    @property
+    def dimensions(self) -> int:
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Symbols on a grid with 1 to 3 axes.
+
+    Shape of one element: `size`, integers in `[0, vocab)`. `vocab` is one alphabet, or one per position of a row.
+    After the symbol `end`, where there is one, nothing counts.
+    """
+
+    vocab: int | tuple[int, ...]
+    size: tuple[int, ...]
+    end: int | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.size
+
+    @property
+    def dimensions(self) -> int:
+        return math.prod(self.size)
+
+
+Space = Continuous | Tokens
+
+_KINDS: dict[str, type[Continuous] | type[Tokens]] = {"continuous": Continuous, "tokens": Tokens}
+
+
+def space_to_json(space: Space) -> dict[str, Any]:
+    """The space as plain JSON, with its kind."""
+    return {"kind": type(space).__name__.lower(), **asdict(space)}
+
+
+def space_from_json(data: dict[str, Any]) -> Space:
+    """The space that `space_to_json` wrote. Raises UserError on a kind or field it does not know."""
+    fields = dict(data)
+    kind = fields.pop("kind", None)
+    if kind not in _KINDS:
+        raise UserError(f"space kind {kind!r} is not known; expected one of {', '.join(_KINDS)}")
+    tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    try:
+        return _KINDS[kind](**tuples)
+    except TypeError as error:
+        raise UserError(f"a {kind} space cannot be read from {sorted(fields)}: {error}") from None

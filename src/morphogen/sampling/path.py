@@ -1,0 +1,200 @@
+"""Gaussian paths from data to noise: x_t = α(t) x_0 + σ(t) ε, and the conversions between what a network may predict.
+
+Times run from `end` (data) to `start` (noise). All functions are elementwise, so t broadcasts against x: one noise
+level per batch, per sample, per frame or per cell. `noise_level` is σ/α, the σ of Karras et al. (arXiv 2206.00364).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from ..core.config import Frozen
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..core.model import Prediction
+
+PathName = Literal["straight", "cosine", "ddpm", "edm"]
+Target = Literal["data", "noise", "velocity"]
+
+
+class Path(Frozen, ABC):
+    """A schedule of α and σ. Subclasses give the two, their rates of change, and the inverse of the noise level."""
+
+    start: ClassVar[float] = 1.0
+    end: ClassVar[float] = 0.0
+
+    @abstractmethod
+    def alpha(self, t: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def sigma(self, t: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def alpha_rate(self, t: Tensor) -> Tensor:
+        """dα/dt."""
+
+    @abstractmethod
+    def sigma_rate(self, t: Tensor) -> Tensor:
+        """dσ/dt."""
+
+    @abstractmethod
+    def time(self, noise_level: Tensor) -> Tensor:
+        """The t at which σ/α equals `noise_level`; clamped to [end, start]."""
+
+    def noise_level(self, t: Tensor) -> Tensor:
+        """σ/α, infinite where α is 0."""
+        return self.sigma(t) / self.alpha(t)
+
+    def mix(self, data: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """x_t."""
+        return self.alpha(t) * data + self.sigma(t) * noise
+
+    def velocity(self, prediction: Prediction, t: Tensor) -> Tensor:
+        """dx_t/dt of the probability-flow ODE: α' x_0 + σ' ε (Lipman et al., arXiv 2210.02747, generalised)."""
+        return self.alpha_rate(t) * prediction.data + self.sigma_rate(t) * prediction.noise
+
+    def target(self, kind: Target, data: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """What a network with that parametrisation is trained to say."""
+        if kind == "data":
+            return data
+        if kind == "noise":
+            return noise
+        return self.alpha_rate(t) * data + self.sigma_rate(t) * noise
+
+    def prediction(self, kind: Target, output: Tensor, x: Tensor, t: Tensor) -> Prediction:
+        """The network's output at (x, t) as data and noise, whatever it was trained to say.
+
+        From noise the data are undefined where α = 0, from data the noise where σ = 0; there the smallest normal
+        number stands in for the divisor. Velocity has no such point on paths whose Wronskian α σ' − α' σ is not 0.
+        """
+        from ..core.model import Prediction
+
+        alpha, sigma = self.alpha(t), self.sigma(t)
+        if kind == "data":
+            return Prediction(output, (x - alpha * output) / sigma.clamp(min=1e-6))
+        if kind == "noise":
+            return Prediction((x - sigma * output) / alpha.clamp(min=1e-6), output)
+        alpha_rate, sigma_rate = self.alpha_rate(t), self.sigma_rate(t)
+        wronskian = alpha * sigma_rate - alpha_rate * sigma
+        return Prediction(
+            (sigma_rate * x - sigma * output) / wronskian,
+            (alpha * output - alpha_rate * x) / wronskian,
+        )
+
+    def karras_times(self, steps: int, low: float, high: float, rho: float = 7.0) -> Tensor:
+        """`steps + 1` times, from noise to data, whose noise levels follow Equation 5 of arXiv 2206.00364.
+
+        The first is `start` exactly and the last is `end` exactly.
+        """
+        import torch
+
+        ramp = torch.linspace(0, 1, steps, dtype=torch.float64) if steps > 1 else torch.zeros(1, dtype=torch.float64)
+        levels = (high ** (1 / rho) + ramp * (low ** (1 / rho) - high ** (1 / rho))) ** rho
+        times = self.time(levels)
+        times[0] = self.start
+        return torch.cat((times, times.new_full((1,), self.end))).to(torch.float32)
+
+    def uniform_times(self, steps: int) -> Tensor:
+        """`steps + 1` evenly spaced times from `start` to `end`."""
+        import torch
+
+        return torch.linspace(self.start, self.end, steps + 1)
+
+
+class Straight(Path):
+    """Flow matching and rectified flow: α = 1 − t, σ = t (arXiv 2210.02747, 2209.03003)."""
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return 1 - t
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return t
+
+    def alpha_rate(self, t: Tensor) -> Tensor:
+        return -t.new_ones(()).expand_as(t)
+
+    def sigma_rate(self, t: Tensor) -> Tensor:
+        return t.new_ones(()).expand_as(t)
+
+    def time(self, noise_level: Tensor) -> Tensor:
+        return noise_level / (1 + noise_level)
+
+
+class Cosine(Path):
+    """Variance preserving, α = cos(πt/2), σ = sin(πt/2) (Nichol & Dhariwal, arXiv 2102.09672, without offset)."""
+
+    def alpha(self, t: Tensor) -> Tensor:
+        # Clamped because cos(π/2) is a tiny negative number in floating point.
+        return (t * (math.pi / 2)).cos().clamp(min=0)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return (t * (math.pi / 2)).sin()
+
+    def alpha_rate(self, t: Tensor) -> Tensor:
+        return -(math.pi / 2) * self.sigma(t)
+
+    def sigma_rate(self, t: Tensor) -> Tensor:
+        return (math.pi / 2) * self.alpha(t)
+
+    def time(self, noise_level: Tensor) -> Tensor:
+        return noise_level.atan() * (2 / math.pi)
+
+
+class DDPM(Path):
+    """Variance preserving with linear β(t), 0.1 to 20: DDPM in continuous time (arXiv 2006.11239; 2011.13456, Eq. 33)."""
+
+    beta_low: float = 0.1
+    beta_high: float = 20.0
+
+    def _log_alpha(self, t: Tensor) -> Tensor:
+        return -0.25 * t**2 * (self.beta_high - self.beta_low) - 0.5 * t * self.beta_low
+
+    def _beta(self, t: Tensor) -> Tensor:
+        return self.beta_low + t * (self.beta_high - self.beta_low)
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return self._log_alpha(t).exp()
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return (-(2 * self._log_alpha(t)).expm1()).clamp(min=1e-12).sqrt()
+
+    def alpha_rate(self, t: Tensor) -> Tensor:
+        return -0.5 * self._beta(t) * self.alpha(t)
+
+    def sigma_rate(self, t: Tensor) -> Tensor:
+        return 0.5 * self._beta(t) * self.alpha(t) ** 2 / self.sigma(t)
+
+    def time(self, noise_level: Tensor) -> Tensor:
+        # σ/α = s gives −2 ln α = ln(1 + s²), a quadratic in t.
+        twice = noise_level.square().log1p()
+        slope = self.beta_high - self.beta_low
+        t = (-self.beta_low + (self.beta_low**2 + 2 * slope * twice).sqrt()) / slope
+        return t.clamp(0, 1)
+
+
+class EDM(Path):
+    """Variance exploding, α = 1, σ = t up to 80 (Karras et al., arXiv 2206.00364)."""
+
+    start: ClassVar[float] = 80.0
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return t.new_ones(()).expand_as(t)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return t
+
+    def alpha_rate(self, t: Tensor) -> Tensor:
+        return t.new_zeros(()).expand_as(t)
+
+    def sigma_rate(self, t: Tensor) -> Tensor:
+        return t.new_ones(()).expand_as(t)
+
+    def time(self, noise_level: Tensor) -> Tensor:
+        return noise_level.clamp(0, self.start)
+
+
+PATHS: dict[PathName, type[Path]] = {"straight": Straight, "cosine": Cosine, "ddpm": DDPM, "edm": EDM}
