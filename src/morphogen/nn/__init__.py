@@ -1,1 +1,1 @@
-""""""
+"""Networks, one per kind, for every number of axes."""

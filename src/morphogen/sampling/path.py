@@ -68,8 +68,8 @@ class Path(Frozen, ABC):
     def prediction(self, kind: Target, output: Tensor, x: Tensor, t: Tensor) -> Prediction:
         """The network's output at (x, t) as data and noise, whatever it was trained to say.
 
-        From noise the data are undefined where α = 0, from data the noise where σ = 0; there the smallest normal
-        number stands in for the divisor. Velocity has no such point on paths whose Wronskian α σ' − α' σ is not 0.
+        From noise the data are undefined where α = 0, from data the noise where σ = 0; there 1e-6 stands in for the
+        divisor. Velocity has no such point on paths whose Wronskian α σ' − α' σ is not 0.
         """
         from ..core.model import Prediction
 
@@ -121,7 +121,8 @@ class Straight(Path):
         return t.new_ones(()).expand_as(t)
 
     def time(self, noise_level: Tensor) -> Tensor:
-        return noise_level / (1 + noise_level)
+        # Reciprocals, because infinity over infinity is not a number.
+        return (1 + noise_level.reciprocal()).reciprocal()
 
 
 class Cosine(Path):
@@ -145,7 +146,7 @@ class Cosine(Path):
 
 
 class DDPM(Path):
-    """Variance preserving with linear β(t), 0.1 to 20: DDPM in continuous time (arXiv 2006.11239; 2011.13456, Eq. 33)."""
+    """Variance preserving with linear β(t), 0.1 to 20: DDPM in continuous time (arXiv 2011.13456, Eq. 33)."""
 
     beta_low: float = 0.1
     beta_high: float = 20.0
@@ -169,15 +170,18 @@ class DDPM(Path):
         return 0.5 * self._beta(t) * self.alpha(t) ** 2 / self.sigma(t)
 
     def time(self, noise_level: Tensor) -> Tensor:
-        # σ/α = s gives −2 ln α = ln(1 + s²), a quadratic in t.
-        twice = noise_level.square().log1p()
-        slope = self.beta_high - self.beta_low
-        t = (-self.beta_low + (self.beta_low**2 + 2 * slope * twice).sqrt()) / slope
-        return t.clamp(0, 1)
+        # σ/α = s gives −2 ln α = ln(1 + s²), a quadratic in t; its root in the form that neither cancels nor overflows.
+        inverse = noise_level.square().log1p().reciprocal()
+        slope, low = self.beta_high - self.beta_low, self.beta_low * inverse
+        return (2 / (low + (low.square() + 2 * slope * inverse).sqrt())).clamp(0, 1)
 
 
 class EDM(Path):
-    """Variance exploding, α = 1, σ = t up to 80 (Karras et al., arXiv 2206.00364)."""
+    """Variance exploding, α = 1, σ = t up to 80 (Karras et al., arXiv 2206.00364).
+
+    The bare velocity would be the noise. The network's velocity is that of the variance-preserving angle instead,
+    (ε − σ x_0) / √(1 + σ²), which is Equation 7's preconditioning for data of unit variance.
+    """
 
     start: ClassVar[float] = 80.0
 
@@ -195,6 +199,19 @@ class EDM(Path):
 
     def time(self, noise_level: Tensor) -> Tensor:
         return noise_level.clamp(0, self.start)
+
+    def target(self, kind: Target, data: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        if kind == "velocity":
+            return (noise - t * data) / (1 + t.square()).sqrt()
+        return super().target(kind, data, noise, t)
+
+    def prediction(self, kind: Target, output: Tensor, x: Tensor, t: Tensor) -> Prediction:
+        from ..core.model import Prediction
+
+        if kind == "velocity":
+            scale = (1 + t.square()).sqrt()
+            return Prediction((x / scale - t * output) / scale, (t * x / scale + output) / scale)
+        return super().prediction(kind, output, x, t)
 
 
 PATHS: dict[PathName, type[Path]] = {"straight": Straight, "cosine": Cosine, "ddpm": DDPM, "edm": EDM}

@@ -1,1 +1,8 @@
-""""""
+"""Executable contracts: run them on your own family, modality, solver or metric."""
+
+from .check_codec import check_codec
+from .check_metric import check_metric
+from .check_model import check_model
+from .check_solver import check_solver
+
+__all__ = ["check_codec", "check_metric", "check_model", "check_solver"]

@@ -1,0 +1,172 @@
+"""The race on pictures: equal minutes of training on Fashion-MNIST, ours against diffusers and pythae. One command.
+
+Each contestant is a process of its own and leaves its result in the work folder; what is there is not done again, so
+a race that was stopped goes on where it was. See README.md beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from contest import write_json
+from peers import environment
+
+HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A script, the peer whose environment it runs in ("" is ours), and its own flags."""
+
+    script: str
+    peer: str = ""
+    flags: tuple[str, ...] = ()
+
+
+CONTESTANTS = {
+    "diffusers": Contestant("peers/diffusers_unet.py", peer="diffusers"),
+    "pythae": Contestant("peers/pythae_vae.py", peer="pythae"),
+    "ours-diffusion-conditional": Contestant("ours.py", flags=("--family", "diffusion", "--conditional")),
+    "ours-diffusion-unconditional": Contestant("ours.py", flags=("--family", "diffusion")),
+    "ours-vae-conditional": Contestant("ours.py", flags=("--family", "vae", "--conditional")),
+    "ours-vae-unconditional": Contestant("ours.py", flags=("--family", "vae")),
+}
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    default = Path(os.environ.get("MORPHOGEN_DATA", HERE.parent.parent / "shared" / "data")) / "fashion-mnist"
+    found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("--data", type=Path, default=default, help="the four official idx.gz files")
+    found.add_argument("--work", type=Path, default=HERE / ".work" / "images")
+    found.add_argument("--results", type=Path, default=HERE / "results" / "images.json")
+    found.add_argument("--only", nargs="+", choices=["judge", *CONTESTANTS, "measure"], help="run these and no others")
+    found.add_argument("--again", action="store_true", help="forget what these left before")
+    found.add_argument("--minutes", type=float, default=10)
+    found.add_argument("--samples", type=int, default=10_000)
+    found.add_argument("--judge-epochs", type=int, default=6)
+    found.add_argument("--threads", type=int, default=2)
+    found.add_argument("--seed", type=int, default=0)
+    found.add_argument(
+        "--control", action="append", default=[], metavar="NAME=VALUE", help="a Control for ours-diffusion-*"
+    )
+    found.add_argument("--report", action="store_true", help="print the table of the results there are, and end")
+    return found.parse_args()
+
+
+def run(python: Path | str, script: str, flags: list[str], log: Path | None, threads: int) -> bool:
+    """One process on the terms of all: as many threads, and whatever it says in its log."""
+    surroundings = os.environ | {"PYTHONPATH": str(HERE), "PYTHONUNBUFFERED": "1"}
+    surroundings |= {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    command = [str(python), str(HERE / script), *flags]
+    if log is None:
+        return subprocess.run(command, env=surroundings, check=False).returncode == 0
+    with log.open("a") as file:
+        process = subprocess.run(command, env=surroundings, stdout=file, stderr=subprocess.STDOUT, check=False)
+    if process.returncode:
+        print(f"failed with {process.returncode}; the end of {log}:", *log.read_text().splitlines()[-15:], sep="\n  ")
+    return process.returncode == 0
+
+
+def probe(threads: int) -> dict[str, float]:
+    """What the machine can do just now; see probe.py."""
+    command = [sys.executable, str(HERE / "probe.py"), str(threads)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def compete(name: str, options: argparse.Namespace) -> bool:
+    """Run a contestant where its result is not there yet, on the same terms; True where it is there in the end."""
+    contestant, folder = CONTESTANTS[name], options.work / name
+    flags = [*contestant.flags]
+    if "diffusion" in contestant.flags:
+        flags += [part for control in options.control for part in ("--control", control)]
+    terms = {"minutes": options.minutes, "samples": options.samples, "seed": options.seed, "threads": options.threads}
+    terms["flags"] = list(flags)
+    place = folder / "done.json"
+    done: dict[str, Any] = json.loads(place.read_text()) if place.exists() else {}
+    if done and not options.again:
+        if {key: done[key] for key in terms} != terms:
+            print(f"{name}: {folder} holds a run on other terms; give --again to run it anew, or another --work")
+            return False
+        print(f"{name}: done before")
+        return True
+    if options.again and folder.exists():
+        folder.rename(folder.with_name(f".{name}.{int(time.time())}"))  # kept aside, never deleted
+    folder.mkdir(parents=True, exist_ok=True)
+
+    python, packages = environment.make(contestant.peer) if contestant.peer else (Path(sys.executable), [])
+    machine = probe(options.threads)
+    print(f"{name}: {machine} … log in {folder / 'log.txt'}", flush=True)
+    flags += ["--data", str(options.data), "--out", str(folder), "--minutes", str(options.minutes)]
+    flags += ["--samples", str(options.samples), "--threads", str(options.threads), "--seed", str(options.seed)]
+    start = time.perf_counter()
+    well = run(python, contestant.script, flags, folder / "log.txt", options.threads)
+    if well:
+        wanted = ("torch", "numpy", "diffusers", "pythae", "scikit-learn")
+        packages = [line for line in packages if line.split("==")[0] in wanted]
+        write_json(
+            place, terms | {"probe": machine, "total_seconds": time.perf_counter() - start, "packages": packages}
+        )
+    print(f"{name}: {'done' if well else 'FAILED'} after {time.perf_counter() - start:.0f} s", flush=True)
+    return well
+
+
+def report(results: Path) -> None:
+    """Print the table of what was measured."""
+    if not results.exists():
+        sys.exit(f"{results} is not there yet; run the race first")
+    from images_measure import table
+
+    print(table(json.loads(results.read_text())))
+
+
+def main() -> None:
+    options = arguments()
+    options.work, options.results = options.work.resolve(), options.results.resolve()
+    if options.report:
+        report(options.results)
+        return
+    if not options.data.is_dir():
+        sys.exit(
+            f"{options.data} is not a folder; give --data, or set MORPHOGEN_DATA to the folder above fashion-mnist"
+        )
+    options.work.mkdir(parents=True, exist_ok=True)
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    chosen = options.only or ["judge", *CONTESTANTS, "measure"]
+    data = ["--data", str(options.data), "--threads", str(options.threads)]
+
+    if not (options.work / "judge" / "judge.json").exists() and {"judge", "measure"} & set(chosen):
+        print("training the judge …", flush=True)
+        flags = [*data, "--out", str(options.work / "judge"), "--epochs", str(options.judge_epochs)]
+        if not run(sys.executable, "images_classifier.py", flags, None, options.threads):
+            sys.exit("the judge could not be trained")
+    failed = [name for name in chosen if name in CONTESTANTS and not compete(name, options)]
+    if "measure" in chosen:
+        flags = [*data, "--out", str(options.results), "--work", str(options.work)]
+        if not run(sys.executable, "images_measure.py", flags, None, options.threads):
+            sys.exit("measuring failed")
+        results = json.loads(options.results.read_text())
+        machine = {
+            "processor": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+        }
+        write_json(
+            options.results, results | {"minutes": options.minutes, "threads": options.threads, "machine": machine}
+        )
+        report(options.results)
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()

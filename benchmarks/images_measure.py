@@ -1,0 +1,144 @@
+"""Judges what the contestants left, and prints the table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from contest import leave, parser, pictures, prepare, write_json
+from images_classifier import Judge
+
+from morphogen.evaluation.metrics import frechet
+from morphogen.evaluation.metrics.frechet import Frechet
+from morphogen.evaluation.metrics.manifold import Manifold
+
+RESAMPLES = 200
+
+
+def figures(judge: Judge, real: torch.Tensor, samples: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:
+    """All figures of one set of samples against the features of the real test pictures."""
+    features, classes = judge.look(samples)
+    found: dict[str, Any] = {}
+    for metric in (Frechet(), Manifold(k=5)):
+        metric.update(real, real=True)
+        metric.update(features, real=False)
+        found |= metric.compute()
+    found["frechet_interval"] = frechet.interval(real, features, resamples=RESAMPLES)
+    shares = classes.bincount(minlength=10).double() / len(classes)
+    found["class_shares"] = [round(share, 4) for share in shares.tolist()]
+    if labels is not None:
+        found["class_accuracy"] = float((classes.numpy() == labels).mean())
+    return found
+
+
+def entries(work: Path) -> dict[str, Path]:
+    """Name → folder of all that was sampled; a contestant with two samplers has a folder for each."""
+    found = sorted(path.parent for path in [*work.glob("*/sampling.json"), *work.glob("*/*/sampling.json")])
+    return {"-".join(folder.relative_to(work).parts): folder for folder in found}
+
+
+def read(folder: Path, name: str) -> Any:
+    """A contestant's JSON file, from its sampler's folder or the one above; empty where there is none."""
+    for place in (folder, folder.parent):
+        if (place / name).exists():
+            return json.loads((place / name).read_text())
+    return {}
+
+
+def bounds(work: Path, data: Path) -> None:
+    """Leave the ceiling (real training pictures) and the floor (uniform noise), as if they were contestants."""
+    if not (work / "floor" / "sampling.json").exists():
+        leave(work / "ceiling", pictures(data, "train")[0][:10_000], {"samples": 10_000})
+        noise = np.random.default_rng(0).integers(0, 256, (10_000, 28, 28), dtype=np.uint8)
+        leave(work / "floor", noise, {"samples": 10_000})
+
+
+def measure(work: Path, data: Path) -> dict[str, Any]:
+    """Figures of all entries, on as many samples as the entry with the fewest; with how each was made, and ratios."""
+    bounds(work, data)
+    judge = Judge(work / "judge")
+    found = entries(work)
+    sampled = {name: read(folder, "sampling.json") for name, folder in found.items()}
+    count = min(record["samples"] for record in sampled.values())
+    real, _ = judge.look(pictures(data, "t10k")[0])
+    results: dict[str, Any] = {}
+    for name, folder in found.items():
+        # Kept beside the samples, so that one more contestant does not mean judging all of them again.
+        kept = read(folder, "figures.json") if (folder / "figures.json").exists() else {}
+        key = [judge.name, count, (folder / "sampling.json").stat().st_mtime]
+        if kept.get("key") != key:
+            print(f"judging {name} on {count} samples …", flush=True)
+            labels = np.load(folder / "labels.npy")[:count] if (folder / "labels.npy").exists() else None
+            kept = {"key": key, "figures": figures(judge, real, np.load(folder / "samples.npy")[:count], labels)}
+            write_json(folder / "figures.json", kept)
+        record = {"figures": kept["figures"], "sampling": sampled[name], "training": read(folder, "training.json")}
+        results[name] = record | {"terms": read(folder, "done.json")}
+    return {
+        "benchmark": "images",
+        "data": "Fashion-MNIST, official split",
+        "judged_samples": count,
+        "judge": {"name": judge.name, **judge.record},
+        "extractor": f"FD[{judge.name}]",
+        "entries": results,
+        "ratios": ratios({name: entry["figures"]["frechet"] for name, entry in results.items()}),
+    }
+
+
+def ratios(distances: dict[str, float]) -> dict[str, dict[str, float]]:
+    """Our distances over each peer's, its best one where it has several samplers; below 1 is better than the peer."""
+    peers = {}
+    for peer in ("diffusers", "pythae"):
+        own = [value for name, value in distances.items() if name.split("-")[0] == peer]
+        if own:
+            peers[peer] = min(own)
+    ours = {name: value for name, value in distances.items() if name.startswith("ours-")}
+    return {name: {peer: value / best for peer, best in peers.items()} for name, value in ours.items()}
+
+
+def table(results: dict[str, Any]) -> str:
+    """The results as Markdown, best distance first."""
+    columns = [results["extractor"], "95 %", "precision", "recall", "density", "coverage", "class accuracy"]
+    columns += ["training images/s", "parameters", "precision of numbers", "sampling images/s", "evaluations"]
+    columns += ["peak MiB", "÷ diffusers", "÷ pythae"]
+    lines = ["| |" + "|".join(columns) + "|", "|---|" + "---|" * len(columns)]
+    for name, entry in sorted(results["entries"].items(), key=lambda item: item[1]["figures"]["frechet"]):
+        f, made, drawn, ratio = entry["figures"], entry["training"], entry["sampling"], results["ratios"].get(name, {})
+        cells = [show(f["frechet"]), " – ".join(show(end) for end in f["frechet_interval"])]
+        cells += [show(f[key], ".3f") for key in ("precision", "recall", "density", "coverage")]
+        cells += [show(f.get("class_accuracy"), ".3f"), show(made.get("images_per_second"), ".0f")]
+        cells += [show(made.get("parameters"), ",d"), str(made.get("precision", "")) or "–"]
+        cells += [show(drawn.get("images_per_second"), ".0f"), show(drawn.get("evaluations"), "d")]
+        cells += [show(made.get("peak_memory_mib"), ".0f"), show(ratio.get("diffusers")), show(ratio.get("pythae"))]
+        lines.append(f"|{name}|" + "|".join(cells) + "|")
+    judge = results["judge"]
+    lines += [
+        "",
+        f"{results['judged_samples']} samples each against the 10,000 test pictures; precision to coverage with k = 5.",
+    ]
+    lines += [f"The judge {judge['name']} names {judge['test_accuracy']:.4f} of the real test pictures rightly."]
+    lines += ["", "The machine before each (GFLOP/s):", ""]
+    for name, entry in results["entries"].items():
+        if probe := entry["terms"].get("probe"):
+            lines.append(
+                f"- {name}: " + ", ".join(f"{key.replace('_', ' ')} {value:.0f}" for key, value in probe.items())
+            )
+    return "\n".join(lines)
+
+
+def show(value: float | None, pattern: str = ".3g") -> str:
+    return "–" if value is None else format(value, pattern)
+
+
+def main() -> None:
+    found = parser()
+    found.add_argument("--work", type=Path, required=True)
+    arguments = found.parse_args()
+    prepare(arguments.threads, arguments.seed)
+    write_json(arguments.out, measure(arguments.work, arguments.data))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Ours, as a user runs it: the command line fits within the minutes, the Python front door samples."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from contest import leave, parser, peak_memory, prepare, sample, write_json
+
+CLASSES = 10
+
+
+def main() -> None:
+    found = parser()
+    found.add_argument("--family", required=True)
+    found.add_argument("--conditional", action="store_true")
+    found.add_argument("--control", action="append", default=[], metavar="NAME=VALUE", help="a Control, JSON value")
+    arguments = found.parse_args()
+    out, model = arguments.out, arguments.out / "model"
+    out.mkdir(parents=True, exist_ok=True)
+    prepare(arguments.threads, arguments.seed)
+
+    if not (out / "training.json").exists():  # a finished training is not done again when only sampling failed
+        command = [str(Path(sys.executable).with_name("morphogen")), "fit", str(arguments.data)]
+        command += ["--family", arguments.family, "--minutes", str(arguments.minutes), "--out", str(model)]
+        command += ["--condition", "label"] if arguments.conditional else []
+        start = time.perf_counter()
+        subprocess.run(command, check=True)
+        command_seconds = time.perf_counter() - start
+        metrics = json.loads((model / "metrics.json").read_text())
+        training = metrics["training"]
+        record = {
+            **training,
+            "images_per_second": training["items_per_second"],
+            "command_seconds": command_seconds,
+            "peak_memory_mib": peak_memory(resource.RUSAGE_CHILDREN),
+        }
+        if "bound" in metrics:
+            record["bound"] = metrics["bound"]
+        config = json.loads((model / "config.json").read_text())
+        write_json(out / "training.json", record | {"config": config})
+
+    import morphogen
+
+    pipe = morphogen.load(model)
+    controls = {name: json.loads(value) for name, value in (text.split("=", 1) for text in arguments.control)}
+    labels = np.arange(arguments.samples) % CLASSES  # any multiple of ten from the start on is balanced
+
+    def draw(first: int, count: int) -> np.ndarray:
+        asked = dict(controls)
+        if arguments.conditional:
+            asked["condition"] = {"label": [str(label) for label in labels[first : first + count]]}
+        return np.stack([np.asarray(picture.convert("L")) for picture in pipe.sample(count, seed=first, **asked)])
+
+    samples, record = sample(draw, arguments.samples, 250)
+    record["controls"] = controls
+    leave(out, samples, record, labels[: len(samples)] if arguments.conditional else None)
+
+
+if __name__ == "__main__":
+    main()

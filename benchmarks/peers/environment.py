@@ -1,0 +1,44 @@
+"""The peers' own virtual environments: made once, kept beside the work folder, versions written down."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+HOME = Path(__file__).resolve().parent.parent / ".work"
+
+# Each line is one call of pip. torch first, so that nothing else chooses its version.
+RECIPES: dict[str, list[list[str]]] = {
+    "diffusers": [
+        ["torch==2.13.0", "numpy>=2,<3", "pillow"],
+        ["diffusers==0.42.1"],
+    ],
+    "pythae": [
+        ["torch==2.13.0", "numpy>=2,<3", "pillow"],
+        # It asks for the back-port "dataclasses", which is for Python 3.6 only; all else it needs follows.
+        ["--no-deps", "pythae==0.1.2"],
+        ["pydantic>=2", "scikit-learn", "scipy", "cloudpickle", "imageio", "tqdm"],
+    ],
+}
+
+
+def make(peer: str) -> tuple[Path, list[str]]:
+    """The peer's interpreter and its `pip freeze`; builds the environment where it is absent or its recipe changed."""
+    folder = HOME / f"venv-{peer}"
+    python, marker = folder / "bin" / "python", folder / "recipe.json"
+    if not marker.exists() or json.loads(marker.read_text())["recipe"] != RECIPES[peer]:
+        print(f"making the environment of {peer} …", flush=True)
+        HOME.mkdir(parents=True, exist_ok=True)
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        for arguments in RECIPES[peer]:
+            subprocess.run([str(python), "-m", "pip", "install", "--quiet", *arguments], check=True)
+        frozen = subprocess.run([str(python), "-m", "pip", "freeze"], check=True, capture_output=True, text=True).stdout
+        marker.write_text(json.dumps({"recipe": RECIPES[peer], "frozen": frozen.split("\n")[:-1]}, indent=2) + "\n")
+    return python, json.loads(marker.read_text())["frozen"]
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or RECIPES:
+        print(make(name)[0])

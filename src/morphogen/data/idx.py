@@ -1,0 +1,66 @@
+"""The idx files of MNIST and its relatives, plain or gzipped."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import re
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from morphogen.core.errors import UserError
+
+from .arrays import ArraySource, texts
+
+_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_NAME = re.compile(r"(?P<stem>.*)[.-]idx\d-ubyte(\.gz)?$|(?P<short>.*)\.idx(\.gz)?$")
+
+
+def is_idx(name: str) -> bool:
+    """Whether a file name is that of an idx file."""
+    return _NAME.match(name) is not None
+
+
+def read_idx(path: Path) -> NDArray[Any]:
+    """The array in the file. Raises UserError where it is no idx file, or cut short."""
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        zeros, kind, axes = struct.unpack(">HBB", data[:4])
+        shape = struct.unpack(f">{axes}I", data[4 : 4 + 4 * axes])
+        dtype = np.dtype(_TYPES[kind])
+    except (OSError, EOFError, zlib.error, struct.error, KeyError) as error:
+        raise UserError(f"{path} is not a readable idx file ({error}); fetch it again") from None
+    expected, found = math.prod(shape) * dtype.itemsize, len(data) - 4 - 4 * axes
+    if zeros or found != expected:
+        raise UserError(f"{path} should hold {shape} values in {expected} bytes, found {found}; fetch it again")
+    return np.frombuffer(data, dtype, offset=4 + 4 * axes).reshape(shape)
+
+
+def open_idx(path: Path, modality: str) -> ArraySource:
+    """One file of pictures, with the labels beside it where there are any."""
+    beside = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
+    columns = {"label": texts(read_idx(beside))} if beside != path and beside.exists() else {}
+    return ArraySource([read_idx(path)], modality, path.name, columns)
+
+
+def open_idx_folder(root: Path, modality: str) -> ArraySource | None:
+    """`train-images…` with `t10k-…` (or `test-…`) as the official test split; None where these do not stand there."""
+    stems = {}
+    for path in sorted(root.iterdir()):
+        match = _NAME.match(path.name)
+        if match:
+            stems[match["stem"] or match["short"]] = path
+    if "train-images" not in stems:
+        return None
+    test = "t10k" if "t10k-images" in stems else "test"
+    sets = [name for name in ("train", test) if f"{name}-images" in stems]
+    parts = [read_idx(stems[f"{name}-images"]) for name in sets]
+    columns = {}
+    if all(f"{name}-labels" in stems for name in sets):
+        columns = {"label": texts(np.concatenate([read_idx(stems[f"{name}-labels"]) for name in sets]))}
+    return ArraySource(parts, modality, f"folder {root.name} of idx files", columns)

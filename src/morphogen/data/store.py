@@ -1,0 +1,128 @@
+"""Encoded examples on disk, read by index with plain reads, so that memory does not grow with the data."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from morphogen.core.config import replacing
+from morphogen.core.errors import UserError
+from morphogen.core.space import Continuous, Space, space_from_json, space_to_json
+
+_MAGIC, _HEADER = b"morphogen-store-1\n", 4096  # bytes before the first row
+_RUN = 1024  # rows read at once, at most
+
+
+class EncodedStore:
+    """Rows of `space.shape`, compact and lossless: grid indices as uint8 or uint16, symbols likewise, or float32.
+
+    A Continuous space with a `step` has the grid `(2 i - steps) / steps`, `steps = 2 / step`; values within rounding
+    of it are put on it. Reading is safe from several threads and processes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open what `build` wrote. Raises UserError where the file is absent, damaged or not a store."""
+        try:
+            self._file = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            raise UserError(f"the encoded data {path} cannot be opened ({error.strerror}); fit again") from None
+        self.path = path
+        header = os.pread(self._file, _HEADER, 0)
+        try:
+            if not header.startswith(_MAGIC):
+                raise ValueError("another kind of file")
+            self.space = space_from_json(json.loads(header[len(_MAGIC) :]))
+        except ValueError as error:
+            raise UserError(f"{path} is not encoded data ({error}); remove it and fit again") from None
+        self._dtype, self._steps = _compact(self.space)
+        self._row = self.space.dimensions * self._dtype.itemsize
+        self._count, rest = divmod(os.fstat(self._file).st_size - _HEADER, self._row)
+        if rest:
+            raise UserError(f"{path} is cut short in row {self._count}; remove it and fit again")
+
+    @classmethod
+    def build(cls, path: Path, space: Space, chunks: Iterable[Tensor]) -> Self:
+        """Write chunks `(B, *space.shape)` to `path`, whole or not at all. Raises UserError where values do not fit."""
+        dtype, steps = _compact(space)
+        header = _MAGIC + json.dumps(space_to_json(space)).encode()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            file.write(header.ljust(_HEADER, b" "))
+            for chunk in chunks:
+                if tuple(chunk.shape[1:]) != space.shape:
+                    raise UserError(f"encoded items have shape {tuple(chunk.shape[1:])}; the space says {space.shape}")
+                file.write(np.ascontiguousarray(_pack(chunk.numpy(), dtype, steps)).data)
+        return cls(path)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            os.close(self._file)
+
+    def read(self, indices: Tensor | Sequence[int]) -> Tensor:
+        """`(B, *space.shape)`, float32 or int64, exactly as encoded. Raises IndexError past the end."""
+        wanted = np.asarray(indices, dtype=np.int64).reshape(-1)
+        if len(wanted) and not (wanted.min() >= 0 and wanted.max() < self._count):
+            raise IndexError(f"row {wanted.min()} or {wanted.max()} is outside 0..{self._count - 1}")
+        # Rows that follow each other on disk, as in an evaluation's order, are one read (of bounded length: one call
+        # returns at most 2 GB).
+        breaks = np.flatnonzero(np.diff(wanted) != 1) + 1
+        starts = np.union1d(breaks, np.arange(0, len(wanted), _RUN))
+        sizes = np.diff(starts, append=len(wanted)) * self._row
+        offsets = wanted[starts] * self._row + _HEADER
+        reads = [os.pread(self._file, size, at) for size, at in zip(sizes.tolist(), offsets.tolist(), strict=True)]
+        rows = bytearray().join(reads)
+        if len(rows) != len(wanted) * self._row:
+            raise UserError(f"{self.path} became shorter while it was read; fit again")
+        values = np.frombuffer(rows, self._dtype).reshape(len(wanted), *self.space.shape)
+        if not isinstance(self.space, Continuous):
+            return torch.from_numpy(values.astype(np.int64))
+        if not self._steps:
+            return torch.from_numpy(values)
+        return torch.from_numpy(_on_grid(values, self._steps))
+
+
+def _compact(space: Space) -> tuple[np.dtype[Any], int]:
+    """The type on disk, and the steps of the grid (0: none)."""
+    if isinstance(space, Continuous):
+        steps = round(2 / space.step) if space.step > 0 else 0
+        if not 0 < steps < 2**16:
+            return np.dtype(np.float32), 0
+        return np.dtype(np.uint8 if steps < 2**8 else np.uint16), steps
+    largest = (space.vocab if isinstance(space.vocab, int) else max(space.vocab)) - 1
+    return np.min_scalar_type(largest), 0
+
+
+def _pack(values: NDArray[Any], dtype: np.dtype[Any], steps: int) -> NDArray[Any]:
+    if dtype == np.float32:
+        return values.astype(np.float32)
+    if not steps:
+        if values.size and not (values.min() >= 0 and values.max() <= np.iinfo(dtype).max):
+            raise UserError(f"symbols lie in {values.min()}..{values.max()}; expected 0 or more, within the vocabulary")
+        return values.astype(dtype)
+    index = np.rint((values.astype(np.float64) + 1) * (steps / 2))
+    if values.size and not (index.min() >= 0 and index.max() <= steps):
+        raise UserError(f"encoded values lie in {values.min()}..{values.max()}; a space with a step expects -1..1")
+    packed = index.astype(dtype)
+    if np.abs(_on_grid(packed, steps) - values).max(initial=0) > 0.01 / steps:
+        raise UserError(f"encoded values lie between the steps of {2 / steps:g} that their space promises")
+    return packed
+
+
+def _on_grid(index: NDArray[Any], steps: int) -> NDArray[np.float32]:
+    """Integers below 2^24 are exact in float32 and division rounds correctly, so every maker of this grid agrees."""
+    x = index.astype(np.float32)
+    x *= 2
+    x -= steps
+    x /= steps
+    return x

@@ -1,0 +1,370 @@
+import gzip
+import os
+import struct
+import sys
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from morphogen.core import plugins
+from morphogen.core.errors import BadItem, UserError
+from morphogen.core.space import Continuous
+from morphogen.data.encode import chunks, encode_source
+from morphogen.data.sources import open_source
+
+ImageCodec = plugins.load("modalities", "image", "codec").ImageCodec
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+
+
+def save(path: Path, seed: int = 0, size: tuple[int, int] = (8, 8)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(noise(*size, seed=seed)).save(path)
+    return path
+
+
+def png(seed: int = 0) -> bytes:
+    stream = BytesIO()
+    Image.fromarray(noise(8, 8, seed=seed)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    data = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+
+
+def shared(name: str) -> Path:
+    root = Path(os.environ.get("MORPHOGEN_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
+    if not (root / name).exists():
+        pytest.skip(f"the shared data {name} is absent; MORPHOGEN_DATA names its folder")
+    return root / name
+
+
+def test_a_folder_of_classes(tmp_path):
+    for number in range(3):
+        save(tmp_path / "cat" / f"{number}.png", seed=number)
+    save(tmp_path / "dog" / "only.PNG")
+    save(tmp_path / "dog" / ".hidden.png")
+    (tmp_path / "notes.txt").write_text("x")
+    source = open_source(tmp_path)
+    assert [source.item_name(index) for index in range(4)] == ["cat/0.png", "cat/1.png", "cat/2.png", "dog/only.PNG"]
+    assert source.columns == {"label": ["cat", "cat", "cat", "dog"]}
+    assert source.modality == "image"
+    assert source.test is None
+    assert np.array_equal(np.asarray(source.read(1)), noise(8, 8, seed=1))
+    assert "4 image files, label from 2 sub-folders (1 other file ignored)" in source.description
+
+
+def test_files_at_several_levels_have_no_label(tmp_path):
+    save(tmp_path / "a.png")
+    save(tmp_path / "cat" / "b.png")
+    source = open_source(str(tmp_path))
+    assert len(source) == 2
+    assert source.columns == {}
+    assert "no label" in source.description
+
+
+def test_a_folder_with_its_own_split(tmp_path):
+    for side, number in (("train", 3), ("test", 2)):
+        for index in range(number):
+            save(tmp_path / side / "cat" / f"{index}.png")
+    source = open_source(tmp_path)
+    assert source.test is not None
+    assert source.test.sum() == 2
+    assert source.columns == {"label": ["cat"] * 5}
+
+
+def test_linked_folders_are_entered_once(tmp_path):
+    save(tmp_path / "a" / "1.png")
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    assert len(open_source(tmp_path)) == 1
+
+
+def test_a_single_picture(tmp_path):
+    source = open_source(save(tmp_path / "one.png"))
+    assert len(source) == 1
+    assert "single file one.png" in source.description
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([], "is empty; expected files such as"),
+        (["a.txt", "b.txt", "c.md"], r"holds 2 \.txt, 1 \.md; expected files such as"),
+    ],
+)
+def test_a_folder_without_pictures(tmp_path, files, message):
+    for name in files:
+        (tmp_path / name).write_text("text")
+    with pytest.raises(UserError, match=message):
+        open_source(tmp_path)
+
+
+def test_paths_that_do_not_exist(tmp_path):
+    save(tmp_path / "photos" / "a.png")
+    with pytest.raises(UserError, match=r"did you mean '.*photos'"):
+        open_source(tmp_path / "photo")
+    with pytest.raises(UserError, match="did you mean 'digits'"):
+        open_source("digit")
+    with pytest.raises(UserError, match="no file or folder '/no/such/place'; expected"):
+        open_source("/no/such/place")
+    (tmp_path / "x.docx").write_text("x")
+    with pytest.raises(UserError, match="of a kind that is not known"):
+        open_source(tmp_path / "x.docx")
+    with pytest.raises(UserError, match="source is empty"):
+        open_source(" ")
+    with pytest.raises(UserError, match="cannot be a int"):
+        open_source(3)
+    with pytest.raises(UserError, match="unknown modality 'imag'; did you mean 'image'"):
+        open_source(tmp_path, modality="imag")
+
+
+def test_a_hub_data_set_that_cannot_be_reached(monkeypatch, tmp_path):
+    pytest.importorskip("datasets")
+    hub = pytest.importorskip("huggingface_hub")
+
+    def offline(self: object, name: str, timeout: float) -> None:
+        raise ConnectionError("no network\nand a long story")
+
+    monkeypatch.setattr(hub.HfApi, "dataset_info", offline)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"no local path 'someone/faces', and the Hub .* \(no network\); check"):
+        open_source("someone/faces")
+    with pytest.raises(UserError, match=r"no network"):
+        open_source("hub:mnist")
+
+
+def test_a_hub_data_set(monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    hub = pytest.importorskip("huggingface_hub")
+    features = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "label": datasets.ClassLabel(names=["cat", "dog"]),
+            "width": datasets.Value("int32"),
+        }
+    )
+
+    def part(count: int) -> object:
+        rows = {"image": [{"bytes": png(n), "path": None} for n in range(count)]}
+        return datasets.Dataset.from_dict(
+            {**rows, "label": [n % 2 for n in range(count)], "width": [8] * count}, features=features
+        )
+
+    monkeypatch.setattr(hub.HfApi, "dataset_info", lambda self, name, timeout: None)
+    monkeypatch.setattr(datasets, "load_dataset", lambda name: datasets.DatasetDict(train=part(4), test=part(2)))
+    source = open_source("hub:someone/pets")
+    assert len(source) == 6
+    assert source.test is not None
+    assert source.test.tolist() == [False] * 4 + [True] * 2
+    assert source.columns["label"] == ["cat", "dog", "cat", "dog", "cat", "dog"]
+    assert np.array_equal(np.asarray(source.read(5)), noise(8, 8, seed=1))
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_idx_files_bring_their_official_split(tmp_path, ending):
+    for name, count, seed in (("train", 5, 0), ("t10k", 3, 1)):
+        write_idx(tmp_path / f"{name}-images-idx3-ubyte{ending}", noise(count, 5, 6, seed=seed))
+        write_idx(tmp_path / f"{name}-labels-idx1-ubyte{ending}", np.arange(count, dtype=np.uint8) % 2)
+    source = open_source(tmp_path)
+    assert source.test is not None
+    assert source.test.tolist() == [False] * 5 + [True] * 3
+    assert source.columns["label"] == list("01010010")
+    assert np.array_equal(np.asarray(source.read(6)), noise(3, 5, 6, seed=1)[1])
+    alone = open_source(tmp_path / f"t10k-images-idx3-ubyte{ending}")
+    assert len(alone) == 3
+    assert alone.test is None
+    assert alone.columns["label"] == ["0", "1", "0"]
+
+
+def test_damaged_idx_files(tmp_path):
+    path = tmp_path / "x-images-idx3-ubyte"
+    write_idx(path, noise(5, 5, 6))
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match="fetch it again"):
+        open_source(path)
+    (tmp_path / "y.idx.gz").write_bytes(b"not gzip")
+    with pytest.raises(UserError, match="not a readable idx"):
+        open_source(tmp_path / "y.idx.gz")
+
+
+def test_npz_files(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez(path, images=noise(6, 8, 8), y=np.arange(6.0) % 3, other=noise(2, 2, 2))
+    source = open_source(path)
+    assert len(source) == 6
+    assert source.columns == {"label": ["0", "1", "2", "0", "1", "2"]}
+    assert "array 'images'" in source.description
+    np.savez(path, x_train=noise(4, 8, 8, 3), x_test=noise(2, 8, 8, 3), y_train=np.zeros((4, 1)), y_test=np.ones(2))
+    source = open_source(path)
+    assert source.test is not None
+    assert source.test.sum() == 2
+    assert source.columns["label"] == ["0"] * 4 + ["1"] * 2
+    assert source.read(5).mode == "RGB"
+    np.savez(path, table=noise(9, 4))
+    with pytest.raises(UserError, match=r"holds table \(9, 4\); expected an array of pictures"):
+        open_source(path)
+    path.write_bytes(b"PK but not really")
+    with pytest.raises(UserError, match="not a readable npz"):
+        open_source(path)
+
+
+def test_npy_file(tmp_path):
+    np.save(tmp_path / "x.npy", noise(6, 8, 8))
+    assert np.array_equal(np.asarray(open_source(tmp_path / "x.npy").read(2)), noise(6, 8, 8)[2])
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (np.array([0, 1.0]), [0, 255]),
+        (np.array([-1.0, 1]), [0, 255]),
+        (np.array([0.0, 255]), [0, 255]),
+        (np.array([3, 200], np.int64), [3, 200]),
+        (np.array([3, 60000], np.int32), [3, 60000]),
+        (np.array([False, True]), [0, 255]),
+    ],
+)
+def test_arrays_in_memory_are_brought_to_pixels(array, expected):
+    source = open_source(np.tile(array, (2, 3, 1)))
+    assert np.asarray(source.read(1))[0].tolist() == expected
+
+
+def test_arrays_that_are_no_pictures():
+    for array, message in (
+        (noise(64, 64, 3), r"shape \(64, 64, 3\)"),
+        (noise(9, 9), "expected"),
+        (np.full((2, 5, 5), 300.5), "values lie in 300.5"),
+        (np.zeros((0, 5, 5)), "nothing in it"),
+        (np.array([[["a"]]]), "expected numbers"),
+    ):
+        with pytest.raises(UserError, match=message):
+            open_source(array)
+    with pytest.raises(UserError, match="3 items and 2 of 'label'"):
+        open_source((noise(3, 5, 5), [0, 1]))
+
+
+def test_pictures_in_memory():
+    items = [Image.fromarray(noise(4, 4, seed=seed)) for seed in range(3)]
+    source = open_source((items, ["a", "b", "a"]))
+    assert source.read(2) is items[2]
+    assert source.columns == {"label": ["a", "b", "a"]}
+    with pytest.raises(UserError, match="empty"):
+        open_source([])
+
+
+def test_the_embedded_digits():
+    source = open_source("digits")
+    assert len(source) == 1797
+    assert sorted(set(source.columns["label"])) == list("0123456789")
+    assert source.test is None
+    assert max(np.asarray(source.read(index)).max() for index in range(20)) == 255
+
+
+@pytest.mark.parametrize("struct_cells", [False, True])
+def test_parquet_is_streamed(tmp_path, struct_cells):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    cells = [{"bytes": png(n), "path": f"{n}.png"} if struct_cells else png(n) for n in range(100)]
+    table = arrow.table({"id": [f"i{n}" for n in range(100)], "kind": ["a", "b"] * 50, "image": cells})
+    parquet.write_table(table, tmp_path / "x.parquet", row_group_size=33)
+    source = open_source(tmp_path / "x.parquet")
+    assert len(source) == 100
+    assert source.columns == {"kind": ["a", "b"] * 50}
+    for index in (0, 1, 99, 40, 32, 33, 66, 2):
+        assert np.array_equal(np.asarray(source.read(index)), noise(8, 8, seed=index))
+    codec = ImageCodec.fit(chunks(source, range(100)), Continuous)
+    store, kept, _ = encode_source(source, codec, tmp_path / "store", range(100), chunk=10)
+    assert kept.tolist() == list(range(100))
+    assert codec.decode(store.read([57]))[0].tobytes() == noise(8, 8, seed=57).tobytes()
+    with pytest.raises(UserError, match="unknown column 'imag'; did you mean 'image'"):
+        open_source(tmp_path / "x.parquet", image_column="imag")
+
+
+def test_parquet_without_pictures_or_pyarrow(tmp_path, monkeypatch):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(arrow.table({"a": [1, 2], "b": ["x", "y"]}), tmp_path / "x.parquet")
+    with pytest.raises(UserError, match="has the columns a, b, none of them with pictures"):
+        open_source(tmp_path / "x.parquet")
+    (tmp_path / "y.parquet").write_text("not parquet")
+    with pytest.raises(UserError, match="not a readable parquet"):
+        open_source(tmp_path / "y.parquet")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UserError, match=r"pip install 'morphogen\[arrow\]'"):
+        open_source(tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
+def test_csv_with_paths(tmp_path, ending):
+    for number in range(4):
+        save(tmp_path / "pictures" / f"{number}.png", seed=number)
+    rows = [f"pictures/{number}.png,{'ab'[number % 2]},é{number}" for number in range(4)]
+    text = "\n".join(["file,kind,note", *rows, "pictures/gone.png,a,x", ",a,y"]).encode()
+    path = tmp_path / f"x{ending}"
+    path.write_bytes(gzip.compress(text) if ending.endswith("gz") else text)
+    source = open_source(path)
+    assert len(source) == 6
+    assert source.columns == {"kind": ["a", "b", "a", "b", "a", "a"]}
+    assert np.array_equal(np.asarray(source.read(3)), noise(8, 8, seed=3))
+    with pytest.raises(BadItem, match=r"gone\.png does not exist"):
+        source.read(4)
+    with pytest.raises(BadItem, match="row 5 has an empty cell"):
+        source.read(5)
+    path.write_bytes(gzip.compress(b"a,b\n1,2\n") if ending.endswith("gz") else b"a,b\n1,2\n")
+    with pytest.raises(UserError, match="none of them with pictures"):
+        open_source(path)
+
+
+def test_a_few_bad_items_are_skipped_by_name(tmp_path):
+    for number in range(40):
+        save(tmp_path / "in" / f"{number:02d}.jpg", seed=number, size=(9, 9))
+    cut = tmp_path / "in" / "07.jpg"
+    cut.write_bytes(cut.read_bytes()[:-100])
+    source = open_source(tmp_path / "in")
+    indices = np.arange(len(source))
+    codec = ImageCodec.fit(chunks(source, indices, size=16), Continuous)
+    store, kept, skipped = encode_source(source, codec, tmp_path / "store", indices, chunk=6)
+    assert len(skipped) == 1
+    assert "07.jpg" in skipped[0]
+    assert kept.tolist() == [index for index in range(40) if index != 7]
+    assert torch.equal(store.read(range(39)), codec.encode([source.read(int(index)) for index in kept]))
+    for number in (3, 9):
+        (tmp_path / "in" / f"{number:02d}.jpg").write_bytes(b"")
+    with pytest.raises(UserError, match=r"at least 3 of 40 items cannot be read, more than 5%: .*03\.jpg"):
+        encode_source(source, codec, tmp_path / "other", indices)
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_folder_of_bad_files_only(tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"broken")
+    with pytest.raises(UserError, match=r"none of 2 items can be read; the first: .*a\.png is not a picture"):
+        ImageCodec.fit(chunks(open_source(tmp_path), range(2)), Continuous)
+
+
+def test_fashion_mnist():
+    source = open_source(shared("fashion-mnist"))
+    assert len(source) == 70000
+    assert source.test is not None
+    assert source.test.sum() == 10000
+    assert set(source.columns["label"][60000:]) == set("0123456789")
+    mean = np.mean([np.asarray(source.read(index)).mean() for index in range(0, 60000, 60)]) / 255
+    assert abs(mean - 0.286) < 0.01  # the official README's
+
+
+def test_emoji(tmp_path):
+    pytest.importorskip("pyarrow")
+    source = open_source(shared("emoji64/emojitwo64.parquet"))
+    assert len(source) == 2022
+    assert "category" in source.columns
+    codec = ImageCodec.fit(chunks(source, range(200)), Continuous)
+    assert codec.space == Continuous(3, (64, 64), step=2 / 255)
+    store, kept, skipped = encode_source(source, codec, tmp_path / "store", range(200))
+    assert (len(store), len(kept), skipped) == (200, 200, [])
+    assert store.read([0])[0, :, 0, 0].tolist() == [1, 1, 1]  # transparent corners on white

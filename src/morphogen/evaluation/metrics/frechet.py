@@ -1,0 +1,100 @@
+"""The Fréchet distance between Gaussians fitted to real and to generated features (Heusel et al. 2017, equation 6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from .base import Metric, bootstrap, checked, enough
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Count, mean `(d,)` and scatter `(d, d)`, the sum of (x - mean)(x - mean)ᵀ, of a set; sets add up."""
+
+    count: float
+    mean: Tensor
+    scatter: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor, weights: Tensor | None = None) -> Self:
+        """The moments of `x` `(N, d)`, each row counted `weights` times."""
+        if weights is None:
+            weights = torch.ones(len(x), dtype=x.dtype)
+        count = float(weights.sum())
+        mean = weights @ x / count
+        centred = x - mean
+        return cls(count, mean, (centred * weights[:, None]).T @ centred)
+
+    def __add__(self, other: Moments) -> Moments:
+        # Chan, Golub & LeVeque 1979: nothing large is ever subtracted, so the order of batches hardly shows.
+        count = self.count + other.count
+        gap = other.mean - self.mean
+        mean = self.mean + gap * (other.count / count)
+        scatter = self.scatter + other.scatter + torch.outer(gap, gap) * (self.count * other.count / count)
+        return Moments(count, mean, scatter)
+
+    def root(self) -> Tensor:
+        """A `(d, rank)` factor of the covariance (ddof 1): its product with its transpose."""
+        values, vectors = torch.linalg.eigh(self.scatter / (self.count - 1))
+        # Fewer samples than dimensions leave directions without any spread; there the values are only rounding.
+        real = values > values[-1].clamp(min=0) * len(values) * torch.finfo(values.dtype).eps
+        return vectors[:, real] * values[real].sqrt()
+
+
+def distance(a: Moments, b: Moments) -> float:
+    """‖μ₁ - μ₂‖² + tr(Σ₁ + Σ₂ - 2 (Σ₁Σ₂)^½), where tr (Σ₁Σ₂)^½ is the nuclear norm of A₁ᵀA₂ with Σᵢ = AᵢAᵢᵀ.
+
+    Exact also where a covariance is singular: no square root of a matrix, and no ε on its diagonal.
+    """
+    root_a, root_b = a.root(), b.root()
+    cross = torch.linalg.svdvals(root_a.T @ root_b).sum()
+    value = (a.mean - b.mean).square().sum() + root_a.square().sum() + root_b.square().sum() - 2 * cross
+    return max(0.0, float(value))
+
+
+class Frechet(Metric):
+    """The distance, as `frechet`; it falls with the number of samples, so compare at the same number only."""
+
+    ideal: ClassVar = {"frechet": 0.0}
+
+    def __init__(self) -> None:
+        self.moments: dict[bool, Moments] = {}
+
+    def _add(self, real: bool, moments: Moments) -> None:
+        self.moments[real] = self.moments[real] + moments if real in self.moments else moments
+
+    def update(self, features: Any, real: bool) -> None:
+        width = next((len(seen.mean) for seen in self.moments.values()), None)
+        x = checked(features, width)
+        if len(x):
+            self._add(real, Moments.of(x))
+
+    def merge(self, other: Self) -> None:
+        for real, moments in other.moments.items():
+            self._add(real, moments)
+
+    def compute(self) -> dict[str, float]:
+        counts = [int(self.moments[side].count) if side in self.moments else 0 for side in (True, False)]
+        enough("the Fréchet distance", 2, *counts)
+        return {"frechet": distance(self.moments[True], self.moments[False])}
+
+
+def interval(
+    real: Any, generated: Any, *, resamples: int = 200, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """The bootstrap interval of the distance between two sets of features, `(N, d)` and `(M, d)`.
+
+    It tells how far the figure hangs on the items drawn; what another training run would give is not in it.
+    """
+    a = checked(real)
+    b = checked(generated, a.shape[1])
+    enough("the Fréchet distance", 2, len(a), len(b))
+
+    def statistic(weights_a: Tensor, weights_b: Tensor) -> float:
+        return distance(Moments.of(a, weights_a), Moments.of(b, weights_b))
+
+    return bootstrap(statistic, real=len(a), generated=len(b), resamples=resamples, level=level, seed=seed)

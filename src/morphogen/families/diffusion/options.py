@@ -1,0 +1,37 @@
+"""How a diffusion model is built, and how it samples."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ...core.config import Frozen
+from ...sampling.solvers.base import AnySolver, resolve
+
+
+class Options(Frozen):
+    """How to build a diffusion model."""
+
+    path: Literal["straight", "cosine", "ddpm", "edm"] = Field("straight", description="From data to noise.")
+    prediction: Literal["velocity", "data", "noise"] = Field("velocity", description="What the network says.")
+    width: int = Field(64, ge=8, description="Channels at the first level; the deeper ones have twice as many.")
+    blocks: tuple[int, ...] = Field((1, 3), min_length=1, description="Residual blocks at each level, finest first.")
+    patch: int = Field(2, ge=1, description="Cells a side that become channels before the first level.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout inside residual blocks.")
+    condition_drop: float = Field(0.1, ge=0, lt=1, description="Share of samples trained without their condition.")
+    noise_levels: Literal["lognormal", "uniform"] = Field("lognormal", description="Noise levels seen in training.")
+    noise_mean: float = Field(-0.8, description="Mean of the logarithm of the noise level in training.")
+    noise_spread: float = Field(1.2, gt=0, description="Standard deviation of the same.")
+
+
+class Controls(Frozen):
+    """How a diffusion model samples."""
+
+    solver: AnySolver = Field(default_factory=lambda: resolve("heun"), description="Name of a solver.")
+    steps: int = Field(18, ge=1, description="Steps of the solver.")
+    spacing: Literal["karras", "uniform"] = Field("karras", description="How the steps are spread over noise levels.")
+    guidance: float = Field(1.0, ge=0, description="Classifier-free guidance scale; 1 is none.")
+    guidance_interval: tuple[float, float] = Field((0.0, 1e9), description="Noise levels at which guidance acts.")
+    noise_low: float = Field(0.002, gt=0, description="Noise level of the last step but one.")
+    noise_high: float = Field(80.0, gt=0, description="Noise level of the first step.")

@@ -1,0 +1,39 @@
+"""How a variational autoencoder is built, and how it samples."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ...core.config import Frozen
+
+
+class Options(Frozen):
+    """How to build a variational autoencoder."""
+
+    likelihood: Literal["auto", "gaussian", "bernoulli", "discretised_logistic"] = Field(
+        "auto", description="Of a value given its latent; auto is bernoulli for two-valued data, else gaussian."
+    )
+    latent: Literal["grid", "vector"] = Field("grid", description="Latents on a coarse grid, or one vector an item.")
+    latent_channels: int = Field(4, ge=1, description="Numbers at each cell of the grid, or in the vector.")
+    width: int = Field(64, ge=8, description="Channels at the first level; the deeper ones have twice as many.")
+    blocks: tuple[int, ...] = Field((1, 2), min_length=1, description="Residual blocks at each level, finest first.")
+    patch: int = Field(2, ge=1, description="Cells a side that become channels before the first level.")
+    beta: float = Field(1.0, ge=0, description="Weight of the Kullback-Leibler term.")
+    free_bits: float = Field(0.0, ge=0, description="Nats each latent channel may carry unpunished.")
+    warm_up: float = Field(0.1, ge=0, le=1, description="Share of its phase over which beta grows from 0.")
+    prior: Literal["flow", "mixture", "normal"] = Field("flow", description="The prior learned after the autoencoder.")
+    prior_share: float = Field(0.5, gt=0, lt=1, description="Share of the budget spent on a flow prior.")
+    prior_width: int = Field(128, ge=8, description="Channels of the flow prior.")
+    prior_blocks: int = Field(4, ge=1, description="Residual blocks of the flow prior.")
+    components: int = Field(10, ge=1, description="Components of a mixture prior.")
+    condition_drop: float = Field(0.1, ge=0, lt=1, description="Share of samples trained without their condition.")
+
+
+class Controls(Frozen):
+    """How a variational autoencoder samples."""
+
+    temperature: float = Field(1.0, ge=0, description="Scale of the noise that the prior starts from.")
+    steps: int = Field(12, ge=1, description="Steps of the flow prior's solver.")
+    guidance: float = Field(1.0, ge=0, description="Classifier-free guidance scale of the flow prior; 1 is none.")

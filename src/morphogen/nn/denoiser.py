@@ -1,0 +1,61 @@
+"""The network of a denoiser: a backbone for the space, fed the noise level and the context."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+from ..core.condition import Conditioner
+from ..core.space import Continuous, Space
+from .embed import SinusoidalEmbedding
+from .mlp import MLP
+from .unet import UNet
+
+
+class DenoiserNetwork(nn.Module):
+    """`(B, *shape)` at noise levels `(B,)` under conditions to `(B, *shape)`: a U-Net, or an MLP for rows."""
+
+    def __init__(
+        self,
+        space: Continuous,
+        conditions: Mapping[str, Space],
+        *,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+        patch: int,
+        dropout: float,
+        condition_drop: float,
+    ) -> None:
+        super().__init__()
+        embedding = max(64, widths[-1])
+        self.level = SinusoidalEmbedding(embedding)
+        self.embed = nn.Sequential(nn.Linear(embedding, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
+        self.conditioner = Conditioner(conditions, embedding, condition_drop)
+        self.backbone: nn.Module
+        if space.size:
+            self.backbone = UNet(
+                axes=len(space.size),
+                channels_in=space.channels,
+                channels_out=space.channels,
+                widths=widths,
+                blocks=blocks,
+                patch=patch,
+                embedding=embedding,
+                dropout=dropout,
+            )
+        else:
+            self.backbone = MLP(
+                features_in=space.channels,
+                features_out=space.channels,
+                width=widths[-1],
+                layers=sum(blocks),
+                embedding=embedding,
+                dropout=dropout,
+            )
+
+    def forward(self, x: Tensor, noise_level: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
+        # ln σ / 4, the noise conditioning of arXiv 2206.00364, Table 1; clamped where σ/α is 0 or infinite.
+        level = self.level(noise_level.clamp(1e-4, 1e4).log() / 4)
+        embedding = self.embed(level) + self.conditioner(condition, len(x)).vector
+        return self.backbone(x, embedding).float()

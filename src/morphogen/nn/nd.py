@@ -1,0 +1,73 @@
+"""Operations picked by the number of axes, so that one network serves series, pictures and video."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+_CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+
+
+def convolution(axes: int, channels_in: int, channels_out: int, kernel: int = 3) -> nn.Module:
+    """A same-size convolution over 1 to 3 axes."""
+    return _CONVOLUTIONS[axes](channels_in, channels_out, kernel, padding=kernel // 2)
+
+
+def group_norm(channels: int, affine: bool = True) -> nn.GroupNorm:
+    """Group normalisation with 16 channels a group where they divide: the width at which CPU kernels vectorise."""
+    group = math.gcd(channels, 16)
+    return nn.GroupNorm(channels // group if group > 1 else 1, channels, affine=affine)
+
+
+def unshuffle(x: Tensor, factor: int) -> Tensor:
+    """Space to depth: `(B, C, *size)` to `(B, C * factor**axes, *size / factor)`; pixel unshuffle for any axes."""
+    if factor == 1:
+        return x
+    batch, channels, *size = x.shape
+    axes = len(size)
+    split = list(itertools.chain.from_iterable((length // factor, factor) for length in size))
+    x = x.reshape(batch, channels, *split)
+    inner, outer = [3 + 2 * axis for axis in range(axes)], [2 + 2 * axis for axis in range(axes)]
+    return x.permute(0, 1, *inner, *outer).reshape(batch, channels * factor**axes, *[n // factor for n in size])
+
+
+def shuffle(x: Tensor, factor: int) -> Tensor:
+    """Depth to space, the inverse of `unshuffle`."""
+    if factor == 1:
+        return x
+    batch, channels, *size = x.shape
+    axes = len(size)
+    x = x.reshape(batch, channels // factor**axes, *(factor,) * axes, *size)
+    interleaved = itertools.chain.from_iterable((2 + axes + axis, 2 + axis) for axis in range(axes))
+    return x.permute(0, 1, *interleaved).reshape(batch, channels // factor**axes, *[n * factor for n in size])
+
+
+def padding_to(size: Sequence[int], multiple: int) -> list[int]:
+    """How many cells each axis lacks to the next multiple."""
+    return [-length % multiple for length in size]
+
+
+def pad_end(x: Tensor, padding: Sequence[int]) -> Tensor:
+    """Repeat the last cell of each axis `padding` times, for any number of axes."""
+    for axis, count in enumerate(padding, start=2):
+        if count:
+            last = x.narrow(axis, x.shape[axis] - 1, 1)
+            x = torch.cat((x, *(last,) * count), dim=axis)
+    return x
+
+
+def crop_end(x: Tensor, size: Sequence[int]) -> Tensor:
+    """The leading part of that size: undoes `pad_end`."""
+    for axis, length in enumerate(size, start=2):
+        if x.shape[axis] != length:
+            x = x.narrow(axis, 0, length)
+    return x
+
+
+def channels_last(module: nn.Module, axes: int) -> nn.Module:
+    """The module with the memory format in which its convolutions run fastest."""
+    return module.to(memory_format=torch.channels_last) if axes == 2 else module

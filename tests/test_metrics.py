@@ -1,0 +1,165 @@
+"""Metrics against closed forms, direct definitions and a reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import linalg
+
+from morphogen.core import plugins
+from morphogen.core.errors import UserError
+from morphogen.evaluation.metrics import frechet
+from morphogen.evaluation.metrics.base import Metric
+from morphogen.evaluation.metrics.frechet import Frechet, Moments, distance
+from morphogen.evaluation.metrics.manifold import Manifold
+from morphogen.testing.check_metric import check_metric
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def judge(metric: Metric, real: torch.Tensor, generated: torch.Tensor) -> dict[str, float]:
+    metric.update(real, real=True)
+    metric.update(generated, real=False)
+    return metric.compute()
+
+
+def moments(mean: torch.Tensor, covariance: torch.Tensor) -> Moments:
+    return Moments(11, mean, covariance * 10)
+
+
+@pytest.mark.parametrize("name", plugins.known("metrics"))
+def test_contract(name: str) -> None:
+    check_metric(plugins.sole(plugins.load("metrics", name), Metric))
+
+
+def test_frechet_of_diagonal_gaussians_is_the_closed_form() -> None:
+    mean, a, b = normal(5), normal(5, seed=1).exp(), normal(5, seed=2).exp()
+    expected = mean.square().sum() + (a.sqrt() - b.sqrt()).square().sum()
+    zero = torch.zeros(5, dtype=torch.float64)
+    assert distance(moments(zero, a.diag()), moments(mean, b.diag())) == pytest.approx(float(expected), rel=1e-12)
+
+
+def test_frechet_of_equal_sets_is_zero_and_a_shift_adds_its_square() -> None:
+    x, shift = normal(500, 16), normal(16, seed=1)
+    assert judge(Frechet(), x, x)["frechet"] < 1e-9
+    assert judge(Frechet(), x, x + shift)["frechet"] == pytest.approx(float(shift.square().sum()), rel=1e-9)
+
+
+def test_frechet_far_from_the_origin_loses_nothing() -> None:
+    x, y = normal(500, 16), 1.5 * normal(400, 16, seed=1)
+    near, far = judge(Frechet(), x, y), judge(Frechet(), x + 1e5, y + 1e5)
+    assert far["frechet"] == pytest.approx(near["frechet"], rel=1e-6)
+
+
+def test_frechet_agrees_with_the_matrix_square_root() -> None:
+    x, y = normal(800, 24) @ normal(24, 24, seed=1), normal(600, 24, seed=2) @ normal(24, 24, seed=3) + 0.3
+    a, b = np.cov(x.numpy(), rowvar=False), np.cov(y.numpy(), rowvar=False)
+    root = linalg.sqrtm(a @ b).real
+    expected = float((x.mean(0) - y.mean(0)).square().sum()) + np.trace(a + b - 2 * root)
+    assert judge(Frechet(), x, y)["frechet"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_frechet_is_exact_with_fewer_samples_than_dimensions() -> None:
+    x, y = normal(20, 64), normal(30, 64, seed=1)
+    a, b = ((z - z.mean(0)) / (len(z) - 1) ** 0.5 for z in (x, y))
+    # The Gram trick: tr (Σ₁Σ₂)^½ is the nuclear norm of the centred X₁X₂ᵀ.
+    cross = torch.linalg.svdvals(a @ b.T).sum()
+    expected = (x.mean(0) - y.mean(0)).square().sum() + a.square().sum() + b.square().sum() - 2 * cross
+    assert judge(Frechet(), x, y)["frechet"] == pytest.approx(float(expected), rel=1e-9)
+
+
+def test_frechet_does_not_depend_on_the_order_of_batches() -> None:
+    x, y = normal(1000, 12) + 100, normal(1000, 12, seed=1) + 101
+    whole, pieces = judge(Frechet(), x, y), Frechet()
+    for index in torch.randperm(1000, generator=torch.Generator().manual_seed(2)).split(37):
+        pieces.update(x[index].numpy(), real=True)
+        pieces.update(y[index].numpy(), real=False)
+    assert pieces.compute()["frechet"] == pytest.approx(whole["frechet"], rel=1e-9)
+
+
+def test_the_interval_holds_the_figure_and_what_new_draws_give() -> None:
+    x, y = normal(600, 4), 1.3 * normal(600, 4, seed=1)
+    low, high = frechet.interval(x, y, resamples=100)
+    assert low < judge(Frechet(), x, y)["frechet"] < high
+    assert (low, high) == frechet.interval(x, y, resamples=100)
+    draws = [
+        judge(Frechet(), normal(600, 4, seed=s), 1.3 * normal(600, 4, seed=s + 1))["frechet"] for s in range(2, 80, 2)
+    ]
+    spread = 2 * 1.96 * float(np.std(draws))
+    assert spread / 2 < high - low < 2 * spread
+
+
+def dense(real: torch.Tensor, generated: torch.Tensor, k: int) -> dict[str, float]:
+    """The definitions, word for word, on full matrices of directly computed distances."""
+
+    def apart(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return (a[:, None] - b[None]).square().sum(-1).sqrt()
+
+    def radius(a: torch.Tensor) -> torch.Tensor:
+        return apart(a, a).sort(dim=1).values[:, k]  # column 0 is the item itself
+
+    between = apart(real, generated)
+    inside = between <= radius(real)[:, None]
+    return {
+        "precision": float(inside.any(0).double().mean()),
+        "recall": float((between <= radius(generated)[None]).any(1).double().mean()),
+        "density": float(inside.double().sum(0).mean() / k),
+        "coverage": float((between.min(1).values <= radius(real)).double().mean()),
+    }
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_manifold_is_its_definition(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("morphogen.evaluation.metrics.manifold._ROWS", 64)  # several blocks, the last one short
+    real, generated = normal(300, 4), 0.7 * normal(217, 4, seed=1) + 0.5
+    assert judge(Manifold(k=k), real, generated) == pytest.approx(dense(real, generated, k), abs=1e-12)
+
+
+def test_precision_and_recall_point_the_right_way() -> None:
+    modes = torch.cat([normal(200, 4), normal(200, 4, seed=1) + 50])
+    one_mode = judge(Manifold(), modes, modes[:200])
+    assert one_mode["precision"] == 1
+    assert one_mode["recall"] == pytest.approx(0.5, abs=0.01)
+    assert one_mode["coverage"] == pytest.approx(0.5, abs=0.01)
+    stray = judge(Manifold(), modes, torch.cat([modes, normal(400, 4, seed=2) - 50]))
+    assert stray["precision"] == pytest.approx(0.5, abs=0.01)
+    assert stray["recall"] == 1
+
+
+def test_copies_of_one_item_do_not_confuse_the_balls() -> None:
+    copies = normal(1, 32).expand(50, 32) + 1000
+    figures = judge(Manifold(), copies, copies[:20])
+    assert figures["precision"] == figures["recall"] == figures["coverage"] == 1
+
+
+def test_figures_grow_worse_with_noise() -> None:
+    real, noise = normal(500, 8), normal(500, 8, seed=1)
+    distances = [judge(Frechet(), real, real + s * noise)["frechet"] for s in (0.1, 0.3, 1.0, 3.0)]
+    coverages = [judge(Manifold(), real, real + s * noise)["coverage"] for s in (0.1, 0.3, 1.0, 3.0)]
+    assert distances == sorted(distances)
+    assert coverages == sorted(coverages, reverse=True)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_feature_that_is_not_finite_is_refused_by_its_row(bad: float) -> None:
+    x = normal(5, 3)
+    x[3, 1] = bad
+    with pytest.raises(UserError, match="row 3"):
+        Frechet().update(x, real=True)
+
+
+def test_too_few_samples_say_how_many_are_needed() -> None:
+    with pytest.raises(UserError, match="at least 6 samples of each side; found 5 real, 9 generated"):
+        judge(Manifold(), normal(5, 3), normal(9, 3))
+    with pytest.raises(UserError, match="at least 2"):
+        judge(Frechet(), normal(1, 3), normal(9, 3))
+
+
+def test_another_width_is_refused() -> None:
+    metric = Frechet()
+    metric.update(normal(5, 3), real=True)
+    with pytest.raises(UserError, match="4 dimensions; expected 3"):
+        metric.update(normal(5, 4), real=False)
