@@ -37,7 +37,8 @@ def figures(judge: Judge, real: torch.Tensor, samples: np.ndarray, labels: np.nd
 def entries(work: Path) -> dict[str, Path]:
     """Name → folder of all that was sampled; a contestant with two samplers has a folder for each."""
     found = sorted(path.parent for path in [*work.glob("*/sampling.json"), *work.glob("*/*/sampling.json")])
-    return {"-".join(folder.relative_to(work).parts): folder for folder in found}
+    names = {"-".join(folder.relative_to(work).parts): folder for folder in found}
+    return {name: folder for name, folder in names.items() if not name.startswith(".")}  # set aside by --again
 
 
 def read(folder: Path, name: str) -> Any:

@@ -42,8 +42,8 @@ def main() -> None:
         }
         if "bound" in metrics:
             record["bound"] = metrics["bound"]
-        config = json.loads((model / "config.json").read_text())
-        write_json(out / "training.json", record | {"config": config})
+        record["options"] = json.loads((model / "config.json").read_text()).get("options")
+        write_json(out / "training.json", record)
 
     import morphogen
 

@@ -1,1 +1,50 @@
-""""""
+"""The command line: one file per verb, found by name. Exit code 2 is the user's mistake, 1 is ours."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Sequence
+
+from ..core.errors import UserError, unknown
+from ..version import __version__
+
+
+def verbs() -> list[str]:
+    """The names of all verbs."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a verb and exit."""
+    sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
+
+
+def run(arguments: list[str]) -> int:
+    """Run a verb; returns the exit code."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        print(f"morphogen {__version__}")
+        return 0
+    try:
+        verb, *rest = arguments
+        if verb not in verbs():
+            raise unknown("verb", verb, verbs())
+        return importlib.import_module(f".{verb}", __name__).run(rest)
+    except UserError as error:
+        print(f"morphogen: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("morphogen: stopped", file=sys.stderr)
+        return 130
+
+
+def _overview() -> str:
+    lines = ["usage: morphogen VERB …   (morphogen VERB --help tells more)", ""]
+    for verb in verbs():
+        purpose = (importlib.import_module(f".{verb}", __name__).__doc__ or "").splitlines()[0]
+        lines.append(f"  {verb:10} {purpose}")
+    return "\n".join(lines)

@@ -6,20 +6,39 @@ import json
 import os
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .errors import UserError
+from .errors import UserError, unknown
 
 
 class Frozen(BaseModel):
     """Base of every Options, Controls and solver: immutable, and an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Settings = TypeVar("Settings", bound=Frozen)
+
+
+def build(kind: type[Settings], values: Mapping[str, Any], name: str) -> Settings:
+    """Settings from values that a user wrote; `name` is what they are called, such as `options`.
+
+    Raises UserError that names the field, what was found and what was expected, or the nearest known field.
+    """
+    for field in values:
+        if field not in kind.model_fields:
+            raise unknown(f"field of {name}", field, kind.model_fields)
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{name}.{field} is {first['input']!r}: {first['msg'].lower()}") from None
 
 
 @contextmanager

@@ -57,11 +57,11 @@ def check_solver(solver: Solver, *, paths: Mapping[str, Path] | None = None, ste
 
     Deterministic: the order of the error, at `steps` and twice as many evenly spaced in ln σ/α from 20 to 0.05, is at
     least `solver.order` less 0.15; and less 0.35 from end to end of the path, where logarithmic terms slow a multistep
-    method. A solver with a field `tolerance` chooses its own steps: instead its error is below 10 times the tolerance, whatever that is
-    (the figure is the error over the tolerance). Stochastic: mean and variance of many samples are within sampling
-    error of the data's (the figure is the larger deviation in standard errors). All: one draft per step, full-shaped,
-    the last all known; no more evaluations than declared; finite in float32 and bfloat16; the same alone and in a
-    batch. Raises AssertionError with what was measured.
+    method. A solver with a field `tolerance` chooses its own steps: instead its error is below 10 times the tolerance,
+    whatever that is (the figure is the error over the tolerance). Stochastic: mean and variance of many samples are
+    within sampling error of the data's (the figure is the larger deviation in standard errors). All: one draft per
+    step, full-shaped, the last all known; no more evaluations than declared; finite in float32 and bfloat16; the same
+    alone and in a batch. Raises AssertionError with what was measured.
     """
     measured = {}
     for name, path in (paths or {name: kind() for name, kind in PATHS.items()}).items():

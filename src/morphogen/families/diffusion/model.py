@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
@@ -48,9 +49,13 @@ class Diffusion(GenerativeModel, Denoiser, LikelihoodModel):
 
     @torch.no_grad()
     def begin(self, phase: str, batches: Iterable[Batch]) -> None:
-        x = torch.cat([batch.x.float() for batch in batches])
-        self.mean.copy_(x.mean())
-        self.deviation.copy_(x.std().clamp(min=1e-3))
+        count, total, squares = 0, 0.0, 0.0
+        for batch in batches:
+            x = batch.x.double()
+            count, total, squares = count + x.numel(), total + x.sum().item(), squares + x.square().sum().item()
+        mean = total / count
+        self.mean.fill_(mean)
+        self.deviation.fill_(max(squares / count - mean**2, 1e-6) ** 0.5)
 
     def forward(self, batch: Batch, phase: str = "model") -> Loss:
         """README, equation 4."""
@@ -83,7 +88,7 @@ class Diffusion(GenerativeModel, Denoiser, LikelihoodModel):
             lambda x, t: self.predict(x, t, {}),
             scale=controls.guidance if condition else 1.0,
             path=path,
-            interval=controls.guidance_interval,
+            interval=controls.guidance_interval or (0.0, math.inf),
         )
         for draft in controls.solver.solve(path, guided, x, times.to(self.device), request.noise):
             yield Partial(draft.x * self.deviation + self.mean, draft.known)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ...core.config import Frozen
 from ...sampling.solvers.base import AnySolver, resolve
@@ -24,6 +24,16 @@ class Options(Frozen):
     noise_mean: float = Field(-0.8, description="Mean of the logarithm of the noise level in training.")
     noise_spread: float = Field(1.2, gt=0, description="Standard deviation of the same.")
 
+    @model_validator(mode="after")
+    def _noise_tells_of_data(self) -> Self:
+        if self.prediction == "noise" and self.path in ("straight", "cosine"):
+            raise ValueError(f"the path '{self.path}' begins with noise alone, which says nothing of the data; use ddpm")
+        return self
+
+
+# What the probe may choose among for a budget, smallest first.
+SIZES = tuple({"width": width} for width in (16, 32, 48, 64, 96, 128, 192, 256))
+
 
 class Controls(Frozen):
     """How a diffusion model samples."""
@@ -32,6 +42,6 @@ class Controls(Frozen):
     steps: int = Field(18, ge=1, description="Steps of the solver.")
     spacing: Literal["karras", "uniform"] = Field("karras", description="How the steps are spread over noise levels.")
     guidance: float = Field(1.0, ge=0, description="Classifier-free guidance scale; 1 is none.")
-    guidance_interval: tuple[float, float] = Field((0.0, 1e9), description="Noise levels at which guidance acts.")
+    guidance_interval: tuple[float, float] | None = Field(None, description="Noise levels at which it acts; None: all.")
     noise_low: float = Field(0.002, gt=0, description="Noise level of the last step but one.")
     noise_high: float = Field(80.0, gt=0, description="Noise level of the first step.")

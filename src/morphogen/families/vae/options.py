@@ -31,6 +31,10 @@ class Options(Frozen):
     condition_drop: float = Field(0.1, ge=0, lt=1, description="Share of samples trained without their condition.")
 
 
+# What the probe may choose among for a budget, smallest first.
+SIZES = tuple({"width": width, "prior_width": 2 * width} for width in (16, 32, 48, 64, 96, 128, 192))
+
+
 class Controls(Frozen):
     """How a variational autoencoder samples."""
 

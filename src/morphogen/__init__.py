@@ -1,0 +1,35 @@
+"""Train any generative family on your own data, sample with full control, and judge honestly."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .version import __version__
+
+if TYPE_CHECKING:
+    from .core.errors import UserError
+    from .pipeline import Pipeline, load
+    from .training import Interrupted, TrainOptions, fit
+
+__all__ = ["Interrupted", "Pipeline", "TrainOptions", "UserError", "__version__", "fit", "load"]
+
+# Imported when first used: `import morphogen` must not import torch.
+_HOMES = {
+    "Interrupted": ".training",
+    "Pipeline": ".pipeline",
+    "TrainOptions": ".training",
+    "UserError": ".core.errors",
+    "fit": ".training",
+    "load": ".pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name], __name__), name)
+    raise AttributeError(f"module 'morphogen' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return __all__

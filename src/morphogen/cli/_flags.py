@@ -1,0 +1,92 @@
+"""Flags from settings: a pydantic model's fields become dotted or bare flags, and values know who gave them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tyro
+from pydantic import create_model
+
+from ..core.config import Frozen
+from ..core.errors import UserError, unknown
+from ..sampling.solvers.base import Solver, resolve
+
+
+def flag_value(arguments: Sequence[str], name: str) -> str | None:
+    """The value of `--name VALUE` or `--name=VALUE`, read before all flags are known."""
+    for index, argument in enumerate(arguments):
+        if argument == f"--{name}" and index + 1 < len(arguments):
+            return arguments[index + 1]
+        if argument.startswith(f"--{name}="):
+            return argument.partition("=")[2]
+    return None
+
+
+def without_flag(arguments: Sequence[str], name: str) -> list[str]:
+    """The arguments less `--name VALUE`."""
+    kept, skip = [], False
+    for argument in arguments:
+        if skip:
+            skip = False
+        elif argument == f"--{name}":
+            skip = True
+        elif not argument.startswith(f"--{name}="):
+            kept.append(argument)
+    return kept
+
+
+def given(arguments: Sequence[str], prefix: str = "") -> set[str]:
+    """The names of the flags under `prefix` that were given, with underscores."""
+    start = f"--{prefix}"
+    names = {argument.partition("=")[0] for argument in arguments if argument.startswith(start)}
+    return {name.removeprefix(start).replace("-", "_") for name in names}
+
+
+def parse(kind: type[Any], arguments: Sequence[str], verb: str) -> Any:
+    """An instance of the dataclass `kind`. Raises UserError on an unknown flag, with the nearest known one."""
+    purpose = (kind.__doc__ or "").strip()
+    parsed, rest = tyro.cli(
+        kind,
+        args=list(arguments),
+        prog=f"morphogen {verb}",
+        description=purpose,
+        return_unknown_args=True,
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff),
+    )
+    if rest:
+        flags = [f"--{name}" for name in _names(kind, "")]
+        if not rest[0].startswith("-"):
+            raise UserError(f"'{rest[0]}' was not expected; morphogen {verb} --help tells what is")
+        raise unknown("flag", rest[0].partition("=")[0], flags)
+    return parsed
+
+
+def with_solvers(controls: type[Frozen], arguments: Sequence[str]) -> tuple[type[Frozen], list[str]]:
+    """Controls whose solvers are those named on the command line, and the arguments less those names."""
+    rest, fields = list(arguments), {}
+    for name, field in controls.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        if isinstance(default, Solver):
+            chosen = flag_value(rest, name)
+            solver = resolve(chosen) if chosen else default
+            rest = without_flag(rest, name)
+            fields[name] = (type(solver), solver)
+    return create_model("Controls", __base__=controls, **fields) if fields else controls, rest  # type: ignore[call-overload]
+
+
+def _names(kind: type[Any], prefix: str) -> list[str]:
+    found = []
+    annotated: Mapping[str, Any]
+    if dataclasses.is_dataclass(kind):
+        annotated = {field.name: field.default_factory for field in dataclasses.fields(kind)}
+    else:
+        annotated = {name: field.annotation for name, field in kind.model_fields.items()}
+    for name, inner in annotated.items():
+        if isinstance(inner, type) and issubclass(inner, Frozen):
+            bare = name == "controls"
+            found.extend(_names(inner, prefix if bare else f"{prefix}{name}."))
+        else:
+            found.append(prefix + name.replace("_", "-"))
+    return found

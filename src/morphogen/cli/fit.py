@@ -1,0 +1,98 @@
+"""Train a family on your data and write a model folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from ..core import plugins
+from ..core.config import Frozen, build, read_toml
+from ..core.errors import UserError, unknown
+from ..training.options import TrainOptions
+from ._flags import flag_value, given, parse
+
+_NESTED = ("train", "options", "codec")
+
+
+def run(arguments: list[str]) -> int:
+    recipe = _recipe(flag_value(arguments, "recipe"))
+    family = flag_value(arguments, "family") or recipe.get("family", "vae")
+    modality = flag_value(arguments, "modality") or recipe.get("modality", "image")
+    kinds: dict[str, type[Frozen]] = {
+        "train": TrainOptions,
+        "options": plugins.load("families", family, "options").Options,
+        "codec": plugins.load("modalities", modality, "options").Options,
+    }
+    command = _command(kinds, recipe)
+    parsed = parse(command, arguments, "fit")
+    if not parsed.resume and parsed.source is None:
+        raise UserError("no source was given; expected: morphogen fit SOURCE --out DIR, or --resume --out DIR")
+    # Only what was asked for: the rest is left to the probe, which may size it.
+    explicit = {
+        name: {
+            field: getattr(getattr(parsed, name), field)
+            for field in (given(arguments, f"{name}.") | set(recipe.get(name, {}))) & set(kinds[name].model_fields)
+        }
+        for name in _NESTED
+    }
+    from ..training import Interrupted, fit
+
+    try:
+        fit(
+            parsed.source,
+            out=parsed.out,
+            family=family,
+            modality=parsed.modality,
+            condition=parsed.condition,
+            minutes=parsed.minutes,
+            train=parsed.train,
+            options=explicit["options"],
+            codec=explicit["codec"],
+            image_column=parsed.image_column,
+            resume=parsed.resume,
+            say=lambda line: print(line, file=sys.stderr, flush=True),
+        )
+    except Interrupted as error:
+        print(f"morphogen: {error}", file=sys.stderr)
+        return 128 + error.signal
+    return 0
+
+
+def _command(kinds: dict[str, type[Frozen]], recipe: dict[str, Any]) -> type[Any]:
+    """The dataclass whose fields are the flags, with a recipe's values as defaults."""
+    plain: list[tuple[str, Any, Any, str]] = [
+        ("out", Path, dataclasses.MISSING, "Model folder to write."),
+        ("family", str, "vae", "Family: " + ", ".join(plugins.known("families")) + "."),
+        ("modality", str | None, None, "Modality; inferred where not given."),
+        ("condition", str | None, None, "Column to condition on, such as label."),
+        ("minutes", float | None, None, "Budget of wall-clock minutes; 10 where no steps are given either."),
+        ("recipe", Path | None, None, "TOML file with any of these settings; flags override it."),
+        ("image_column", str | None, None, "Column that holds the pictures, in a table with several."),
+        ("resume", bool, False, "Continue the interrupted fit in --out."),
+    ]
+    for name in recipe:
+        if name not in (*_NESTED, "source", *(one[0] for one in plain)):
+            raise unknown("key of the recipe", name, [*_NESTED, "source", *(one[0] for one in plain)])
+    source = tyro.conf.Positional[str | None]
+    fields: list[Any] = [("source", Annotated[source, tyro.conf.arg(help="A folder, a file, a Hub id, or digits.")], None)]
+    fields[0] = (*fields[0][:2], dataclasses.field(default=recipe.get("source")))
+    for name, kind, default, purpose in plain:
+        value = recipe.get(name, default)
+        value = Path(value) if kind in (Path, Path | None) and isinstance(value, str) else value
+        flag: Any = Annotated[kind, tyro.conf.arg(help=purpose)]
+        field = dataclasses.field() if value is dataclasses.MISSING else dataclasses.field(default=value)
+        fields.append((name, flag, field))
+    for name, nested in kinds.items():
+        default = build(nested, recipe.get(name, {}), name)
+        fields.append((name, nested, dataclasses.field(default=default)))
+    command = dataclasses.make_dataclass("Fit", fields, kw_only=True)
+    command.__doc__ = __doc__
+    return command
+
+
+def _recipe(path: str | None) -> dict[str, Any]:
+    return read_toml(Path(path)) if path else {}

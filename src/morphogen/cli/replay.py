@@ -1,0 +1,50 @@
+"""Make recorded samples again and say whether they match."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from ..core.config import read_json
+from ._flags import parse
+
+
+@dataclass(kw_only=True)
+class Replay:
+    """Make recorded samples again and say whether they match."""
+
+    folder: tyro.conf.Positional[Path]
+    """Model folder."""
+    samples: tyro.conf.Positional[Path]
+    """Folder of samples, or its samples.json."""
+
+
+def run(arguments: list[str]) -> int:
+    parsed = parse(Replay, arguments, "replay")
+    record = parsed.samples / "samples.json" if parsed.samples.is_dir() else parsed.samples
+    import torch
+
+    from ..core import plugins
+    from ..pipeline import load
+    from ..samples import replay
+
+    pipeline = load(parsed.folder)
+    items = replay(record, pipeline)
+    read = plugins.load("modalities", pipeline.modality, "files").read
+    names = read_json(record)["files"]
+    before = pipeline.codec.encode([read(record.parent / name) for name in names])
+    after = pipeline.codec.encode(items)
+    different = (before != after).flatten(1).any(1).sum().item()
+    if not different:
+        print(f"all {len(names)} samples match")
+        return 0
+    largest = (before.float() - after.float()).abs().max().item()
+    recorded, current = read_json(record)["versions"]["torch"], torch.__version__
+    print(
+        f"{different} of {len(names)} samples differ, by {largest:.3g} at most (torch {recorded} then, {current} now)",
+        file=sys.stderr,
+    )
+    return 1

@@ -1,0 +1,89 @@
+"""Draw new items from a model folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from ..core import plugins
+from ..core.config import read_json
+from ..core.errors import UserError
+from ._flags import parse, with_solvers
+
+
+def run(arguments: list[str]) -> int:
+    folder = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if folder is None and not {"-h", "--help"} & set(arguments):
+        raise UserError("no model folder was given; expected: morphogen sample DIR --out PATH")
+    controls, rest = None, list(arguments)
+    if folder is not None and (Path(folder) / "config.json").exists():
+        family = read_json(Path(folder) / "config.json").get("family", "")
+        controls, rest = with_solvers(plugins.load("families", family, "options").Controls, arguments)
+    elif folder is not None:
+        from ..pipeline import load
+
+        load(folder)  # says what is wrong with the folder
+    parsed = parse(_command(controls), rest, "sample")
+    if parsed.out.exists() and (not parsed.out.is_dir() or any(parsed.out.iterdir())):
+        raise UserError(f"--out {parsed.out} already exists and is not empty; delete it or choose another folder")
+
+    from ..pipeline import load
+    from ..samples import save_samples
+
+    pipeline = load(parsed.folder)
+    condition = _conditions(parsed.condition, parsed.n, {k: v.names for k, v in pipeline.conditions.items()})
+    chosen = parsed.controls.model_dump()
+    progress = _progress(parsed.n) if sys.stderr.isatty() else None
+    items = pipeline.sample(
+        parsed.n, seed=parsed.seed, condition=condition, batch=parsed.batch, progress=progress, **chosen
+    )
+    save_samples(parsed.out, pipeline, items, seed=parsed.seed, condition=condition, batch=parsed.batch, controls=chosen)
+    print(f"wrote {parsed.n} samples, a sheet and samples.json to {parsed.out}", file=sys.stderr)
+    return 0
+
+
+def _command(controls: type[Any] | None) -> type[Any]:
+    def flag(kind: Any, purpose: str, **more: Any) -> Any:
+        return Annotated[kind, tyro.conf.arg(help=purpose, **more)]
+
+    fields: list[Any] = [
+        ("folder", flag(tyro.conf.Positional[Path], "Model folder."), dataclasses.field()),
+        ("out", flag(Path, "Folder to write the samples to."), dataclasses.field()),
+        ("n", flag(int, "How many.", aliases=["-n"]), dataclasses.field(default=16)),
+        ("seed", flag(int, "Seed of the first; each next one has the next seed."), dataclasses.field(default=0)),
+        (
+            "condition",
+            flag(tuple[str, ...], "NAME=VALUE; several values, separated by commas, take turns; NAME=all is all."),
+            dataclasses.field(default=()),
+        ),
+        ("batch", flag(int, "Samples drawn at once."), dataclasses.field(default=64)),
+    ]
+    if controls is not None:
+        bare = Annotated[controls, tyro.conf.arg(name="")]
+        fields.append(("controls", bare, dataclasses.field(default_factory=controls)))
+    command = dataclasses.make_dataclass("Sample", fields, kw_only=True)
+    command.__doc__ = __doc__
+    return command
+
+
+def _conditions(pairs: tuple[str, ...], count: int, classes: dict[str, list[str]]) -> dict[str, list[str]]:
+    """`("label=3,5",)` as `{"label": ["3", "5", "3", …]}`. Raises UserError on anything else."""
+    found: dict[str, list[str]] = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not sign or not value:
+            raise UserError(f"--condition {pair} is not understood; expected NAME=VALUE such as label=3")
+        values = classes.get(name, []) if value == "all" else value.split(",")
+        found[name] = [values[index % len(values)] for index in range(count)] if values else [value] * count
+    return found
+
+
+def _progress(count: int) -> Any:
+    def show(done: int) -> None:
+        print(f"\r{done}/{count}", end="\n" if done == count else "", file=sys.stderr, flush=True)
+
+    return show

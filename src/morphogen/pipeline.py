@@ -1,0 +1,230 @@
+"""A model folder as one object: raw items in, raw items out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from .core import plugins
+from .core.codec import Codec
+from .core.condition import LabelCodec
+from .core.config import Frozen, build, read_json, replacing, write_json
+from .core.errors import UserError, unknown
+from .core.model import Batch, GenerativeModel, LatentModel, LikelihoodModel, Request
+from .core.noise import Noise
+from .core.space import space_from_json, space_to_json
+from .version import __version__
+
+FORMAT = 1  # of the model folder
+
+
+class Pipeline:
+    """A trained model with the codecs that lead in and out of it. `metrics` holds what was measured of it."""
+
+    def __init__(
+        self,
+        *,
+        family: str,
+        modality: str,
+        model: GenerativeModel,
+        codec: Codec[Any],
+        conditions: Mapping[str, LabelCodec],
+        precision: str = "fp32",
+        source: str = "",
+        metrics: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.family, self.modality, self.model, self.codec = family, modality, model.eval(), codec
+        self.conditions, self.precision, self.source = dict(conditions), precision, source
+        self.metrics = dict(metrics or {})
+
+    def sample(
+        self,
+        count: int = 1,
+        *,
+        seed: int = 0,
+        condition: Mapping[str, str | int | Sequence[str | int]] | None = None,
+        batch: int = 64,
+        progress: Callable[[int], None] | None = None,
+        **controls: Any,
+    ) -> Any:
+        """`count` new items; item i has the seed `seed + i` and is the same alone and in any batch.
+
+        `condition` maps a name to one value for all, or to a list with one for each. `controls` are the family's
+        Controls. `progress` is called with the number of items finished. Raises UserError on a wrong control or class.
+        """
+        if count < 1 or batch < 1:
+            raise UserError(f"the number of samples and the batch must be at least 1, found {count} and {batch}")
+        chosen = self.controls(controls)
+        encoded = self.encode_conditions(condition or {}, count)
+        done = []
+        for start in range(0, count, batch):
+            stop = min(start + batch, count)
+            request = Request(
+                noise=Noise.count(seed + start, stop - start),
+                condition={name: value[start:stop].to(self.model.device) for name, value in encoded.items()},
+            )
+            draft = None
+            with self._running():
+                for draft in self.model.generate(request, chosen):
+                    pass
+            assert draft is not None
+            done.append(draft.x.float().cpu())
+            if progress:
+                progress(stop)
+        return self.codec.decode(torch.cat(done))
+
+    def controls(self, values: Mapping[str, Any]) -> Frozen:
+        """The family's Controls with these values. Raises UserError on an unknown or impossible one."""
+        return build(self.model.Controls, values, "controls")
+
+    def encode_conditions(self, condition: Mapping[str, Any], count: int) -> dict[str, Tensor]:
+        """Conditions as tensors `(count, *shape)`. Raises UserError on an unknown name, class or length."""
+        encoded = {}
+        for name, value in condition.items():
+            if name not in self.conditions:
+                if not self.conditions:
+                    raise UserError(f"this model takes no conditions, found '{name}'; fit with --condition {name}")
+                raise unknown("condition", name, self.conditions)
+            values = [str(one) for one in value] if isinstance(value, (list, tuple)) else [str(value)] * count
+            if len(values) != count:
+                raise UserError(f"condition '{name}' has {len(values)} values for {count} samples; give one or {count}")
+            encoded[name] = self.conditions[name].encode(values)
+        return encoded
+
+    def log_likelihood(self, items: Any, *, condition: Mapping[str, Any] | None = None, seed: int = 0) -> Tensor:
+        """Nats per item, `(B,)`; `model.exact` says whether exact or a lower bound. Raises UserError where it has none."""
+        if not isinstance(self.model, LikelihoodModel):
+            raise UserError(f"the family '{self.family}' has no likelihood")
+        batch = self._batch(items, condition)
+        with self._running():
+            return self.model.log_likelihood(batch, Noise.count(seed, len(batch.x))).float().cpu()
+
+    def encode(self, items: Any) -> Tensor:
+        """The latents of items, `(B, *latent.shape)`. Raises UserError where the family has no latents."""
+        model = self._latent_model()
+        with torch.no_grad(), self._running():
+            return model.encode(self._batch(items, None)).float().cpu()
+
+    def decode(self, z: Tensor, *, condition: Mapping[str, Any] | None = None) -> Any:
+        """The items of latents. Raises UserError where the family has no latents."""
+        model = self._latent_model()
+        encoded = {k: v.to(self.model.device) for k, v in self.encode_conditions(condition or {}, len(z)).items()}
+        with torch.no_grad(), self._running():
+            return self.codec.decode(model.decode(z.to(self.model.device), encoded).float().cpu())
+
+    def reconstruct(self, items: Any, *, condition: Mapping[str, Any] | None = None) -> Any:
+        """Items through the latents and back."""
+        return self.decode(self.encode(items), condition=condition)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over what the model is (family, space, conditions, options) and its weights."""
+        digest = hashlib.sha256(json.dumps(self._description(), sort_keys=True).encode())
+        for name, value in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def save(self, folder: Path | str) -> None:
+        """Write the model folder; each file is written whole or not at all."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.codec.save(folder / "codec")
+        for name, codec in self.conditions.items():
+            codec.save(folder / "conditions" / name)
+        with replacing(folder / "model.safetensors") as temporary:
+            state = self.model.state_dict()
+            save_file({name: value.detach().cpu().clone().contiguous() for name, value in state.items()}, temporary)
+        write_json(folder / "metrics.json", self.metrics)
+        write_json(
+            folder / "config.json",
+            {
+                "format": FORMAT,
+                "morphogen": __version__,
+                **self._description(),
+                "precision": self.precision,
+                "source": self.source,
+            },
+        )
+
+    def _description(self) -> dict[str, Any]:
+        return {
+            "family": self.family,
+            "modality": self.modality,
+            "space": space_to_json(self.model.space),
+            "conditions": {name: space_to_json(codec.space) for name, codec in self.conditions.items()},
+            "options": self.model.options.model_dump(mode="json"),
+        }
+
+    def _batch(self, items: Any, condition: Mapping[str, Any] | None) -> Batch:
+        x = self.codec.encode(items).to(self.model.device)
+        encoded = self.encode_conditions(condition or {}, len(x))
+        return Batch(x, {name: value.to(self.model.device) for name, value in encoded.items()})
+
+    def _latent_model(self) -> LatentModel:
+        if not isinstance(self.model, LatentModel):
+            raise UserError(f"the family '{self.family}' has no latent space to encode to")
+        return self.model
+
+    def _running(self) -> torch.autocast:
+        kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
+        kind = kinds.get(self.precision, torch.bfloat16)
+        return torch.autocast(self.model.device.type, kind, enabled=self.precision in kinds)
+
+
+def load(folder: Path | str, device: str | None = None) -> Pipeline:
+    """The pipeline in a model folder, on the GPU where there is one. Raises UserError on a folder that is none."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"there is no model folder '{folder}'")
+    if not (folder / "config.json").exists() and (folder / "training").is_dir():
+        raise UserError(f"the fit in '{folder}' has not finished; continue it with --resume")
+    config = read_json(folder / "config.json")
+    if not isinstance(config, dict) or not isinstance(config.get("format"), int):
+        raise UserError(f"{folder / 'config.json'} has no format version; expected a morphogen model folder")
+    if config["format"] > FORMAT:
+        raise UserError(
+            f"{folder} was written by morphogen {config.get('morphogen')} in format {config['format']}; "
+            f"this one reads up to {FORMAT}: pip install -U morphogen"
+        )
+    try:
+        kind = plugins.sole(plugins.load("families", config["family"], "model"), GenerativeModel)
+        codec = plugins.sole(plugins.load("modalities", config["modality"], "codec"), Codec).load(folder / "codec")
+        conditions = {name: LabelCodec.load(folder / "conditions" / name) for name in config["conditions"]}
+        space = space_from_json(config["space"])
+        spaces = {name: space_from_json(value) for name, value in config["conditions"].items()}
+        model = kind(space, spaces, build(kind.Options, config["options"], "options"))
+        precision, source = config["precision"], config["source"]
+    except KeyError as error:
+        raise UserError(f"{folder / 'config.json'} lacks {error}; restore the folder or fit again") from None
+    _load_weights(model, folder / "model.safetensors")
+    metrics = read_json(folder / "metrics.json") if (folder / "metrics.json").exists() else {}
+    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"), memory_format=torch.channels_last)
+    return Pipeline(
+        family=config["family"],
+        modality=config["modality"],
+        model=model,
+        codec=codec,
+        conditions=conditions,
+        precision=precision,
+        source=source,
+        metrics=metrics,
+    )
+
+
+def _load_weights(model: GenerativeModel, file: Path) -> None:
+    try:
+        model.load_state_dict(load_file(file))
+    except FileNotFoundError:
+        raise UserError(f"{file} is missing; restore the folder or fit again") from None
+    except (SafetensorError, RuntimeError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{file} cannot be read ({reason}); restore the folder or fit again") from None

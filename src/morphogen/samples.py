@@ -1,0 +1,80 @@
+"""A folder of samples, and the JSON from which the same samples can be made again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .core import plugins
+from .core.config import read_json, replacing, write_json
+from .core.errors import UserError
+from .pipeline import Pipeline
+from .version import __version__
+
+FORMAT = 1
+
+
+def save_samples(
+    folder: Path,
+    pipeline: Pipeline,
+    items: Any,
+    *,
+    seed: int,
+    condition: Mapping[str, Any],
+    batch: int,
+    controls: Mapping[str, Any],
+) -> None:
+    """Write the items, a sheet of the first 100, and `samples.json`. Raises UserError where the disk refuses."""
+    files = plugins.load("modalities", pipeline.modality, "files")
+    view = plugins.load("modalities", pipeline.modality, "view")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {folder} cannot be written: {error.strerror}") from None
+    written = files.write(items, folder)
+    with replacing(folder / "sheet.png") as temporary:
+        view.sheet(items[:100]).save(temporary, format="PNG")
+    write_json(
+        folder / "samples.json",
+        {
+            "format": FORMAT,
+            "model": pipeline.hash,
+            "family": pipeline.family,
+            "seeds": list(range(seed, seed + len(items))),
+            "condition": dict(condition),
+            "controls": pipeline.controls(controls).model_dump(mode="json"),
+            "batch": batch,
+            "precision": pipeline.precision,
+            "device": pipeline.model.device.type,
+            "threads": torch.get_num_threads(),
+            "versions": {
+                "morphogen": __version__,
+                "torch": torch.__version__,
+                "python": ".".join(map(str, sys.version_info[:3])),
+            },
+            "files": [path.name for path in written],
+        },
+    )
+
+
+def replay(record: Path, pipeline: Pipeline) -> Any:
+    """The items that `samples.json` describes, made again. Raises UserError where the model is another one."""
+    data = read_json(record)
+    try:
+        if data["format"] > FORMAT:
+            raise UserError(f"{record} has format {data['format']}; this morphogen reads up to {FORMAT}")
+        if data["model"] != pipeline.hash:
+            raise UserError(f"{record} was made by model {data['model'][:16]}; this one is {pipeline.hash[:16]}")
+        return pipeline.sample(
+            len(data["seeds"]),
+            seed=data["seeds"][0],
+            condition=data["condition"],
+            batch=data["batch"],
+            **data["controls"],
+        )
+    except (KeyError, TypeError, IndexError) as error:
+        raise UserError(f"{record} is not a record of samples: {error!r} is missing") from None

@@ -1,0 +1,38 @@
+"""The model card: what a model folder says of itself to a person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..core.config import replacing
+from ..pipeline import Pipeline
+
+
+def write_card(folder: Path, pipeline: Pipeline) -> None:
+    """Write `README.md` with the metadata block that the Hub reads."""
+    training = pipeline.metrics["training"]
+    conditions = "".join(
+        f"\n- condition `{name}`: {', '.join(codec.names[:20])}{' …' if len(codec.names) > 20 else ''}"
+        for name, codec in pipeline.conditions.items()
+    )
+    text = f"""---
+library_name: morphogen
+tags: [{pipeline.family}, {pipeline.modality}, generative]
+---
+
+# {folder.resolve().name}
+
+A `{pipeline.family}` model of modality `{pipeline.modality}`, trained with morphogen on: {pipeline.source}.
+
+- space: `{pipeline.model.space}`{conditions}
+- {training["parameters"]:,} parameters, {training["steps"]:,} steps of {training["batch"]} items in {training["seconds"]:,} s
+- model hash: `{pipeline.hash[:16]}`
+
+```
+morphogen sample {folder.resolve().name} -n 16 --out samples
+```
+
+It has not been evaluated: look at samples, and do not rely on them before you have measured it on held-out data.
+"""
+    with replacing(folder / "README.md") as temporary:
+        temporary.write_text(text, encoding="utf-8")

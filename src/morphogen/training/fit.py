@@ -1,0 +1,458 @@
+"""From a source to a model folder: the whole of `morphogen fit`."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState
+from torch import Tensor
+
+from ..core import plugins
+from ..core.codec import Codec
+from ..core.condition import LabelCodec
+from ..core.config import Frozen, build, read_json, write_json
+from ..core.errors import UserError, unknown
+from ..core.model import Batch, GenerativeModel
+from ..core.space import Space
+from ..data.encode import chunks, encode_source
+from ..data.loader import batch_indices
+from ..data.sources import Source, open_source
+from ..data.split import split_by_hash
+from ..data.store import EncodedStore
+from ..pipeline import Pipeline
+from ..version import __version__
+from .card import write_card
+from .checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from .loop import Budget, TrainState, train
+from .options import TrainOptions
+from .probe import build_model, choose
+from .track import Track
+
+_BEGIN_ITEMS, _BEGIN_BATCH = 10_000, 256
+_MINUTES = 10.0  # the budget where none is given
+_SURVEYED = 4_000  # items the codec is fitted to, spread over the source
+
+Say = Callable[[str], None]
+
+
+class Interrupted(Exception):
+    """Training was asked to stop; what was reached is saved. `signal` is the number of the signal."""
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.signal = number
+
+
+@dataclass
+class Data:
+    """The encoded training data and the conditions of each item."""
+
+    store: EncodedStore
+    conditions: dict[str, Tensor]
+
+    def batch(self, indices: Tensor, device: torch.device) -> Batch:
+        x = self.store.read(indices).to(device)
+        return Batch(x, {name: value[indices].to(device) for name, value in self.conditions.items()})
+
+
+def fit(
+    source: Any,
+    *,
+    out: Path | str,
+    family: str = "vae",
+    modality: str | None = None,
+    condition: str | Sequence[str] | None = None,
+    minutes: float | None = None,
+    train: TrainOptions | Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    codec: Mapping[str, Any] | None = None,
+    image_column: str | None = None,
+    resume: bool = False,
+    say: Say | None = print,
+) -> Pipeline:
+    """Train a family on a source and write the model folder `out`; returns its pipeline.
+
+    `source` is a path, a Hub id, an array, a list of items, or `(items, labels)`. `minutes` is the whole budget, the
+    start included; `train` are TrainOptions, `options` the family's, `codec` the modality's. With `resume`, an
+    interrupted fit in `out` goes on exactly, and all else is taken from it.
+    Raises UserError on input it cannot use, and Interrupted after Ctrl-C or SIGTERM, with a checkpoint saved.
+    """
+    started = time.monotonic()
+    out = Path(out)
+    plan = train if isinstance(train, TrainOptions) else build(TrainOptions, train or {}, "train")
+    if minutes is not None and minutes <= 0:
+        raise UserError(f"--minutes is {minutes}; expected more than 0")
+    if minutes is not None and plan.steps is not None:
+        raise UserError("give --minutes or --train.steps, not both")
+    seconds = None if plan.steps else 60 * (minutes or _MINUTES)
+    torch.set_flush_denormal(True)
+    process = PartialState(cpu=not torch.cuda.is_available())
+    main = process.is_main_process
+    tell: Say = say if say and main else (lambda line: None)
+    with _Claim(out, resume) if main else nullcontext():
+        if main and not resume:
+            kind = plugins.sole(plugins.load("families", family, "model"), GenerativeModel)
+            user_options = build(kind.Options, options or {}, "options")
+            opened = open_source(source, modality, image_column)
+            tell(f"{opened.description}: {len(opened):,} items, taken for modality '{opened.modality}'")
+            _prepare(opened, kind, condition, codec or {}, out, tell)
+            settings = {
+                "morphogen": __version__,
+                "family": family,
+                "modality": opened.modality,
+                "source": opened.description,
+                "conditions": [condition] if isinstance(condition, str) else list(condition or ()),
+                "budget_seconds": seconds,
+                "train": plan.model_dump(mode="json"),
+            }
+            settings |= _probe(kind, user_options, _ladder(family, options or {}), out, settings, process.device, tell)
+            write_json(out / "training" / "settings.json", settings)
+        process.wait_for_everyone()
+        pipeline = _train(out, started, resume, tell)
+        if main:
+            pipeline.save(out)
+            write_card(out, pipeline)
+            # The checkpoints and the encoded data are not needed any more.
+            shutil.rmtree(out / "training", ignore_errors=True)
+    figures = pipeline.metrics["training"]
+    tell(f"wrote {out}: {figures['steps']} steps in {figures['seconds']:,.0f} s")
+    return pipeline
+
+
+def _train(out: Path, started: float, resume: bool, tell: Say) -> Pipeline:
+    """Train what `out/training/settings.json` describes, from the newest checkpoint if there is one."""
+    settings = read_json(out / "training" / "settings.json")
+    plan = build(TrainOptions, settings["train"], "train")
+    kind = plugins.sole(plugins.load("families", settings["family"], "model"), GenerativeModel)
+    codec, labels, data = _reopen(out, settings)
+    # Accelerate keeps one precision per process; another fit in the same process may want another.
+    AcceleratorState._reset_state(reset_partial_state=False)
+    precision = settings["precision"]
+    accelerator = Accelerator(
+        cpu=not torch.cuda.is_available(), mixed_precision="no" if precision == "fp32" else precision
+    )
+    spaces = {name: one.space for name, one in labels.items()}
+    model = build_model(kind, codec.space, spaces, plan.seed)(build(kind.Options, settings["options"], "options"))
+    model.to(accelerator.device, memory_format=torch.channels_last)
+    state = TrainState.create(model, plan)
+    checkpoint = latest_checkpoint(out / "training")
+    if resume and checkpoint:
+        load_checkpoint(checkpoint, state)
+        tell(f"going on from step {state.step}")
+    else:
+        # What was spent on reading, encoding and probing belongs to the budget of minutes.
+        state.seconds = time.monotonic() - started
+    pipeline = Pipeline(
+        family=settings["family"],
+        modality=settings["modality"],
+        model=model,
+        codec=codec,
+        conditions=labels,
+        precision=precision,
+        source=settings["source"],
+    )
+    budget = Budget(steps=plan.steps, seconds=settings["budget_seconds"])
+    speed = _run(state, budget, plan, accelerator, data, out, settings, pipeline, tell)
+    model.eval()
+    pipeline.metrics["training"] = {
+        "seconds": round(state.seconds, 1),
+        "steps": state.step,
+        "batch": settings["batch"],
+        "items": len(data.store),
+        "items_per_second": round(speed, 1),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "precision": precision,
+        "rollbacks": state.rollbacks,
+    }
+    return pipeline
+
+
+def _probe(
+    kind: type[GenerativeModel],
+    options: Frozen,
+    ladder: Sequence[Mapping[str, Any]],
+    out: Path,
+    settings: Mapping[str, Any],
+    device: torch.device,
+    tell: Say,
+) -> dict[str, Any]:
+    """What the start-up probe chose, as settings."""
+    plan = build(TrainOptions, settings["train"], "train")
+    codec, labels, data = _reopen(out, settings)
+    spaces: dict[str, Space] = {name: one.space for name, one in labels.items()}
+    choice = choose(
+        build_model(kind, codec.space, spaces, plan.seed),
+        options,
+        ladder,
+        lambda count: data.batch(torch.arange(count) % len(data.store), device),
+        seconds=settings["budget_seconds"],
+        batch=plan.batch,
+        precision=plan.precision,
+        device=device,
+    )
+    tell(
+        f"{settings['family']}: {choice.precision}, batch {choice.batch}, about {choice.items_per_second:,.0f} items/s, "
+        f"{_changed(options, choice.options)}"
+    )
+    return {
+        "options": choice.options.model_dump(mode="json"),
+        "batch": choice.batch,
+        "precision": choice.precision,
+        "probed_items_per_second": round(choice.items_per_second, 1),
+    }
+
+
+def _prepare(
+    source: Source,
+    kind: type[GenerativeModel],
+    condition: str | Sequence[str] | None,
+    codec_options: Mapping[str, Any],
+    out: Path,
+    tell: Say,
+) -> None:
+    """Fit the codecs, split, and encode the training items to disk."""
+    codec_kind = plugins.sole(plugins.load("modalities", source.modality, "codec"), Codec)
+    options = build(plugins.load("modalities", source.modality, "options").Options, codec_options, "codec")
+    names = [condition] if isinstance(condition, str) else list(condition or ())
+    for name in names:
+        if name not in source.columns:
+            if not source.columns:
+                raise UserError(f"{source.description} has no column '{name}' to condition on; use class sub-folders")
+            raise unknown("column", name, source.columns)
+    test = source.test if source.test is not None else split_by_hash([source.item_name(i) for i in range(len(source))])
+    indices = np.flatnonzero(~np.asarray(test))
+    held_out = np.flatnonzero(np.asarray(test))
+    if not len(indices):
+        raise UserError(f"{source.description} has no training items")
+    spread = indices[np.unique(np.linspace(0, len(indices) - 1, min(_SURVEYED, len(indices))).astype(int))]
+    fitted = codec_kind.fit(chunks(source, spread), kind.accepts[0], options)
+    for note in getattr(fitted, "notes", ()):
+        tell(note)
+    labels = {}
+    for name in names:
+        column = source.columns[name]
+        labels[name] = LabelCodec.fit([[column[i] for i in indices]])
+        counts = np.unique([column[i] for i in indices], return_counts=True)
+        rare = [str(value) for value, count in zip(*counts, strict=True) if count < 10]
+        tell(f"condition '{name}': {len(counts[0])} classes" + (f"; few examples of {', '.join(rare[:5])}" if rare else ""))
+    folder = out / "training"
+    folder.mkdir(parents=True, exist_ok=True)
+    store, kept, skipped = encode_source(source, fitted, folder / "train.store", indices)
+    if skipped:
+        tell(f"skipped {len(skipped)} of {len(indices)} items that cannot be read: {'; '.join(skipped[:3])}")
+    values = {name: one.encode([source.columns[name][i] for i in kept]) for name, one in labels.items()}
+    fitted.save(out / "codec")
+    for name, one in labels.items():
+        one.save(out / "conditions" / name)
+        np.save(folder / f"condition-{name}.npy", values[name].numpy(), allow_pickle=False)
+    split = {
+        "source": source.description,
+        "official": source.test is not None,
+        "train": len(indices),
+        "held_out": held_out.tolist(),
+        "skipped": skipped,
+    }
+    write_json(out / "split.json", split)
+    tell(f"{len(store):,} items to train on, {len(held_out):,} held out")
+
+
+def _reopen(out: Path, settings: Mapping[str, Any]) -> tuple[Codec[Any], dict[str, LabelCodec], Data]:
+    """What `_prepare` left on disk."""
+    codec = plugins.sole(plugins.load("modalities", settings["modality"], "codec"), Codec).load(out / "codec")
+    labels = {name: LabelCodec.load(out / "conditions" / name) for name in settings["conditions"]}
+    values = {
+        name: torch.from_numpy(np.load(out / "training" / f"condition-{name}.npy", allow_pickle=False)) for name in labels
+    }
+    return codec, labels, Data(EncodedStore(out / "training" / "train.store"), values)
+
+
+def _run(
+    state: TrainState,
+    budget: Budget,
+    plan: TrainOptions,
+    accelerator: Accelerator,
+    data: Data,
+    out: Path,
+    settings: dict[str, Any],
+    pipeline: Pipeline,
+    tell: Say,
+) -> float:
+    """Read the training loop: average, show, preview, save, roll back, stop. Returns items per second."""
+    folder, device, batch = out / "training", accelerator.device, settings["batch"]
+    main = accelerator.is_main_process
+
+    def read(step: int) -> list[Batch]:
+        indices = batch_indices(
+            seed=plan.seed,
+            step=step,
+            batch_size=batch,
+            count=len(data.store),
+            rank=accelerator.process_index,
+            ranks=accelerator.num_processes,
+        )
+        return [data.batch(part, device) for part in indices.chunk(plan.accumulate)]
+
+    def first() -> Iterator[Batch]:
+        indices = torch.arange(len(data.store))
+        # Spread over the data, which may be sorted by class.
+        indices = indices[:: max(1, len(indices) // _BEGIN_ITEMS)][:_BEGIN_ITEMS]
+        return (data.batch(part, device) for part in indices.split(_BEGIN_BATCH))
+
+    prepared = _prepared(state.model, plan, accelerator)
+    previews = [(number + 1) / (plan.previews + 1) for number in range(plan.previews)]
+    previews = [at for at in previews if at > state.progress]
+    if main and not latest_checkpoint(folder):
+        save_checkpoint(folder, state, settings)
+    saved = time.monotonic()
+    with _Signals() as signals, Track(out / "logs", batch, quiet=not main) as track:
+        for step in train(
+            state, budget=budget, options=plan, accelerator=accelerator, prepared=prepared, read=read, first=first
+        ):
+            if not step.finite:
+                _roll_back(state, folder, step.number, step.phase, tell if main else (lambda line: None))
+                continue
+            track.step(step)
+            stop = _any(signals.number, accelerator)
+            if main and (stop or time.monotonic() - saved > plan.save_seconds):
+                save_checkpoint(folder, state, settings)
+                saved = time.monotonic()
+            if stop:
+                message = f"stopped at step {state.step}; continue with: morphogen fit --resume --out {out}"
+                raise Interrupted(message, stop)
+            if previews and step.progress >= previews[0]:
+                previews.pop(0)
+                if main:
+                    _preview(pipeline, state, out, track)
+        return track.items_per_second
+
+
+def _roll_back(state: TrainState, folder: Path, step: int, phase: str, tell: Say) -> None:
+    """Back to the last good state with half the rate; a second time is the end."""
+    checkpoint = latest_checkpoint(folder)
+    if state.rollbacks or checkpoint is None:
+        raise UserError(
+            f"the loss of phase '{phase}' was not finite twice, last at step {step}; "
+            "the data may hold extreme values, or lower --train.lr; the last good checkpoint is kept"
+        )
+    rate, rollbacks = state.rate / 2, state.rollbacks + 1
+    load_checkpoint(checkpoint, state)
+    state.rate, state.rollbacks = rate, rollbacks
+    tell(f"the loss of phase '{phase}' was not finite at step {step}: back to step {state.step} at half the rate")
+
+
+def _preview(pipeline: Pipeline, state: TrainState, out: Path, track: Track) -> None:
+    """A sheet of the same 16 seeds, by the averaged weights."""
+    view = plugins.load("modalities", pipeline.modality, "view")
+    condition = {
+        name: [codec.names[i % len(codec.names)] for i in range(16)] for name, codec in pipeline.conditions.items()
+    }
+    state.model.eval()
+    with state.average.applied():
+        sheet = view.sheet(pipeline.sample(16, seed=0, condition=condition, batch=16))
+    state.model.train()
+    (out / "previews").mkdir(exist_ok=True)
+    sheet.save(out / "previews" / f"step-{state.step:06d}.png")
+    track.sheet(sheet, state.step)
+
+
+def _prepared(model: GenerativeModel, plan: TrainOptions, accelerator: Accelerator) -> torch.nn.Module:
+    if accelerator.num_processes > 1:
+        from accelerate.utils import DistributedDataParallelKwargs
+
+        # With several phases, each leaves the others' parameters unused.
+        several = len(model.phases()) > 1
+        accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=several)
+    prepared = accelerator.prepare(model)
+    return torch.compile(prepared) if plan.compile else prepared  # type: ignore[return-value]
+
+
+def _any(number: int, accelerator: Accelerator) -> int:
+    """The largest signal number any process got."""
+    if accelerator.num_processes == 1:
+        return number
+    gathered = accelerator.gather(torch.tensor([number], device=accelerator.device))
+    return int(gathered.max())
+
+
+def _ladder(family: str, given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The family's sizes, smallest first, less what the user decided."""
+    sizes = getattr(plugins.load("families", family, "options"), "SIZES", ())
+    return [] if any(name in given for size in sizes for name in size) else list(sizes)
+
+
+def _changed(before: Frozen, after: Frozen) -> str:
+    changes = {k: v for k, v in after.model_dump().items() if before.model_dump()[k] != v}
+    return f"sized to {changes}" if changes else "at its default size"
+
+
+class _Signals:
+    """Inside, Ctrl-C and SIGTERM only set `number`, so that the step under way ends and is saved."""
+
+    number = 0
+
+    def __enter__(self) -> _Signals:
+        import threading
+
+        self._old: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            for one in (signal.SIGINT, signal.SIGTERM):
+                self._old[one] = signal.signal(one, self._note)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for one, handler in self._old.items():
+            signal.signal(one, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.number:
+            raise KeyboardInterrupt
+        self.number = number
+        print("\nstopping after this step …", file=sys.stderr)
+
+
+class _Claim:
+    """An output folder taken by one fit at a time. Raises UserError where it is in use or holds something else."""
+
+    def __init__(self, out: Path, resume: bool) -> None:
+        self.out, self.resume = out, resume
+
+    def __enter__(self) -> _Claim:
+        import fcntl
+
+        training = self.out / "training"
+        if self.resume:
+            if (self.out / "config.json").exists():
+                raise UserError(f"the fit in {self.out} has finished; nothing to resume")
+            if not (training / "settings.json").exists():
+                raise UserError(f"{self.out} holds no interrupted fit; start one without --resume")
+        elif self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
+            hint = "continue it with --resume or" if (training / "settings.json").exists() else "delete it or"
+            raise UserError(f"--out {self.out} already exists and is not empty; {hint} choose another folder")
+        try:
+            training.mkdir(parents=True, exist_ok=True)
+            self._lock = (training / "lock").open("w")
+        except OSError as error:
+            raise UserError(f"--out {self.out} cannot be written: {error.strerror}") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"--out {self.out} is in use by another fit; wait for it or choose another folder") from None
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self._lock.close()
+        # A fit that failed before its first checkpoint leaves nothing behind.
+        if kind is not None and not self.resume and latest_checkpoint(self.out / "training") is None:
+            shutil.rmtree(self.out, ignore_errors=True)

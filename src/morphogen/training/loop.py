@@ -1,0 +1,232 @@
+"""The training loop: a generator of small steps over one state, which its reader may save and restore."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from ..core.model import Batch, GenerativeModel, Loss, Phase
+from .ema import Average
+from .optimise import PartOptimizer, learning_rate, trained_parts
+from .options import TrainOptions
+
+
+class Step(NamedTuple):
+    """What one step did. Where `finite` is False the weights were left alone: the reader decides what to do."""
+
+    number: int  # from 1
+    progress: float  # share of the budget spent, this step included
+    seconds: float  # of training, this step included
+    phase: str
+    loss: float
+    parts: dict[str, float]
+    learning_rate: float
+    finite: bool
+
+
+@dataclass
+class Budget:
+    """How long to train: a number of steps, or seconds of wall clock. Progress is the share that is spent."""
+
+    steps: int | None = None
+    seconds: float | None = None
+
+    def progress(self, step: int, seconds: float) -> float:
+        if self.steps is not None:
+            return step / self.steps
+        assert self.seconds is not None
+        return seconds / self.seconds
+
+
+@dataclass
+class TrainState:
+    """All that a checkpoint holds. `seconds` are those spent before this process took over."""
+
+    model: GenerativeModel
+    average: Average
+    optimizers: dict[str, PartOptimizer]
+    step: int = 0
+    seconds: float = 0.0
+    progress: float = 0.0
+    rate: float = 1.0  # lowered when training is rolled back
+    rollbacks: int = 0
+    begun: list[str] = field(default_factory=list)  # phases
+    settled: list[str] = field(default_factory=list)  # parts that took their averaged weights
+
+    @classmethod
+    def create(cls, model: GenerativeModel, options: TrainOptions) -> TrainState:
+        optimizers = {
+            name: PartOptimizer(model.get_submodule(name), phase, options)
+            for name, phase in trained_parts(model.phases()).items()
+        }
+        return cls(model, Average(model, options.average), optimizers)
+
+
+def train(
+    state: TrainState,
+    *,
+    budget: Budget,
+    options: TrainOptions,
+    accelerator: Accelerator,
+    prepared: nn.Module,
+    read: Callable[[int], list[Batch]],
+    first: Callable[[], Iterator[Batch]],
+) -> Iterator[Step]:
+    """Yield one Step per update until the budget is spent.
+
+    `prepared` is the model as Accelerate wrapped it; `read(step)` this rank's micro-batches; `first()` batches for
+    `begin`, alike on all ranks. Random numbers of a step depend on the seed, the step and the rank only, so that a
+    resumed run continues exactly.
+    """
+    model, phases = state.model, model_phases(state.model)
+    started = time.monotonic() - state.seconds
+    prepared.train()
+    while state.progress < 1:
+        before = state.progress
+        _settle(state, phases, before)
+        active = [p for p in phases if p.during[0] <= before < p.during[1] and state.step % p.every == 0]
+        batches = read(state.step)
+        for phase in active:
+            if phase.name not in state.begun:
+                torch.manual_seed(_seed(options.seed, state.step, "begin", 0))
+                model.eval()
+                model.begin(phase.name, first())
+                model.train()
+                state.begun.append(phase.name)
+        for phase in active:
+            torch.manual_seed(_seed(options.seed, state.step, phase.name, accelerator.process_index))
+            low, high = phase.during
+            share = (before - low) / (high - low)
+            increment = _increment(state, budget) / (high - low)
+            loss, parts, finite = _update(
+                state, phase, options, accelerator, prepared, batches, learning_rate(options, share, increment)
+            )
+            if finite:
+                state.average.update(phase.trains, share + increment, increment)
+            # Rank 0 decides how much of a wall-clock budget is spent.
+            seconds = _from_rank_0(time.monotonic() - started, accelerator)
+            state.seconds = seconds
+            if phase is active[-1]:
+                if finite:
+                    state.step += 1
+                state.progress = min(1.0, budget.progress(state.step, seconds))
+                model.adapt(state.progress, parts)
+            yield Step(
+                number=state.step,
+                progress=state.progress,
+                seconds=seconds,
+                phase=phase.name,
+                loss=loss,
+                parts=parts,
+                learning_rate=learning_rate(options, share, increment) * state.rate,
+                finite=finite,
+            )
+            if not finite:
+                break
+        if not active:
+            state.step += 1
+            state.progress = min(1.0, budget.progress(state.step, time.monotonic() - started))
+    for phase in phases:
+        # Phases that only look at the data once, at the end.
+        if phase.name not in state.begun:
+            _settle(state, phases, phase.during[0])
+            torch.manual_seed(_seed(options.seed, state.step, "begin", 0))
+            model.eval()
+            model.begin(phase.name, first())
+            state.begun.append(phase.name)
+    _settle(state, phases, 1.0)
+
+
+def model_phases(model: GenerativeModel) -> list[Phase]:
+    """The model's phases. Raises ValueError where two share a name."""
+    phases = list(model.phases())
+    if len({phase.name for phase in phases}) != len(phases):
+        raise ValueError(f"{type(model).__name__} has two phases of one name: {[phase.name for phase in phases]}")
+    return phases
+
+
+def _update(
+    state: TrainState,
+    phase: Phase,
+    options: TrainOptions,
+    accelerator: Accelerator,
+    prepared: nn.Module,
+    batches: list[Batch],
+    rate: float,
+) -> tuple[float, dict[str, float], bool]:
+    optimizer = state.optimizers[phase.trains]
+    with _only(state.model, phase):
+        total, parts = torch.zeros((), device=accelerator.device), {}
+        for number, batch in enumerate(batches):
+            last = number + 1 == len(batches)
+            context = accelerator.no_sync(prepared) if not last else torch.enable_grad()
+            with context:
+                loss: Loss = prepared(batch, phase.name)
+                accelerator.backward(loss.total / len(batches))
+            total = total + loss.total.detach() / len(batches)
+            for name, value in loss.parts.items():
+                parts[name] = parts.get(name, torch.zeros_like(total)) + value / len(batches)
+        norm = accelerator.clip_grad_norm_(optimizer.parameters, options.clip)
+        seen = torch.stack([total, *parts.values()])
+        if accelerator.num_processes > 1:
+            seen = accelerator.reduce(seen, reduction="mean")
+        figures = seen.tolist()
+        finite = math.isfinite(figures[0]) and math.isfinite(float(norm))
+        if finite:
+            optimizer.step(rate * state.rate)
+        else:
+            optimizer.clear()
+    return figures[0], dict(zip(parts, figures[1:], strict=True)), finite
+
+
+class _only:
+    """Inside, only the parameters that a phase trains need gradients."""
+
+    def __init__(self, model: nn.Module, phase: Phase) -> None:
+        prefix = f"{phase.trains}." if phase.trains else ""
+        self._frozen = [
+            p for name, p in model.named_parameters() if prefix and not name.startswith(prefix) and p.requires_grad
+        ]
+
+    def __enter__(self) -> None:
+        for parameter in self._frozen:
+            parameter.requires_grad_(False)
+
+    def __exit__(self, *exception: object) -> None:
+        for parameter in self._frozen:
+            parameter.requires_grad_(True)
+
+
+def _settle(state: TrainState, phases: list[Phase], progress: float) -> None:
+    """A part whose last phase has ended takes its averaged weights."""
+    for part in trained_parts(phases):
+        ends = max(phase.during[1] for phase in phases if phase.trains == part)
+        if progress >= ends and part not in state.settled:
+            state.average.settle(part)
+            state.settled.append(part)
+
+
+def _increment(state: TrainState, budget: Budget) -> float:
+    """The share of the budget that one step takes."""
+    if budget.steps is not None:
+        return 1 / budget.steps
+    return state.progress / state.step if state.step else 1e-4
+
+
+def _seed(seed: int, step: int, name: str, rank: int) -> int:
+    return hash((seed, step, rank, *name.encode())) & 0x7FFFFFFFFFFFFFFF
+
+
+def _from_rank_0(value: float, accelerator: Accelerator) -> float:
+    if accelerator.num_processes == 1:
+        return value
+    from accelerate.utils import broadcast
+
+    return float(broadcast(torch.tensor(value, dtype=torch.float64, device=accelerator.device)))

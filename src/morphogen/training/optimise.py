@@ -1,0 +1,99 @@
+"""One optimiser per part of the model: AdamW, or Muon where a weight is a matrix inside the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from ..core.model import Phase
+from .options import TrainOptions
+
+# The first and the last map of a network, embeddings and modulations are no hidden matrices (github.com/KellerJordan/Muon).
+_OUTER = ("stem", "head", "embed", "modulation", "null", "conditioner", "level")
+
+
+class PartOptimizer:
+    """AdamW over a part, and optionally Muon over its hidden matrices; a convolution is a matrix of its filters."""
+
+    def __init__(self, part: nn.Module, phase: Phase, options: TrainOptions) -> None:
+        named = [(name, p) for name, p in part.named_parameters() if p.requires_grad]
+        hidden = {name for name, p in named if options.optimizer == "muon" and _is_hidden(name, p)}
+        self.parameters = [p for _, p in named]
+        self._hidden = [p for name, p in named if name in hidden]
+        self._matrices = [nn.Parameter(_matrix(p.data)) for p in self._hidden]
+        rest = [p for name, p in named if name not in hidden]
+        self._optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(rest, lr=options.lr, betas=phase.betas, weight_decay=options.weight_decay, fused=True)
+        ]
+        if self._matrices:
+            self._optimizers.append(
+                torch.optim.Muon(
+                    self._matrices, lr=options.lr, weight_decay=options.weight_decay, adjust_lr_fn="match_rms_adamw"
+                )
+            )
+
+    def step(self, lr: float) -> None:
+        """One update at that learning rate; gradients are cleared."""
+        for parameter, matrix in zip(self._hidden, self._matrices, strict=True):
+            matrix.grad = None if parameter.grad is None else _matrix(parameter.grad, like=parameter)
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            optimizer.step()
+        self.clear()
+
+    def clear(self) -> None:
+        """Drop all gradients."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def state(self) -> dict[str, Tensor]:
+        """The optimisers' tensors by name, for a checkpoint."""
+        return {
+            f"{kind}.{index}.{key}": torch.as_tensor(value)
+            for kind, optimizer in enumerate(self._optimizers)
+            for index, values in optimizer.state_dict()["state"].items()
+            for key, value in values.items()
+        }
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Take what `state` gave."""
+        for kind, optimizer in enumerate(self._optimizers):
+            state: dict[int, dict[str, Tensor]] = {}
+            for name, value in tensors.items():
+                which, index, key = name.split(".", 2)
+                if int(which) == kind:
+                    state.setdefault(int(index), {})[key] = value
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _is_hidden(name: str, parameter: Tensor) -> bool:
+    return parameter.dim() >= 2 and not any(word in name.split(".") for word in _OUTER)
+
+
+def _matrix(tensor: Tensor, like: Tensor | None = None) -> Tensor:
+    """`(out, rest)`, sharing memory with a weight in either memory format."""
+    if tensor.dim() == 2:
+        return tensor
+    last = (0, *range(2, tensor.dim()), 1)
+    channels_last = (tensor if like is None else like).permute(last).is_contiguous()
+    flat = tensor.permute(last) if channels_last else tensor
+    return flat.reshape(len(tensor), -1) if like is not None else flat.view(len(tensor), -1)
+
+
+def learning_rate(options: TrainOptions, share: float, increment: float) -> float:
+    """Linear warm-up, constant, linear to 0; `share` of the phase is spent before the step, `increment` by it."""
+    rise = min(1.0, (share + increment) / options.warm_up) if options.warm_up else 1.0
+    fall = min(1.0, (1.0 - share) / (1.0 - options.hold)) if options.hold < 1 else 1.0
+    return options.lr * rise * max(0.0, fall)
+
+
+def trained_parts(phases: Iterable[Phase]) -> dict[str, Phase]:
+    """Each part by name with the first phase that trains it."""
+    parts: dict[str, Phase] = {}
+    for phase in phases:
+        if phase.during[0] < phase.during[1]:
+            parts.setdefault(phase.trains, phase)
+    return parts

@@ -1,0 +1,29 @@
+"""How training is run; imports no torch, for the command line reads it first."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ..core.config import Frozen
+
+
+class TrainOptions(Frozen):
+    """How training is run. What is None is chosen by the start-up probe and said aloud."""
+
+    steps: int | None = Field(None, ge=1, description="Train this many steps instead of for some minutes.")
+    batch: int | None = Field(None, ge=1, description="Items a step, over all processes.")
+    accumulate: int = Field(1, ge=1, description="Parts a batch is cut into, to save memory.")
+    lr: float = Field(2e-3, gt=0, description="Peak learning rate.")
+    optimizer: Literal["adamw", "muon"] = Field("adamw", description="muon: Muon for inner matrices, AdamW elsewhere.")
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay.")
+    warm_up: float = Field(0.02, ge=0, le=1, description="Share of a phase over which the rate rises from 0.")
+    hold: float = Field(0.3, ge=0, le=1, description="Share of a phase after which the rate falls linearly to 0.")
+    clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
+    average: float = Field(0.05, gt=0, description="Half-life of the averaged weights, as a share of a phase.")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: whichever runs faster.")
+    compile: bool = Field(False, description="Compile the model; pays on GPUs and in long runs.")
+    seed: int = Field(0, description="Of the order of the data, the initial weights and the noise.")
+    save_seconds: float = Field(60.0, gt=0, description="Between checkpoints.")
+    previews: int = Field(5, ge=0, description="Preview sheets over the run.")

@@ -1,0 +1,112 @@
+"""What a machine can do, measured at the start: which precision runs faster, and how large a network a budget trains."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+
+from ..core.config import Frozen
+from ..core.model import Batch, GenerativeModel
+from ..core.space import Space
+
+_ITEMS = 200_000  # what a network of any size here must see to be worth its size; measured on 28 x 28 pictures
+_STEPS = 2_000
+
+
+class Choice(NamedTuple):
+    """What the probe chose, and why; saved in the model folder and never probed again."""
+
+    options: Frozen
+    batch: int
+    precision: str
+    items_per_second: float
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    """The context in which a network runs in that precision."""
+    kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
+    return torch.autocast(device.type, kinds[precision]) if precision in kinds else nullcontext()
+
+
+def seconds_per_step(model: GenerativeModel, batch: Batch, precision: str) -> float:
+    """Forward and backward of the first phase, the faster of two runs after one to warm up."""
+    device, phase = batch.x.device, model.phases()[0].name
+    times = []
+    for _ in range(3):
+        _synchronise(device)
+        started = time.perf_counter()
+        with autocast(precision, device):
+            loss = model(batch, phase)
+        loss.total.backward()
+        _synchronise(device)
+        times.append(time.perf_counter() - started)
+        model.zero_grad(set_to_none=True)
+    return min(times[1:])
+
+
+def choose(
+    build: Callable[[Frozen], GenerativeModel],
+    options: Frozen,
+    ladder: Sequence[Mapping[str, Any]],
+    sample: Callable[[int], Batch],
+    *,
+    seconds: float | None,
+    batch: int | None,
+    precision: str,
+    device: torch.device,
+) -> Choice:
+    """The largest network of the ladder that sees enough items in `seconds`, its batch size, and the precision.
+
+    `ladder` holds changes to the options, smallest first; empty, or without `seconds`, the options stay as they are.
+    `sample(n)` is a batch of n items.
+    """
+    probe_batch = batch or 64
+    rungs = [options.model_copy(update=dict(change)) for change in ladder] if seconds else []
+    rungs = rungs or [options]
+
+    def measure(rung: Frozen, precision: str) -> float:
+        model = build(rung).to(device)
+        model.to(memory_format=torch.channels_last)
+        model.train()
+        return probe_batch / seconds_per_step(model, sample(probe_batch), precision)
+
+    index = min(len(rungs) - 1, len(rungs) // 2)
+    if precision == "auto":
+        low = "bf16" if device.type != "cuda" or torch.cuda.is_bf16_supported() else "fp16"
+        rates = {name: measure(rungs[index], name) for name in ("fp32", low)}
+        precision = max(rates, key=lambda name: rates[name])
+        rate = rates[precision]
+    else:
+        rate = measure(rungs[index], precision)
+    enough = (lambda rate: rate * seconds >= _ITEMS) if seconds else (lambda rate: True)
+    if enough(rate):
+        while index + 1 < len(rungs) and enough(larger := measure(rungs[index + 1], precision)):
+            index, rate = index + 1, larger
+    else:
+        while index and not enough(rate):
+            index -= 1
+            rate = measure(rungs[index], precision)
+    if batch is None:
+        steps = _STEPS if seconds else 0
+        wanted = rate * seconds / steps if seconds else 128
+        batch = next((size for size in (16, 32, 64, 128, 256, 512) if size >= 0.75 * wanted), 512)
+    return Choice(rungs[index], batch, precision, rate)
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def build_model(kind: type[GenerativeModel], space: Space, conditions: Mapping[str, Space], seed: int) -> Callable[[Frozen], GenerativeModel]:
+    """A maker of that family's models with the initial weights of that seed."""
+
+    def build(options: Frozen) -> GenerativeModel:
+        torch.manual_seed(seed)
+        return kind(space, conditions, options)
+
+    return build

@@ -1,0 +1,1 @@
+"""A Gaussian for each class: the smallest family."""
