@@ -21,6 +21,7 @@ from .core.errors import UserError, unknown
 from .core.model import Batch, GenerativeModel, LatentModel, LikelihoodModel, Request
 from .core.noise import Noise
 from .core.space import space_from_json, space_to_json
+from .nn.nd import place
 from .version import __version__
 
 FORMAT = 1  # of the model folder
@@ -71,11 +72,8 @@ class Pipeline:
                 noise=Noise.count(seed + start, stop - start),
                 condition={name: value[start:stop].to(self.model.device) for name, value in encoded.items()},
             )
-            draft = None
             with self._running():
-                for draft in self.model.generate(request, chosen):
-                    pass
-            assert draft is not None
+                *_, draft = self.model.generate(request, chosen)
             done.append(draft.x.float().cpu())
             if progress:
                 progress(stop)
@@ -100,7 +98,7 @@ class Pipeline:
         return encoded
 
     def log_likelihood(self, items: Any, *, condition: Mapping[str, Any] | None = None, seed: int = 0) -> Tensor:
-        """Nats per item, `(B,)`; `model.exact` says whether exact or a lower bound. Raises UserError where it has none."""
+        """Nats per item, `(B,)`; `model.exact` says whether exact or a lower bound. Raises UserError if it has none."""
         if not isinstance(self.model, LikelihoodModel):
             raise UserError(f"the family '{self.family}' has no likelihood")
         batch = self._batch(items, condition)
@@ -207,7 +205,7 @@ def load(folder: Path | str, device: str | None = None) -> Pipeline:
         raise UserError(f"{folder / 'config.json'} lacks {error}; restore the folder or fit again") from None
     _load_weights(model, folder / "model.safetensors")
     metrics = read_json(folder / "metrics.json") if (folder / "metrics.json").exists() else {}
-    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"), memory_format=torch.channels_last)
+    place(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
     return Pipeline(
         family=config["family"],
         modality=config["modality"],

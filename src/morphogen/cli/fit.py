@@ -78,7 +78,9 @@ def _command(kinds: dict[str, type[Frozen]], recipe: dict[str, Any]) -> type[Any
         if name not in (*_NESTED, "source", *(one[0] for one in plain)):
             raise unknown("key of the recipe", name, [*_NESTED, "source", *(one[0] for one in plain)])
     source = tyro.conf.Positional[str | None]
-    fields: list[Any] = [("source", Annotated[source, tyro.conf.arg(help="A folder, a file, a Hub id, or digits.")], None)]
+    fields: list[Any] = [
+        ("source", Annotated[source, tyro.conf.arg(help="A folder, a file, a Hub id, or digits.")], None)
+    ]
     fields[0] = (*fields[0][:2], dataclasses.field(default=recipe.get("source")))
     for name, kind, default, purpose in plain:
         value = recipe.get(name, default)

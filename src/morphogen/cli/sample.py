@@ -41,7 +41,9 @@ def run(arguments: list[str]) -> int:
     items = pipeline.sample(
         parsed.n, seed=parsed.seed, condition=condition, batch=parsed.batch, progress=progress, **chosen
     )
-    save_samples(parsed.out, pipeline, items, seed=parsed.seed, condition=condition, batch=parsed.batch, controls=chosen)
+    save_samples(
+        parsed.out, pipeline, items, seed=parsed.seed, condition=condition, batch=parsed.batch, controls=chosen
+    )
     print(f"wrote {parsed.n} samples, a sheet and samples.json to {parsed.out}", file=sys.stderr)
     return 0
 
@@ -63,7 +65,7 @@ def _command(controls: type[Any] | None) -> type[Any]:
         ("batch", flag(int, "Samples drawn at once."), dataclasses.field(default=64)),
     ]
     if controls is not None:
-        bare = Annotated[controls, tyro.conf.arg(name="")]
+        bare: Any = Annotated[controls, tyro.conf.arg(name="")]
         fields.append(("controls", bare, dataclasses.field(default_factory=controls)))
     command = dataclasses.make_dataclass("Sample", fields, kw_only=True)
     command.__doc__ = __doc__

@@ -65,4 +65,6 @@ class Codec(ABC, Generic[Items]):
             tensors = load_file(file) if file.exists() else {}
             return cls.from_state(read_json(folder / "config.json"), tensors)
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise UserError(f"the codec in {folder} cannot be read ({error}); restore the folder or fit again") from None
+            raise UserError(
+                f"the codec in {folder} cannot be read ({error}); restore the folder or fit again"
+            ) from None

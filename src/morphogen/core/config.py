@@ -57,7 +57,9 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        raise UserError(f"could not write {path}: {error.strerror or error}; free some space or choose another --out") from error
+        raise UserError(
+            f"could not write {path}: {error.strerror or error}; free some space or choose another --out"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -75,7 +77,9 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise UserError(f"{path} is missing; expected a morphogen model folder") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not readable JSON ({error}); the folder is damaged, restore it or fit again") from None
+        raise UserError(
+            f"{path} is not readable JSON ({error}); the folder is damaged, restore it or fit again"
+        ) from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class Tokens:
 
 Space = Continuous | Tokens
 
-_KINDS: dict[str, type[Continuous] | type[Tokens]] = {"continuous": Continuous, "tokens": Tokens}
+_KINDS: dict[str, Any] = {"continuous": Continuous, "tokens": Tokens}
 
 
 def space_to_json(space: Space) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import nd
+
 
 class ResidualLayer(nn.Module):
     """Normalise, modulate, expand, contract; zero at the start."""
@@ -16,9 +18,7 @@ class ResidualLayer(nn.Module):
         self.modulation = nn.Linear(embedding, 2 * width)
         self.expand = nn.Linear(width, 2 * width)
         self.dropout = nn.Dropout(dropout)
-        self.contract = nn.Linear(2 * width, width)
-        nn.init.zeros_(self.contract.weight)
-        nn.init.zeros_(self.contract.bias)
+        self.contract = nd.zero(nn.Linear(2 * width, width))
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         scale, shift = self.modulation(embedding).chunk(2, dim=-1)
@@ -36,9 +36,7 @@ class MLP(nn.Module):
         self.stem = nn.Linear(features_in, width)
         self.layers = nn.ModuleList(ResidualLayer(width, embedding, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.head = nn.Linear(width, features_out)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.head = nd.zero(nn.Linear(width, features_out))
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         x, embedding = self.stem(x), F.silu(embedding)

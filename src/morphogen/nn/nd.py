@@ -9,12 +9,23 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-_CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {
+    1: nn.Conv1d,
+    2: nn.Conv2d,
+    3: nn.Conv3d,
+}
 
 
 def convolution(axes: int, channels_in: int, channels_out: int, kernel: int = 3) -> nn.Module:
     """A same-size convolution over 1 to 3 axes."""
     return _CONVOLUTIONS[axes](channels_in, channels_out, kernel, padding=kernel // 2)
+
+
+def zero(module: nn.Module) -> nn.Module:
+    """The module with all its parameters 0, so that a residual branch starts as nothing."""
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+    return module
 
 
 def group_norm(channels: int, affine: bool = True) -> nn.GroupNorm:
@@ -68,6 +79,7 @@ def crop_end(x: Tensor, size: Sequence[int]) -> Tensor:
     return x
 
 
-def channels_last(module: nn.Module, axes: int) -> nn.Module:
-    """The module with the memory format in which its convolutions run fastest."""
-    return module.to(memory_format=torch.channels_last) if axes == 2 else module
+def place(module: nn.Module, device: torch.device | str) -> None:
+    """Move a module to a device, in the memory format in which convolutions of pictures run fastest."""
+    module.to(device)
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -47,7 +47,7 @@ class Encoder(nn.Module):
         for level, blocks in enumerate(self.levels):
             if level:
                 x = self.enter[level - 1](nd.unshuffle(x, 2))
-            for block in blocks:  # type: ignore[union-attr]
+            for block in blocks:  # type: ignore[attr-defined]
                 x = block(x, None)
         return self.head(F.silu(self.norm(x))).float()
 
@@ -87,7 +87,7 @@ class Decoder(nn.Module):
     def forward(self, z: Tensor, embedding: Tensor) -> Tensor:
         x, embedding = self.stem(z), F.silu(embedding)
         for level in reversed(range(len(self.levels))):
-            for block in self.levels[level]:  # type: ignore[union-attr]
+            for block in self.levels[level]:  # type: ignore[attr-defined]
                 x = block(x, embedding)
             if level:
                 x = nd.shuffle(self.leave[level - 1](x), 2)

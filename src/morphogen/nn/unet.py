@@ -21,9 +21,7 @@ class ResidualBlock(nn.Module):
         self.modulation = nn.Linear(embedding, 2 * width) if embedding else None
         self.norm_out = nd.group_norm(width, affine=not embedding)
         self.dropout = nn.Dropout(dropout)
-        self.conv_out = nd.convolution(axes, width, width)
-        nn.init.zeros_(self.conv_out.weight)
-        nn.init.zeros_(self.conv_out.bias)
+        self.conv_out = nd.zero(nd.convolution(axes, width, width))
         self.axes = axes
 
     def forward(self, x: Tensor, embedding: Tensor | None) -> Tensor:
@@ -43,12 +41,10 @@ class Attention(nn.Module):
         self.norm = nd.group_norm(channels)
         self.heads = max(1, channels // head_width)
         self.qkv = nn.Linear(channels, 3 * channels)
-        self.out = nn.Linear(channels, channels)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.out = nd.zero(nn.Linear(channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, channels, *size = x.shape
+        batch, channels = x.shape[:2]
         h = self.norm(x).flatten(2).transpose(1, 2)
         q, k, v = self.qkv(h).reshape(batch, -1, 3, self.heads, channels // self.heads).permute(2, 0, 3, 1, 4)
         h = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, -1, channels)
@@ -102,9 +98,7 @@ class UNet(nn.Module):
         self.attention = Attention(widths[-1])
         self.middle = ResidualBlock(axes, widths[-1], embedding, dropout)
         self.norm = nd.group_norm(widths[0])
-        self.head = nd.convolution(axes, widths[0], channels_out * cells)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.head = nd.zero(nd.convolution(axes, widths[0], channels_out * cells))
 
     def forward(self, x: Tensor, embedding: Tensor | None) -> Tensor:
         size = x.shape[2:]
@@ -116,12 +110,12 @@ class UNet(nn.Module):
         for level, blocks in enumerate(self.down):
             if level:
                 x = self.enter[level - 1](nd.unshuffle(x, 2))
-            for block in blocks:  # type: ignore[union-attr]
+            for block in blocks:  # type: ignore[attr-defined]
                 x = block(x, embedding)
                 skips.append(x)
         x = self.middle(self.attention(x), embedding)
         for level in reversed(range(len(self.up))):
-            for block in self.up[level]:  # type: ignore[union-attr]
+            for block in self.up[level]:  # type: ignore[attr-defined]
                 x = block(x, skips.pop(), embedding)
             if level:
                 x = nd.shuffle(self.leave[level - 1](x), 2)

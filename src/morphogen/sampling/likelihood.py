@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ def ode_log_likelihood(path: Path, predict: Predict, x: Tensor, times: Tensor, n
     ascending = times[:-1].flip(0)
     x = x.detach()
     change = torch.zeros(len(x), device=x.device)
-    for t, following in zip(ascending[:-1], ascending[1:], strict=True):
+    for t, following in pairwise(ascending):
         step = following - t
         now = t.reshape((1,) * x.dim())
         velocity, divergence = rates(x, now)

@@ -25,7 +25,8 @@ tags: [{pipeline.family}, {pipeline.modality}, generative]
 A `{pipeline.family}` model of modality `{pipeline.modality}`, trained with morphogen on: {pipeline.source}.
 
 - space: `{pipeline.model.space}`{conditions}
-- {training["parameters"]:,} parameters, {training["steps"]:,} steps of {training["batch"]} items in {training["seconds"]:,} s
+- {training["parameters"]:,} parameters
+- {training["steps"]:,} steps of {training["batch"]} items in {training["seconds"]:,} s
 - model hash: `{pipeline.hash[:16]}`
 
 ```

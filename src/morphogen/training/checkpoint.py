@@ -22,7 +22,7 @@ _FIELDS = ("step", "seconds", "progress", "rate", "rollbacks", "begun", "settled
 
 
 def save_checkpoint(folder: Path, state: TrainState, settings: dict[str, Any]) -> Path:
-    """Write `folder/step-N` and drop older ones. Raises UserError where the disk refuses; nothing half-written is left."""
+    """Write `folder/step-N`, then drop older ones. Raises UserError where the disk refuses, nothing is half-done."""
     folder.mkdir(parents=True, exist_ok=True)
     target, temporary = folder / f"step-{state.step}", folder / f".step-{state.step}"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -33,8 +33,10 @@ def save_checkpoint(folder: Path, state: TrainState, settings: dict[str, Any]) -
     try:
         temporary.mkdir()
         # Copies, because safetensors refuses tensors that share memory.
-        save_file({name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}, temporary / "state.safetensors")
-        write_json(temporary / "state.json", {name: getattr(state, name) for name in _FIELDS} | {"settings": settings})
+        copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+        save_file(copies, temporary / "state.safetensors")
+        fields = {name: getattr(state, name) for name in _FIELDS}
+        write_json(temporary / "state.json", fields | {"settings": settings})
         with (temporary / "state.safetensors").open("rb+") as file:
             os.fsync(file.fileno())
         if target.exists():

@@ -21,7 +21,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, part: str, share: float, increment: float) -> None:
-        """After a step of the phase that trains `part`: `share` of the phase is spent, `increment` of it by this step."""
+        """After a step of a phase that trains `part`: `share` of the phase is spent, `increment` by this step."""
         half_life = min(self.half_life, 0.2 * share)
         decay = 0.5 ** (increment / half_life) if half_life > 0 else 0.0
         pairs = [(self.shadow[name], p) for name, p in self._of(part)]

@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from ..data.loader import batch_indices
 from ..data.sources import Source, open_source
 from ..data.split import split_by_hash
 from ..data.store import EncodedStore
+from ..nn.nd import place
 from ..pipeline import Pipeline
 from ..version import __version__
 from .card import write_card
@@ -145,7 +147,7 @@ def _train(out: Path, started: float, resume: bool, tell: Say) -> Pipeline:
     )
     spaces = {name: one.space for name, one in labels.items()}
     model = build_model(kind, codec.space, spaces, plan.seed)(build(kind.Options, settings["options"], "options"))
-    model.to(accelerator.device, memory_format=torch.channels_last)
+    place(model, accelerator.device)
     state = TrainState.create(model, plan)
     checkpoint = latest_checkpoint(out / "training")
     if resume and checkpoint:
@@ -203,8 +205,8 @@ def _probe(
         device=device,
     )
     tell(
-        f"{settings['family']}: {choice.precision}, batch {choice.batch}, about {choice.items_per_second:,.0f} items/s, "
-        f"{_changed(options, choice.options)}"
+        f"{settings['family']}: {choice.precision}, batch {choice.batch}, {_changed(options, choice.options)}, "
+        f"about {choice.items_per_second:,.0f} items/s"
     )
     return {
         "options": choice.options.model_dump(mode="json"),
@@ -243,16 +245,17 @@ def _prepare(
     labels = {}
     for name in names:
         column = source.columns[name]
-        labels[name] = LabelCodec.fit([[column[i] for i in indices]])
-        counts = np.unique([column[i] for i in indices], return_counts=True)
-        rare = [str(value) for value, count in zip(*counts, strict=True) if count < 10]
-        tell(f"condition '{name}': {len(counts[0])} classes" + (f"; few examples of {', '.join(rare[:5])}" if rare else ""))
+        labels[name] = LabelCodec.fit([[column[i] for i in indices.tolist()]])
+        counts = Counter(column[i] for i in indices.tolist())
+        rare = [value for value, count in counts.items() if count < 10]
+        few = f"; fewer than 10 examples of {', '.join(rare[:5])}" if rare else ""
+        tell(f"condition '{name}': {len(counts)} classes{few}")
     folder = out / "training"
     folder.mkdir(parents=True, exist_ok=True)
     store, kept, skipped = encode_source(source, fitted, folder / "train.store", indices)
     if skipped:
         tell(f"skipped {len(skipped)} of {len(indices)} items that cannot be read: {'; '.join(skipped[:3])}")
-    values = {name: one.encode([source.columns[name][i] for i in kept]) for name, one in labels.items()}
+    values = {name: one.encode([source.columns[name][i] for i in kept.tolist()]) for name, one in labels.items()}
     fitted.save(out / "codec")
     for name, one in labels.items():
         one.save(out / "conditions" / name)
@@ -273,7 +276,8 @@ def _reopen(out: Path, settings: Mapping[str, Any]) -> tuple[Codec[Any], dict[st
     codec = plugins.sole(plugins.load("modalities", settings["modality"], "codec"), Codec).load(out / "codec")
     labels = {name: LabelCodec.load(out / "conditions" / name) for name in settings["conditions"]}
     values = {
-        name: torch.from_numpy(np.load(out / "training" / f"condition-{name}.npy", allow_pickle=False)) for name in labels
+        name: torch.from_numpy(np.load(out / "training" / f"condition-{name}.npy", allow_pickle=False))
+        for name in labels
     }
     return codec, labels, Data(EncodedStore(out / "training" / "train.store"), values)
 
@@ -448,7 +452,9 @@ class _Claim:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UserError(f"--out {self.out} is in use by another fit; wait for it or choose another folder") from None
+            raise UserError(
+                f"--out {self.out} is in use by another fit; wait for it or choose another folder"
+            ) from None
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:

@@ -162,8 +162,9 @@ def _update(
     rate: float,
 ) -> tuple[float, dict[str, float], bool]:
     optimizer = state.optimizers[phase.trains]
-    with _only(state.model, phase):
-        total, parts = torch.zeros((), device=accelerator.device), {}
+    with _Only(state.model, phase):
+        total = torch.zeros((), device=accelerator.device)
+        parts: dict[str, torch.Tensor] = {}
         for number, batch in enumerate(batches):
             last = number + 1 == len(batches)
             context = accelerator.no_sync(prepared) if not last else torch.enable_grad()
@@ -186,7 +187,7 @@ def _update(
     return figures[0], dict(zip(parts, figures[1:], strict=True)), finite
 
 
-class _only:
+class _Only:
     """Inside, only the parameters that a phase trains need gradients."""
 
     def __init__(self, model: nn.Module, phase: Phase) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..core.model import Phase
 from .options import TrainOptions
 
-# The first and the last map of a network, embeddings and modulations are no hidden matrices (github.com/KellerJordan/Muon).
+# The first and last maps of a network, embeddings and modulations are not hidden matrices (KellerJordan/Muon).
 _OUTER = ("stem", "head", "embed", "modulation", "null", "conditioner", "level")
 
 

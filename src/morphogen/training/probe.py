@@ -1,4 +1,4 @@
-"""What a machine can do, measured at the start: which precision runs faster, and how large a network a budget trains."""
+"""What the machine can do, measured at the start: the faster precision, and the largest network for a budget."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from ..core.config import Frozen
 from ..core.model import Batch, GenerativeModel
 from ..core.space import Space
+from ..nn.nd import place
 
 _ITEMS = 200_000  # what a network of any size here must see to be worth its size; measured on 28 x 28 pictures
 _STEPS = 2_000
@@ -69,8 +70,8 @@ def choose(
     rungs = rungs or [options]
 
     def measure(rung: Frozen, precision: str) -> float:
-        model = build(rung).to(device)
-        model.to(memory_format=torch.channels_last)
+        model = build(rung)
+        place(model, device)
         model.train()
         return probe_batch / seconds_per_step(model, sample(probe_batch), precision)
 
@@ -102,7 +103,9 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def build_model(kind: type[GenerativeModel], space: Space, conditions: Mapping[str, Space], seed: int) -> Callable[[Frozen], GenerativeModel]:
+def build_model(
+    kind: type[GenerativeModel], space: Space, conditions: Mapping[str, Space], seed: int
+) -> Callable[[Frozen], GenerativeModel]:
     """A maker of that family's models with the initial weights of that seed."""
 
     def build(options: Frozen) -> GenerativeModel:

@@ -17,22 +17,23 @@ from ...sampling.gaussian import denoising_loss, predict
 from ...sampling.guidance import classifier_free
 from ...sampling.likelihood import ode_log_likelihood
 from ...sampling.path import PATHS
-from .options import Controls, Options
+from . import options as settings
 
 
 class Diffusion(GenerativeModel, Denoiser, LikelihoodModel):
     """Diffusion in data standardised by two buffers, so that every noise level means the same on any data."""
 
-    Options = Options
-    Controls = Controls
+    Options = settings.Options
+    Controls = settings.Controls
     accepts: ClassVar[tuple[type, ...]] = (Continuous,)
     exact = False
 
     mean: Tensor
     deviation: Tensor
     space: Continuous
+    options: settings.Options
 
-    def __init__(self, space: Continuous, conditions: Mapping[str, Space], options: Options) -> None:
+    def __init__(self, space: Continuous, conditions: Mapping[str, Space], options: settings.Options) -> None:
         super().__init__(space, conditions, options)
         self.path = PATHS[options.path]()
         self.network = DenoiserNetwork(
@@ -77,7 +78,7 @@ class Diffusion(GenerativeModel, Denoiser, LikelihoodModel):
         return predict(self.path, self.network, x, t, condition, prediction=self.options.prediction)
 
     @torch.no_grad()
-    def generate(self, request: Request, controls: Controls) -> Iterator[Partial]:
+    def generate(self, request: Request, controls: settings.Controls) -> Iterator[Partial]:
         path, condition = self.path, dict(request.condition)
         times = self._times(controls.steps, controls.spacing, controls.noise_low, controls.noise_high)
         start = path.sigma(times[:1]).to(self.device)
@@ -114,4 +115,3 @@ class Diffusion(GenerativeModel, Denoiser, LikelihoodModel):
         )
         change = torch.log(self.deviation) if not step else torch.log(self.deviation / step)
         return nats - self.space.dimensions * change
-

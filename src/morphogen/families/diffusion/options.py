@@ -27,7 +27,7 @@ class Options(Frozen):
     @model_validator(mode="after")
     def _noise_tells_of_data(self) -> Self:
         if self.prediction == "noise" and self.path in ("straight", "cosine"):
-            raise ValueError(f"the path '{self.path}' begins with noise alone, which says nothing of the data; use ddpm")
+            raise ValueError(f"the path '{self.path}' begins at noise alone, which tells nothing of data; use ddpm")
         return self
 
 

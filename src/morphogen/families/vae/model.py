@@ -15,8 +15,8 @@ from ...core.noise import Noise
 from ...core.space import Continuous, Space
 from ...nn.mlp import MLP
 from ...nn.pyramid import Decoder, Encoder, RowEncoder, coarse_size
+from . import options as settings
 from .likelihood import LikelihoodName, nats, value
-from .options import Controls, Options
 from .prior import FlowPrior, MixturePrior, NormalPrior
 
 
@@ -24,7 +24,7 @@ class Autoencoder(nn.Module):
     """Encoder and decoder: the part that the first phase trains."""
 
     def __init__(
-        self, space: Continuous, latent: Continuous, conditions: Mapping[str, Space], options: Options
+        self, space: Continuous, latent: Continuous, conditions: Mapping[str, Space], options: settings.Options
     ) -> None:
         super().__init__()
         widths = [options.width * min(2, 1 + level) for level in range(len(options.blocks))]
@@ -62,16 +62,18 @@ class Autoencoder(nn.Module):
 class VariationalAutoencoder(GenerativeModel, LatentModel, LikelihoodModel):
     """Kingma & Welling (arXiv 1312.6114) with the decoder's variance learned and the prior learned afterwards."""
 
-    Options = Options
-    Controls = Controls
+    Options = settings.Options
+    Controls = settings.Controls
     accepts: ClassVar[tuple[type, ...]] = (Continuous,)
     exact = False
 
     log_deviation: Tensor
     progress: Tensor
     space: Continuous
+    latent: Continuous
+    options: settings.Options
 
-    def __init__(self, space: Continuous, conditions: Mapping[str, Space], options: Options) -> None:
+    def __init__(self, space: Continuous, conditions: Mapping[str, Space], options: settings.Options) -> None:
         super().__init__(space, conditions, options)
         grid = options.latent == "grid" and bool(space.size)
         size = coarse_size(space.size, options.patch * 2 ** (len(options.blocks) - 1)) if grid else ()
@@ -126,7 +128,7 @@ class VariationalAutoencoder(GenerativeModel, LatentModel, LikelihoodModel):
         return self._bound(batch)
 
     def _bound(self, batch: Batch) -> Loss:
-        """README, equations 1 to 3: the evidence lower bound, per dimension so that its scale does not follow the size."""
+        """README, equations 1 to 3: the evidence lower bound per dimension, so that its scale is that of any size."""
         options, x = self.options, batch.x
         mean, log_variance = self.autoencoder.posterior(x)
         z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
@@ -160,7 +162,7 @@ class VariationalAutoencoder(GenerativeModel, LatentModel, LikelihoodModel):
         return mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
 
     @torch.no_grad()
-    def generate(self, request: Request, controls: Controls) -> Iterator[Partial]:
+    def generate(self, request: Request, controls: settings.Controls) -> Iterator[Partial]:
         condition = dict(request.condition)
         for z, done in self.prior.sample(request.noise, condition, controls, self.device):
             x = value(self.likelihood, self.autoencoder.output(z, condition))
@@ -187,7 +189,7 @@ class VariationalAutoencoder(GenerativeModel, LatentModel, LikelihoodModel):
         return torch.logsumexp(torch.stack(weights), dim=0) - math.log(draws)
 
 
-def _likelihood(space: Continuous, options: Options) -> LikelihoodName:
+def _likelihood(space: Continuous, options: settings.Options) -> LikelihoodName:
     if options.likelihood != "auto":
         return options.likelihood
     # Values two apart in [-1, 1] are only -1 and 1.

@@ -41,7 +41,7 @@ class NormalPrior(nn.Module):
 
 
 class MixturePrior(nn.Module):
-    """A Gaussian mixture over latents; under a class, its components are reweighted by how often the class uses them."""
+    """A Gaussian mixture over latents; under a class, components weigh as much as the class uses them."""
 
     means: Tensor
     factors: Tensor
@@ -150,5 +150,5 @@ class FlowPrior(nn.Module):
         )
         x = controls.temperature * noise.normal("start", self.latent.shape).to(device)
         times = self.path.karras_times(controls.steps, 0.01, 80.0).to(device)
-        for step, draft in enumerate(Heun().solve(self.path, guided, x, times, noise), start=1):
+        for step, draft in enumerate(Heun(churn=0.0).solve(self.path, guided, x, times, noise), start=1):
             yield draft.x * self.deviation + self.mean, step == controls.steps
