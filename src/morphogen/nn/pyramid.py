@@ -110,7 +110,7 @@ class RowEncoder(nn.Module):
             dropout=0.0,
         )
         # The MLP's head starts at zero, where an encoder would tell nothing of x.
-        nn.init.xavier_uniform_(self.network.head.weight)
+        self.network.head = nn.Linear(width, 2 * latent.channels)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.network(x, x.new_zeros(len(x), self.width)).float()
