@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 import tyro
-from pydantic import create_model
+from pydantic import ValidationError, create_model
 
-from ..core.config import Frozen
+from ..core.config import Frozen, invalid
 from ..core.errors import UserError, unknown
 from ..sampling.solvers.base import Solver, resolve
 
@@ -21,6 +24,15 @@ def flag_value(arguments: Sequence[str], name: str) -> str | None:
             return arguments[index + 1]
         if argument.startswith(f"--{name}="):
             return argument.partition("=")[2]
+    return None
+
+
+def positional(arguments: Sequence[str]) -> str | None:
+    """The first argument that is neither a flag nor a flag's value, where each flag has a value."""
+    before = ["", *arguments]
+    for previous, argument in zip(before, arguments, strict=False):
+        if not argument.startswith("-") and (not previous.startswith("-") or "=" in previous):
+            return argument
     return None
 
 
@@ -47,14 +59,23 @@ def given(arguments: Sequence[str], prefix: str = "") -> set[str]:
 def parse(kind: type[Any], arguments: Sequence[str], verb: str) -> Any:
     """An instance of the dataclass `kind`. Raises UserError on an unknown flag, with the nearest known one."""
     purpose = (kind.__doc__ or "").strip()
-    parsed, rest = tyro.cli(
-        kind,
-        args=list(arguments),
-        prog=f"morphogen {verb}",
-        description=purpose,
-        return_unknown_args=True,
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff),
-    )
+    spoken = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(spoken):
+            parsed, rest = tyro.cli(
+                kind,
+                args=list(arguments),
+                prog=f"morphogen {verb}",
+                description=purpose,
+                return_unknown_args=True,
+                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff),
+            )
+    except ValidationError as error:
+        raise invalid(error, "--") from None
+    except SystemExit as stop:
+        if not stop.code:
+            raise  # after --help
+        raise _refusal(stop, spoken.getvalue(), verb) from None
     if rest:
         flags = [f"--{name}" for name in _names(kind, "")]
         if not rest[0].startswith("-"):
@@ -76,11 +97,28 @@ def with_solvers(controls: type[Frozen], arguments: Sequence[str]) -> tuple[type
     return create_model("Controls", __base__=controls, **fields) if fields else controls, rest  # type: ignore[call-overload]
 
 
+def _refusal(stop: BaseException, spoken: str, verb: str) -> UserError:
+    """What tyro said in a box, as one line; what pydantic refused, in our words."""
+    lines = [line.strip("│╭╮╰╯ ") for line in spoken.splitlines()]
+    words = " ".join(takewhile(lambda line: not line or line.strip("─"), lines[1:])).strip()
+    name = words.removeprefix("Error parsing ").partition(":")[0] if words.startswith("Error parsing ") else ""
+    cause: BaseException | None = stop
+    while cause and not isinstance(cause, ValidationError):
+        cause = cause.__cause__ or cause.__context__
+    if cause:
+        return invalid(cause, f"--{name}." if name else "--")
+    return UserError(f"{words.replace(f'Missing from morphogen {verb}:', 'missing:')}; see morphogen {verb} --help")
+
+
 def _names(kind: type[Any], prefix: str) -> list[str]:
+    """Every flag, dotted where it is nested; controls are bare."""
     found = []
     annotated: Mapping[str, Any]
     if dataclasses.is_dataclass(kind):
-        annotated = {field.name: field.default_factory for field in dataclasses.fields(kind)}
+        annotated = {
+            field.name: type(field.default) if isinstance(field.default, Frozen) else field.default_factory
+            for field in dataclasses.fields(kind)
+        }
     else:
         annotated = {name: field.annotation for name, field in kind.model_fields.items()}
     for name, inner in annotated.items():

@@ -12,11 +12,11 @@ import tyro
 from ..core import plugins
 from ..core.config import read_json
 from ..core.errors import UserError
-from ._flags import parse, with_solvers
+from ._flags import parse, positional, with_solvers
 
 
 def run(arguments: list[str]) -> int:
-    folder = next((argument for argument in arguments if not argument.startswith("-")), None)
+    folder = positional(arguments)
     if folder is None and not {"-h", "--help"} & set(arguments):
         raise UserError("no model folder was given; expected: morphogen sample DIR --out PATH")
     controls, rest = None, list(arguments)
@@ -36,7 +36,8 @@ def run(arguments: list[str]) -> int:
 
     pipeline = load(parsed.folder)
     condition = _conditions(parsed.condition, parsed.n, {k: v.names for k, v in pipeline.conditions.items()})
-    chosen = parsed.controls.model_dump()
+    # Not dumped: a solver would lose its name.
+    chosen = {name: getattr(parsed.controls, name) for name in type(parsed.controls).model_fields}
     progress = _progress(parsed.n) if sys.stderr.isatty() else None
     items = pipeline.sample(
         parsed.n, seed=parsed.seed, condition=condition, batch=parsed.batch, progress=progress, **chosen

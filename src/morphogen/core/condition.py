@@ -42,12 +42,12 @@ class Conditioner(nn.Module):
                 raise UserError(f"condition '{name}' has the space {space}; expected a class or a row of numbers")
         self.width = width
 
-    def forward(self, condition: Mapping[str, Tensor], count: int) -> Context:
-        """`condition` maps names to `(B, *shape)`; `count` is B. Raises UserError on an unknown name."""
+    def forward(self, condition: Mapping[str, Tensor], x: Tensor) -> Context:
+        """`condition` maps names to `(B, *shape)`; x `(B, …)` tells the batch. Raises UserError on an unknown name."""
         for name in condition:
             if name not in self.embed:
                 raise unknown("condition", name, self.embed)
-        device = next(self.parameters()).device if len(self.null) else None
+        count, device = len(x), x.device
         total = torch.zeros(count, self.width, device=device)
         keep = torch.rand(count, 1, device=device) >= self.drop if self.training and self.drop > 0 else None
         for name, embed in self.embed.items():

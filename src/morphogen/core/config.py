@@ -36,9 +36,17 @@ def build(kind: type[Settings], values: Mapping[str, Any], name: str) -> Setting
     try:
         return kind(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{name}.{field} is {first['input']!r}: {first['msg'].lower()}") from None
+        raise invalid(error, f"{name}.") from None
+
+
+def invalid(error: ValidationError, prefix: str) -> UserError:
+    """What pydantic refused first, in one line; `prefix` stands before the field's name."""
+    first = error.errors()[0]
+    message = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:  # fields that contradict each other
+        return UserError(f"{prefix.rstrip('.')}: {message}")
+    field = ".".join(str(part) for part in first["loc"])
+    return UserError(f"{prefix}{field} is {first['input']!r}: {message[:1].lower()}{message[1:]}")
 
 
 @contextmanager

@@ -57,5 +57,5 @@ class DenoiserNetwork(nn.Module):
     def forward(self, x: Tensor, noise_level: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
         # ln σ / 4, the noise conditioning of arXiv 2206.00364, Table 1; clamped where σ/α is 0 or infinite.
         level = self.level(noise_level.clamp(1e-4, 1e4).log() / 4)
-        embedding = self.embed(level) + self.conditioner(condition, len(x)).vector
+        embedding = self.embed(level) + self.conditioner(condition, x).vector
         return self.backbone(x, embedding).float()

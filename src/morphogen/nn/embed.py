@@ -16,7 +16,7 @@ class SinusoidalEmbedding(nn.Module):
 
     frequencies: Tensor
 
-    def __init__(self, width: int, low: float = 0.1, high: float = 100.0) -> None:
+    def __init__(self, width: int, low: float = 0.1, high: float = 10.0) -> None:
         super().__init__()
         self.register_buffer(
             "frequencies", torch.logspace(math.log10(low), math.log10(high), width // 2), persistent=False

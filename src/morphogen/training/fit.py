@@ -3,70 +3,38 @@
 from __future__ import annotations
 
 import shutil
-import signal
-import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
-from torch import Tensor
 
 from ..core import plugins
-from ..core.codec import Codec
-from ..core.condition import LabelCodec
 from ..core.config import Frozen, build, read_json, write_json
-from ..core.errors import UserError, unknown
+from ..core.errors import UserError
 from ..core.model import Batch, GenerativeModel
 from ..core.space import Space
-from ..data.encode import chunks, encode_source
 from ..data.loader import batch_indices
-from ..data.sources import Source, open_source
-from ..data.split import split_by_hash
-from ..data.store import EncodedStore
+from ..data.sources import open_source
 from ..nn.nd import place
 from ..pipeline import Pipeline
 from ..version import __version__
 from .card import write_card
 from .checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from .claim import Claim
 from .loop import Budget, TrainState, train
 from .options import TrainOptions
+from .prepare import Data, Say, prepare, reopen
 from .probe import build_model, choose
+from .signals import Interrupted, Signals
 from .track import Track
 
 _BEGIN_ITEMS, _BEGIN_BATCH = 10_000, 256
 _MINUTES = 10.0  # the budget where none is given
-_SURVEYED = 4_000  # items the codec is fitted to, spread over the source
-
-Say = Callable[[str], None]
-
-
-class Interrupted(Exception):
-    """Training was asked to stop; what was reached is saved. `signal` is the number of the signal."""
-
-    def __init__(self, message: str, number: int) -> None:
-        super().__init__(message)
-        self.signal = number
-
-
-@dataclass
-class Data:
-    """The encoded training data and the conditions of each item."""
-
-    store: EncodedStore
-    conditions: dict[str, Tensor]
-
-    def batch(self, indices: Tensor, device: torch.device) -> Batch:
-        x = self.store.read(indices).to(device)
-        return Batch(x, {name: value[indices].to(device) for name, value in self.conditions.items()})
 
 
 def fit(
@@ -103,13 +71,13 @@ def fit(
     process = PartialState(cpu=not torch.cuda.is_available())
     main = process.is_main_process
     tell: Say = say if say and main else (lambda line: None)
-    with _Claim(out, resume) if main else nullcontext():
+    with Claim(out, resume) if main else nullcontext():
         if main and not resume:
             kind = plugins.sole(plugins.load("families", family, "model"), GenerativeModel)
             user_options = build(kind.Options, options or {}, "options")
             opened = open_source(source, modality, image_column)
             tell(f"{opened.description}: {len(opened):,} items, taken for modality '{opened.modality}'")
-            _prepare(opened, kind, condition, codec or {}, out, tell)
+            prepare(opened, kind, condition, codec or {}, out, tell)
             settings = {
                 "morphogen": __version__,
                 "family": family,
@@ -138,7 +106,7 @@ def _train(out: Path, started: float, resume: bool, tell: Say) -> Pipeline:
     settings = read_json(out / "training" / "settings.json")
     plan = build(TrainOptions, settings["train"], "train")
     kind = plugins.sole(plugins.load("families", settings["family"], "model"), GenerativeModel)
-    codec, labels, data = _reopen(out, settings)
+    codec, labels, data = reopen(out, settings)
     # Accelerate keeps one precision per process; another fit in the same process may want another.
     AcceleratorState._reset_state(reset_partial_state=False)
     precision = settings["precision"]
@@ -192,7 +160,7 @@ def _probe(
 ) -> dict[str, Any]:
     """What the start-up probe chose, as settings."""
     plan = build(TrainOptions, settings["train"], "train")
-    codec, labels, data = _reopen(out, settings)
+    codec, labels, data = reopen(out, settings)
     spaces: dict[str, Space] = {name: one.space for name, one in labels.items()}
     choice = choose(
         build_model(kind, codec.space, spaces, plan.seed),
@@ -214,72 +182,6 @@ def _probe(
         "precision": choice.precision,
         "probed_items_per_second": round(choice.items_per_second, 1),
     }
-
-
-def _prepare(
-    source: Source,
-    kind: type[GenerativeModel],
-    condition: str | Sequence[str] | None,
-    codec_options: Mapping[str, Any],
-    out: Path,
-    tell: Say,
-) -> None:
-    """Fit the codecs, split, and encode the training items to disk."""
-    codec_kind = plugins.sole(plugins.load("modalities", source.modality, "codec"), Codec)
-    options = build(plugins.load("modalities", source.modality, "options").Options, codec_options, "codec")
-    names = [condition] if isinstance(condition, str) else list(condition or ())
-    for name in names:
-        if name not in source.columns:
-            if not source.columns:
-                raise UserError(f"{source.description} has no column '{name}' to condition on; use class sub-folders")
-            raise unknown("column", name, source.columns)
-    test = source.test if source.test is not None else split_by_hash([source.item_name(i) for i in range(len(source))])
-    indices = np.flatnonzero(~np.asarray(test))
-    held_out = np.flatnonzero(np.asarray(test))
-    if not len(indices):
-        raise UserError(f"{source.description} has no training items")
-    spread = indices[np.unique(np.linspace(0, len(indices) - 1, min(_SURVEYED, len(indices))).astype(int))]
-    fitted = codec_kind.fit(chunks(source, spread), kind.accepts[0], options)
-    for note in getattr(fitted, "notes", ()):
-        tell(note)
-    labels = {}
-    for name in names:
-        column = source.columns[name]
-        labels[name] = LabelCodec.fit([[column[i] for i in indices.tolist()]])
-        counts = Counter(column[i] for i in indices.tolist())
-        rare = [value for value, count in counts.items() if count < 10]
-        few = f"; fewer than 10 examples of {', '.join(rare[:5])}" if rare else ""
-        tell(f"condition '{name}': {len(counts)} classes{few}")
-    folder = out / "training"
-    folder.mkdir(parents=True, exist_ok=True)
-    store, kept, skipped = encode_source(source, fitted, folder / "train.store", indices)
-    if skipped:
-        tell(f"skipped {len(skipped)} of {len(indices)} items that cannot be read: {'; '.join(skipped[:3])}")
-    values = {name: one.encode([source.columns[name][i] for i in kept.tolist()]) for name, one in labels.items()}
-    fitted.save(out / "codec")
-    for name, one in labels.items():
-        one.save(out / "conditions" / name)
-        np.save(folder / f"condition-{name}.npy", values[name].numpy(), allow_pickle=False)
-    split = {
-        "source": source.description,
-        "official": source.test is not None,
-        "train": len(indices),
-        "held_out": held_out.tolist(),
-        "skipped": skipped,
-    }
-    write_json(out / "split.json", split)
-    tell(f"{len(store):,} items to train on, {len(held_out):,} held out")
-
-
-def _reopen(out: Path, settings: Mapping[str, Any]) -> tuple[Codec[Any], dict[str, LabelCodec], Data]:
-    """What `_prepare` left on disk."""
-    codec = plugins.sole(plugins.load("modalities", settings["modality"], "codec"), Codec).load(out / "codec")
-    labels = {name: LabelCodec.load(out / "conditions" / name) for name in settings["conditions"]}
-    values = {
-        name: torch.from_numpy(np.load(out / "training" / f"condition-{name}.npy", allow_pickle=False))
-        for name in labels
-    }
-    return codec, labels, Data(EncodedStore(out / "training" / "train.store"), values)
 
 
 def _run(
@@ -320,7 +222,7 @@ def _run(
     if main and not latest_checkpoint(folder):
         save_checkpoint(folder, state, settings)
     saved = time.monotonic()
-    with _Signals() as signals, Track(out / "logs", batch, quiet=not main) as track:
+    with Signals() as signals, Track(out / "logs", batch, quiet=not main) as track:
         for step in train(
             state, budget=budget, options=plan, accelerator=accelerator, prepared=prepared, read=read, first=first
         ):
@@ -399,66 +301,3 @@ def _ladder(family: str, given: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _changed(before: Frozen, after: Frozen) -> str:
     changes = {k: v for k, v in after.model_dump().items() if before.model_dump()[k] != v}
     return f"sized to {changes}" if changes else "at its default size"
-
-
-class _Signals:
-    """Inside, Ctrl-C and SIGTERM only set `number`, so that the step under way ends and is saved."""
-
-    number = 0
-
-    def __enter__(self) -> _Signals:
-        import threading
-
-        self._old: dict[int, Any] = {}
-        if threading.current_thread() is threading.main_thread():
-            for one in (signal.SIGINT, signal.SIGTERM):
-                self._old[one] = signal.signal(one, self._note)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for one, handler in self._old.items():
-            signal.signal(one, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.number:
-            raise KeyboardInterrupt
-        self.number = number
-        print("\nstopping after this step …", file=sys.stderr)
-
-
-class _Claim:
-    """An output folder taken by one fit at a time. Raises UserError where it is in use or holds something else."""
-
-    def __init__(self, out: Path, resume: bool) -> None:
-        self.out, self.resume = out, resume
-
-    def __enter__(self) -> _Claim:
-        import fcntl
-
-        training = self.out / "training"
-        if self.resume:
-            if (self.out / "config.json").exists():
-                raise UserError(f"the fit in {self.out} has finished; nothing to resume")
-            if not (training / "settings.json").exists():
-                raise UserError(f"{self.out} holds no interrupted fit; start one without --resume")
-        elif self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
-            hint = "continue it with --resume or" if (training / "settings.json").exists() else "delete it or"
-            raise UserError(f"--out {self.out} already exists and is not empty; {hint} choose another folder")
-        try:
-            training.mkdir(parents=True, exist_ok=True)
-            self._lock = (training / "lock").open("w")
-        except OSError as error:
-            raise UserError(f"--out {self.out} cannot be written: {error.strerror}") from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                f"--out {self.out} is in use by another fit; wait for it or choose another folder"
-            ) from None
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        self._lock.close()
-        # A fit that failed before its first checkpoint leaves nothing behind.
-        if kind is not None and not self.resume and latest_checkpoint(self.out / "training") is None:
-            shutil.rmtree(self.out, ignore_errors=True)

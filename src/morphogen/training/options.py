@@ -16,7 +16,7 @@ class TrainOptions(Frozen):
     batch: int | None = Field(None, ge=1, description="Items a step, over all processes.")
     accumulate: int = Field(1, ge=1, description="Parts a batch is cut into, to save memory.")
     lr: float = Field(2e-3, gt=0, description="Peak learning rate.")
-    optimizer: Literal["adamw", "muon"] = Field("adamw", description="muon: Muon for inner matrices, AdamW elsewhere.")
+    optimizer: Literal["adamw", "muon"] = Field("muon", description="muon: Muon for inner matrices, AdamW elsewhere.")
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay.")
     warm_up: float = Field(0.02, ge=0, le=1, description="Share of a phase over which the rate rises from 0.")
     hold: float = Field(0.3, ge=0, le=1, description="Share of a phase after which the rate falls linearly to 0.")

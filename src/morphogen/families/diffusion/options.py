@@ -15,8 +15,8 @@ class Options(Frozen):
 
     path: Literal["straight", "cosine", "ddpm", "edm"] = Field("straight", description="From data to noise.")
     prediction: Literal["velocity", "data", "noise"] = Field("velocity", description="What the network says.")
-    width: int = Field(64, ge=8, description="Channels at the first level; the deeper ones have twice as many.")
-    blocks: tuple[int, ...] = Field((1, 3), min_length=1, description="Residual blocks at each level, finest first.")
+    width: int = Field(48, ge=8, description="Channels at the first level; the deeper ones have twice as many.")
+    blocks: tuple[int, ...] = Field((1, 2), min_length=1, description="Residual blocks at each level, finest first.")
     patch: int = Field(2, ge=1, description="Cells a side that become channels before the first level.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout inside residual blocks.")
     condition_drop: float = Field(0.1, ge=0, lt=1, description="Share of samples trained without their condition.")

@@ -56,7 +56,7 @@ class Autoencoder(nn.Module):
 
     def output(self, z: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
         """The decoder's output, before the activation of its likelihood, `(B, *space.shape)`."""
-        return self.decoder(z, self.conditioner(condition, len(z)).vector).float()
+        return self.decoder(z, self.conditioner(condition, z).vector).float()
 
 
 class VariationalAutoencoder(GenerativeModel, LatentModel, LikelihoodModel):

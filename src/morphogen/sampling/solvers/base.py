@@ -117,7 +117,7 @@ def resolve(value: Any) -> Any:
     if isinstance(value, Solver):
         return value
     fields = {"name": value} if isinstance(value, str) else dict(value)
-    kind = plugins.sole(plugins.load("solvers", fields.pop("name")), Solver)
+    kind = plugins.sole(plugins.load("solvers", str(fields.pop("name", ""))), Solver)
     return kind(**fields)
 
 

@@ -1,0 +1,1 @@
+"""The family `coupling`: a small normalising flow, added to morphogen from outside."""

@@ -1,0 +1,106 @@
+"""From a source to encoded training data on disk, and back from there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core import plugins
+from ..core.codec import Codec
+from ..core.condition import LabelCodec
+from ..core.config import build, write_json
+from ..core.errors import UserError, unknown
+from ..core.model import Batch, GenerativeModel
+from ..data.encode import chunks, encode_source
+from ..data.sources import Source
+from ..data.split import split_by_hash
+from ..data.store import EncodedStore
+
+_SURVEYED = 4_000  # items the codec is fitted to, spread over the source
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Data:
+    """The encoded training data and the conditions of each item."""
+
+    store: EncodedStore
+    conditions: dict[str, Tensor]
+
+    def batch(self, indices: Tensor, device: torch.device) -> Batch:
+        x = self.store.read(indices).to(device)
+        return Batch(x, {name: value[indices].to(device) for name, value in self.conditions.items()})
+
+
+def prepare(
+    source: Source,
+    kind: type[GenerativeModel],
+    condition: str | Sequence[str] | None,
+    codec_options: Mapping[str, Any],
+    out: Path,
+    tell: Say,
+) -> None:
+    """Fit the codecs, split, and encode the training items to disk."""
+    codec_kind = plugins.sole(plugins.load("modalities", source.modality, "codec"), Codec)
+    options = build(plugins.load("modalities", source.modality, "options").Options, codec_options, "codec")
+    names = [condition] if isinstance(condition, str) else list(condition or ())
+    for name in names:
+        if name not in source.columns:
+            if not source.columns:
+                raise UserError(f"{source.description} has no column '{name}' to condition on; use class sub-folders")
+            raise unknown("column", name, source.columns)
+    test = source.test if source.test is not None else split_by_hash([source.item_name(i) for i in range(len(source))])
+    indices = np.flatnonzero(~np.asarray(test))
+    held_out = np.flatnonzero(np.asarray(test))
+    if not len(indices):
+        raise UserError(f"{source.description} has no training items")
+    spread = indices[np.unique(np.linspace(0, len(indices) - 1, min(_SURVEYED, len(indices))).astype(int))]
+    fitted = codec_kind.fit(chunks(source, spread), kind.accepts[0], options)
+    for note in getattr(fitted, "notes", ()):
+        tell(note)
+    labels = {}
+    for name in names:
+        column = source.columns[name]
+        labels[name] = LabelCodec.fit([[column[i] for i in indices.tolist()]])
+        counts = Counter(column[i] for i in indices.tolist())
+        rare = [value for value, count in counts.items() if count < 10]
+        few = f"; fewer than 10 examples of {', '.join(rare[:5])}" if rare else ""
+        tell(f"condition '{name}': {len(counts)} classes{few}")
+    folder = out / "training"
+    folder.mkdir(parents=True, exist_ok=True)
+    store, kept, skipped = encode_source(source, fitted, folder / "train.store", indices)
+    if skipped:
+        tell(f"skipped {len(skipped)} of {len(indices)} items that cannot be read: {'; '.join(skipped[:3])}")
+    values = {name: one.encode([source.columns[name][i] for i in kept.tolist()]) for name, one in labels.items()}
+    fitted.save(out / "codec")
+    for name, one in labels.items():
+        one.save(out / "conditions" / name)
+        np.save(folder / f"condition-{name}.npy", values[name].numpy(), allow_pickle=False)
+    split = {
+        "source": source.description,
+        "official": source.test is not None,
+        "train": len(indices),
+        "held_out": held_out.tolist(),
+        "skipped": skipped,
+    }
+    write_json(out / "split.json", split)
+    tell(f"{len(store):,} items to train on, {len(held_out):,} held out")
+
+
+def reopen(out: Path, settings: Mapping[str, Any]) -> tuple[Codec[Any], dict[str, LabelCodec], Data]:
+    """What `_prepare` left on disk."""
+    codec = plugins.sole(plugins.load("modalities", settings["modality"], "codec"), Codec).load(out / "codec")
+    labels = {name: LabelCodec.load(out / "conditions" / name) for name in settings["conditions"]}
+    values = {
+        name: torch.from_numpy(np.load(out / "training" / f"condition-{name}.npy", allow_pickle=False))
+        for name in labels
+    }
+    return codec, labels, Data(EncodedStore(out / "training" / "train.store"), values)

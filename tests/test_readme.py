@@ -1,0 +1,70 @@
+"""What the README tells a newcomer to type works in an empty folder; only the minutes are cut to a few steps."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from morphogen.cli import run
+from morphogen.data.sources import open_source
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+LINKS = re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXT)
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+
+
+def photos(folder: Path) -> None:
+    """Real pictures in class sub-folders."""
+    digits = open_source("digits")
+    for index in range(40):
+        path = folder / digits.columns["label"][index] / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        digits.read(index).save(path)
+
+
+def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    photos(tmp_path / "photos")
+    done = []
+    for line in "".join(blocks("sh")).splitlines():
+        command, *arguments = shlex.split(line, comments=True)
+        if command != "morphogen":
+            assert os.access(ROOT / command, os.X_OK), f"{command} is no program of this repository"
+            continue
+        small, found = re.subn(
+            r"--minutes \S+", "--train.steps 2 --train.batch 16 --options.width 16", shlex.join(arguments)
+        )
+        assert found == (arguments[0] == "fit"), f"{line}: a fit without --minutes would take ten"
+        code = run(shlex.split(small))
+        assert code == 0, f"{line}: {capfd.readouterr().err}"
+        done.append(arguments[0])
+    assert set(done) == {"fit", "sample", "inspect", "replay"}
+    assert len(list((tmp_path / "samples").glob("0*.png"))) == 20
+    assert {"sheet.png", "samples.json"} <= {path.name for path in (tmp_path / "samples").iterdir()}
+
+
+def test_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for block in blocks("python"):
+        small = block.replace("minutes=2", "train={'steps': 2, 'batch': 16}, options={'width': 16, 'prior_width': 16}")
+        assert "minutes" not in small
+        exec(compile(small, "README.md", "exec"), names)
+    assert len(names["pictures"]) == len(names["nats"]) == 16
+    assert names["again"][0].tobytes() == names["pictures"][5].tobytes()
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_links(link: str) -> None:
+    if link == "docs/samples.png" and not (ROOT / link).exists():
+        pytest.skip("the sheet of samples is not there yet")
+    assert (ROOT / link).exists()
