@@ -34,6 +34,11 @@ def test_example(
         assert said.count("measured, 2 declared") == 4
 
 
+def test_custom_metric(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(ROOT / "examples" / "custom_metric.py"), run_name="__main__")
+    assert "keeps the contract" in capsys.readouterr().out
+
+
 def test_family_plugin(tmp_path: Path) -> None:
     source, site = tmp_path / "source", tmp_path / "site"
     shutil.copytree(ROOT / "examples" / "plugin", source)  # setuptools builds in place

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from morphogen.cli import run
+from morphogen.core import plugins
 from morphogen.data.sources import open_source
 
 ROOT = Path(__file__).parents[1]
@@ -68,3 +69,18 @@ def test_links(link: str) -> None:
     if link == "docs/samples.png" and not (ROOT / link).exists():
         pytest.skip("the sheet of samples is not there yet")
     assert (ROOT / link).exists()
+
+
+@pytest.mark.parametrize("family", ["vae", "diffusion"])
+def test_family_readme_names_every_setting_and_equation(family: str) -> None:
+    folder = ROOT / "src" / "morphogen" / "families" / family
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    settings = plugins.load("families", family, "options")
+    for name in (*settings.Options.model_fields, *settings.Controls.model_fields):
+        assert f"`{name}`" in text, f"{family}/README.md says nothing of {name}"
+    code = (folder / "model.py").read_text(encoding="utf-8")
+    cited = re.findall(r"README, equations? (\d+)(?: to (\d+))?", code)
+    assert cited
+    for first, last in cited:
+        for number in range(int(first), int(last or first) + 1):
+            assert f"({number})   " in text, f"{family}/README.md has no equation {number}"

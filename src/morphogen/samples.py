@@ -69,6 +69,8 @@ def replay(record: Path, pipeline: Pipeline) -> Any:
             raise UserError(f"{record} has format {data['format']}; this morphogen reads up to {FORMAT}")
         if data["model"] != pipeline.hash:
             raise UserError(f"{record} was made by model {data['model'][:16]}; this one is {pipeline.hash[:16]}")
+        if data["seeds"] != list(range(data["seeds"][0], data["seeds"][0] + len(data["seeds"]))):
+            raise UserError(f"{record} has seeds that do not follow each other; it was changed, draw anew")
         return pipeline.sample(
             len(data["seeds"]),
             seed=data["seeds"][0],

@@ -57,10 +57,10 @@ class CouplingFlow(GenerativeModel, LikelihoodModel):
 
     def _log_density(self, x: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
         """Nats `(B,)` of the density at x `(B, *shape)`: equation 6 of the paper."""
-        z, context = x.flatten(1), self.conditioner(condition, len(x)).vector
+        z, context = x.flatten(1), self.conditioner(condition, x).vector
         volume = torch.zeros(len(x), device=x.device)
         for layer in self.layers:
-            shift, log_scale = layer.move(z, context)
+            shift, log_scale = layer.move(z, context)  # type: ignore[operator]
             z, volume = (z + shift) * log_scale.exp(), volume + log_scale.sum(1)
         return volume - 0.5 * (z.square() + math.log(2 * math.pi)).sum(1)
 
@@ -75,11 +75,11 @@ class CouplingFlow(GenerativeModel, LikelihoodModel):
 
     @torch.no_grad()
     def generate(self, request: Request, controls: settings.Controls) -> Iterator[Partial]:
-        shape, count = self.space.shape, len(request)
+        shape = self.space.shape
         x = controls.temperature * request.noise.normal("start", shape).flatten(1).to(self.device)
-        context = self.conditioner(request.condition, count).vector
+        context = self.conditioner(request.condition, x).vector
         for index, layer in reversed(list(enumerate(self.layers))):
-            shift, log_scale = layer.move(x, context)
+            shift, log_scale = layer.move(x, context)  # type: ignore[operator]
             x = x * (-log_scale).exp() - shift
             # A draft per layer; the last one is all known, and is the sample.
-            yield Partial(x.reshape(count, *shape), torch.full((1,) * (1 + len(shape)), index == 0))
+            yield Partial(x.reshape(len(x), *shape), torch.full((1,) * (1 + len(shape)), index == 0))

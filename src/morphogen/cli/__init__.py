@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import pkgutil
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 from ..core.errors import UserError, unknown
 from ..version import __version__
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def verbs() -> list[str]:
@@ -18,6 +23,7 @@ def verbs() -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a verb and exit."""
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
 
 
@@ -37,9 +43,20 @@ def run(arguments: list[str]) -> int:
     except UserError as error:
         print(f"morphogen: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        reason = f"{error.filename or 'a file'} could not be written or read: {error.strerror}"
+        print(f"morphogen: {reason}; free some space or choose another folder", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("morphogen: stopped", file=sys.stderr)
         return 130
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """An end by SIGTERM that cleans up on its way out."""
+    sys.exit(128 + number)
 
 
 def _overview() -> str:

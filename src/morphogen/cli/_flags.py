@@ -107,7 +107,9 @@ def _refusal(stop: BaseException, spoken: str, verb: str) -> UserError:
         cause = cause.__cause__ or cause.__context__
     if cause:
         return invalid(cause, f"--{name}." if name else "--")
-    return UserError(f"{words.replace(f'Missing from morphogen {verb}:', 'missing:')}; see morphogen {verb} --help")
+    words = words.replace(f"Missing from morphogen {verb}:", "missing:").removeprefix("Error parsing ")
+    reason = words.partition("  Got errors")[0].rstrip(".")
+    return UserError(f"{reason[:1].lower()}{reason[1:]}; see morphogen {verb} --help")
 
 
 def _names(kind: type[Any], prefix: str) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import tyro
 
 from ..core.config import read_json
+from ..core.errors import UserError
 from ._flags import parse
 
 
@@ -34,7 +35,9 @@ def run(arguments: list[str]) -> int:
     pipeline = load(parsed.folder)
     items = replay(record, pipeline)
     read = plugins.load("modalities", pipeline.modality, "files").read
-    names = read_json(record)["files"]
+    names = read_json(record).get("files", [])
+    if len(names) != len(items):
+        raise UserError(f"{record} names {len(names)} files for {len(items)} samples; draw them anew")
     before = pipeline.codec.encode([read(record.parent / name) for name in names])
     after = pipeline.codec.encode(items)
     different = (before != after).flatten(1).any(1).sum().item()

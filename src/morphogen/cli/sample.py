@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from ..core import plugins
-from ..core.config import read_json
+from ..core.config import Frozen, read_json
 from ..core.errors import UserError
 from ._flags import parse, positional, with_solvers
 
@@ -20,13 +20,8 @@ def run(arguments: list[str]) -> int:
     if folder is None and not {"-h", "--help"} & set(arguments):
         raise UserError("no model folder was given; expected: morphogen sample DIR --out PATH")
     controls, rest = None, list(arguments)
-    if folder is not None and (Path(folder) / "config.json").exists():
-        family = read_json(Path(folder) / "config.json").get("family", "")
-        controls, rest = with_solvers(plugins.load("families", family, "options").Controls, arguments)
-    elif folder is not None:
-        from ..pipeline import load
-
-        load(folder)  # says what is wrong with the folder
+    if folder is not None:
+        controls, rest = with_solvers(_controls(Path(folder)), arguments)
     parsed = parse(_command(controls), rest, "sample")
     if parsed.out.exists() and (not parsed.out.is_dir() or any(parsed.out.iterdir())):
         raise UserError(f"--out {parsed.out} already exists and is not empty; delete it or choose another folder")
@@ -47,6 +42,17 @@ def run(arguments: list[str]) -> int:
     )
     print(f"wrote {parsed.n} samples, a sheet and samples.json to {parsed.out}", file=sys.stderr)
     return 0
+
+
+def _controls(folder: Path) -> type[Frozen]:
+    """The Controls of the family in a model folder. Raises UserError where it is none."""
+    config = read_json(folder / "config.json") if (folder / "config.json").exists() else None
+    family = str(config.get("family")) if isinstance(config, dict) else ""
+    if family not in plugins.known("families"):
+        from ..pipeline import load
+
+        load(folder)  # says what is wrong with the folder
+    return plugins.load("families", family, "options").Controls
 
 
 def _command(controls: type[Any] | None) -> type[Any]:

@@ -17,8 +17,6 @@ class Claim:
         self.out, self.resume = out, resume
 
     def __enter__(self) -> Self:
-        import fcntl
-
         training = self.out / "training"
         if self.resume:
             if (self.out / "config.json").exists():
@@ -26,20 +24,32 @@ class Claim:
             if not (training / "settings.json").exists():
                 raise UserError(f"{self.out} holds no interrupted fit; start one without --resume")
         elif self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
+            if (training / "lock").exists():
+                self._take(training)
+                self._lock.close()
             hint = "continue it with --resume or" if (training / "settings.json").exists() else "delete it or"
             raise UserError(f"--out {self.out} already exists and is not empty; {hint} choose another folder")
         try:
             training.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--out {self.out} cannot be written: {error.strerror}") from None
+        self._take(training)
+        return self
+
+    def _take(self, training: Path) -> None:
+        import fcntl
+
+        try:
             self._lock = (training / "lock").open("w")
         except OSError as error:
             raise UserError(f"--out {self.out} cannot be written: {error.strerror}") from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
+            self._lock.close()
             raise UserError(
                 f"--out {self.out} is in use by another fit; wait for it or choose another folder"
             ) from None
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self._lock.close()

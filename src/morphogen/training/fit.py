@@ -14,7 +14,7 @@ from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 
 from ..core import plugins
-from ..core.config import Frozen, build, read_json, write_json
+from ..core.config import Frozen, build, read_json, replacing, write_json
 from ..core.errors import UserError
 from ..core.model import Batch, GenerativeModel
 from ..core.space import Space
@@ -230,6 +230,8 @@ def _run(
                 _roll_back(state, folder, step.number, step.phase, tell if main else (lambda line: None))
                 continue
             track.step(step)
+            if not step.whole:
+                continue
             stop = _any(signals.number, accelerator)
             if main and (stop or time.monotonic() - saved > plan.save_seconds):
                 save_checkpoint(folder, state, settings)
@@ -269,7 +271,8 @@ def _preview(pipeline: Pipeline, state: TrainState, out: Path, track: Track) -> 
         sheet = view.sheet(pipeline.sample(16, seed=0, condition=condition, batch=16))
     state.model.train()
     (out / "previews").mkdir(exist_ok=True)
-    sheet.save(out / "previews" / f"step-{state.step:06d}.png")
+    with replacing(out / "previews" / f"step-{state.step:06d}.png") as temporary:
+        sheet.save(temporary, format="PNG")
     track.sheet(sheet, state.step)
 
 
@@ -277,9 +280,9 @@ def _prepared(model: GenerativeModel, plan: TrainOptions, accelerator: Accelerat
     if accelerator.num_processes > 1:
         from accelerate.utils import DistributedDataParallelKwargs
 
-        # With several phases, each leaves the others' parameters unused.
-        several = len(model.phases()) > 1
-        accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=several)
+        # A phase of one part leaves the others' parameters unused.
+        apart = any(phase.trains for phase in model.phases())
+        accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=apart)
     prepared = accelerator.prepare(model)
     return torch.compile(prepared) if plan.compile else prepared  # type: ignore[return-value]
 

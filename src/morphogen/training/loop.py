@@ -29,6 +29,7 @@ class Step(NamedTuple):
     parts: dict[str, float]
     learning_rate: float
     finite: bool
+    whole: bool  # the last phase of its step: only then is the state one to save
 
 
 @dataclass
@@ -88,8 +89,12 @@ def train(
     model, phases = state.model, model_phases(state.model)
     started = time.monotonic() - state.seconds
     prepared.train()
+    # What one step takes of the budget: known for steps, else what the last one took.
+    previous, taken = state.progress, 1 / budget.steps if budget.steps else 1e-4
     while state.progress < 1:
         before = state.progress
+        if budget.steps is None and before > previous:
+            previous, taken = before, before - previous
         _settle(state, phases, before)
         active = [p for p in phases if p.during[0] <= before < p.during[1] and state.step % p.every == 0]
         batches = read(state.step)
@@ -104,10 +109,9 @@ def train(
             torch.manual_seed(_seed(options.seed, state.step, phase.name, accelerator.process_index))
             low, high = phase.during
             share = (before - low) / (high - low)
-            increment = _increment(state, budget) / (high - low)
-            loss, parts, finite = _update(
-                state, phase, options, accelerator, prepared, batches, learning_rate(options, share, increment)
-            )
+            increment = taken / (high - low)
+            rate = learning_rate(options, share, increment) * state.rate
+            loss, parts, finite = _update(state, phase, options, accelerator, prepared, batches, rate)
             if finite:
                 state.average.update(phase.trains, share + increment, increment)
             # Rank 0 decides how much of a wall-clock budget is spent.
@@ -125,14 +129,16 @@ def train(
                 phase=phase.name,
                 loss=loss,
                 parts=parts,
-                learning_rate=learning_rate(options, share, increment) * state.rate,
+                learning_rate=rate,
                 finite=finite,
+                whole=phase is active[-1],
             )
             if not finite:
                 break
         if not active:
             state.step += 1
-            state.progress = min(1.0, budget.progress(state.step, time.monotonic() - started))
+            state.seconds = _from_rank_0(time.monotonic() - started, accelerator)
+            state.progress = min(1.0, budget.progress(state.step, state.seconds))
     for phase in phases:
         # Phases that only look at the data once, at the end.
         if phase.name not in state.begun:
@@ -181,7 +187,7 @@ def _update(
         figures = seen.tolist()
         finite = math.isfinite(figures[0]) and math.isfinite(float(norm))
         if finite:
-            optimizer.step(rate * state.rate)
+            optimizer.step(rate)
         else:
             optimizer.clear()
     return figures[0], dict(zip(parts, figures[1:], strict=True)), finite
@@ -212,13 +218,6 @@ def _settle(state: TrainState, phases: list[Phase], progress: float) -> None:
         if progress >= ends and part not in state.settled:
             state.average.settle(part)
             state.settled.append(part)
-
-
-def _increment(state: TrainState, budget: Budget) -> float:
-    """The share of the budget that one step takes."""
-    if budget.steps is not None:
-        return 1 / budget.steps
-    return state.progress / state.step if state.step else 1e-4
 
 
 def _seed(seed: int, step: int, name: str, rank: int) -> int:

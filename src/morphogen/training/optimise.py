@@ -24,9 +24,11 @@ class PartOptimizer:
         self._hidden = [p for name, p in named if name in hidden]
         self._matrices = [nn.Parameter(_matrix(p.data)) for p in self._hidden]
         rest = [p for name, p in named if name not in hidden]
-        self._optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(rest, lr=options.lr, betas=phase.betas, weight_decay=options.weight_decay, fused=True)
-        ]
+        self._optimizers: list[torch.optim.Optimizer] = []
+        if rest:
+            self._optimizers.append(
+                torch.optim.AdamW(rest, lr=options.lr, betas=phase.betas, weight_decay=options.weight_decay, fused=True)
+            )
         if self._matrices:
             self._optimizers.append(
                 torch.optim.Muon(

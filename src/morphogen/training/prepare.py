@@ -60,8 +60,12 @@ def prepare(
     test = source.test if source.test is not None else split_by_hash([source.item_name(i) for i in range(len(source))])
     indices = np.flatnonzero(~np.asarray(test))
     held_out = np.flatnonzero(np.asarray(test))
+    if not len(indices) and source.test is None:
+        indices, held_out = held_out, indices  # of a handful, nothing is held out
     if not len(indices):
-        raise UserError(f"{source.description} has no training items")
+        raise UserError(f"{source.description} has no training items; add some to its training split")
+    if len(indices) < 10:
+        tell(f"only {len(indices)} to train on: expect copies of them; give hundreds")
     spread = indices[np.unique(np.linspace(0, len(indices) - 1, min(_SURVEYED, len(indices))).astype(int))]
     fitted = codec_kind.fit(chunks(source, spread), kind.accepts[0], options)
     for note in getattr(fitted, "notes", ()):
@@ -73,7 +77,9 @@ def prepare(
         counts = Counter(column[i] for i in indices.tolist())
         rare = [value for value, count in counts.items() if count < 10]
         few = f"; fewer than 10 examples of {', '.join(rare[:5])}" if rare else ""
-        tell(f"condition '{name}': {len(counts)} classes{few}")
+        lost = sorted(set(column) - set(counts))
+        gone = f"; not learned, for all their items are held out: {', '.join(lost[:5])}" if lost else ""
+        tell(f"condition '{name}': {len(counts)} classes{few}{gone}")
     folder = out / "training"
     folder.mkdir(parents=True, exist_ok=True)
     store, kept, skipped = encode_source(source, fitted, folder / "train.store", indices)

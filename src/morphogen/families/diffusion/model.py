@@ -34,14 +34,17 @@ class Diffusion(GenerativeModel, Denoiser, LikelihoodModel):
     options: settings.Options
 
     def __init__(self, space: Continuous, conditions: Mapping[str, Space], options: settings.Options) -> None:
+        patch, blocks = options.depth(space.size)
+        # What was settled is what is saved: a later version may settle it otherwise.
+        options = options.model_copy(update={"patch": patch, "blocks": blocks})
         super().__init__(space, conditions, options)
         self.path = PATHS[options.path]()
         self.network = DenoiserNetwork(
             space,
             conditions,
-            widths=[options.width * min(2, 1 + level) for level in range(len(options.blocks))],
-            blocks=options.blocks,
-            patch=options.patch,
+            widths=[options.width * min(2, 1 + level) for level in range(len(blocks))],
+            blocks=blocks,
+            patch=patch,
             dropout=options.dropout,
             condition_drop=options.condition_drop,
         )

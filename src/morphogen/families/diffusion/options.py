@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from ...core.config import Frozen
+from ...nn.levels import default_blocks, default_patch
 from ...sampling.solvers.base import AnySolver, resolve
 
 
@@ -16,8 +18,10 @@ class Options(Frozen):
     path: Literal["straight", "cosine", "ddpm", "edm"] = Field("straight", description="From data to noise.")
     prediction: Literal["velocity", "data", "noise"] = Field("velocity", description="What the network says.")
     width: int = Field(48, ge=8, description="Channels at the first level; the deeper ones have twice as many.")
-    blocks: tuple[int, ...] = Field((1, 2), min_length=1, description="Residual blocks at each level, finest first.")
-    patch: int = Field(2, ge=1, description="Cells a side that become channels before the first level.")
+    blocks: tuple[int, ...] | None = Field(
+        None, min_length=1, description="Residual blocks at each level, finest first; None: by the size."
+    )
+    patch: int | None = Field(None, ge=1, description="Cells a side that become channels first; None: by the size.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout inside residual blocks.")
     condition_drop: float = Field(0.1, ge=0, lt=1, description="Share of samples trained without their condition.")
     noise_levels: Literal["lognormal", "uniform"] = Field("lognormal", description="Noise levels seen in training.")
@@ -29,6 +33,11 @@ class Options(Frozen):
         if self.prediction == "noise" and self.path in ("straight", "cosine"):
             raise ValueError(f"the path '{self.path}' begins at noise alone, which tells nothing of data; use ddpm")
         return self
+
+    def depth(self, size: Sequence[int]) -> tuple[int, tuple[int, ...]]:
+        """`patch` and `blocks`, settled for that size of the space."""
+        patch = self.patch or default_patch(size)
+        return patch, self.blocks or default_blocks(size, patch)
 
 
 # What the probe may choose among for a budget, smallest first.

@@ -27,22 +27,23 @@ class Autoencoder(nn.Module):
         self, space: Continuous, latent: Continuous, conditions: Mapping[str, Space], options: settings.Options
     ) -> None:
         super().__init__()
-        widths = [options.width * min(2, 1 + level) for level in range(len(options.blocks))]
+        patch, blocks = options.depth(space.size)
+        widths = [options.width * min(2, 1 + level) for level in range(len(blocks))]
         embedding = max(64, widths[-1])
         self.conditioner = Conditioner(conditions, embedding, options.condition_drop)
         self.encoder: nn.Module
         self.decoder: nn.Module
         if space.size:
-            shape = {"widths": widths, "blocks": options.blocks, "patch": options.patch}
+            shape = {"widths": widths, "blocks": blocks, "patch": patch}
             self.encoder = Encoder(space, latent, **shape)  # type: ignore[arg-type]
             self.decoder = Decoder(space, latent, embedding=embedding, **shape)  # type: ignore[arg-type]
         else:
-            self.encoder = RowEncoder(space, latent, width=widths[-1], layers=sum(options.blocks))
+            self.encoder = RowEncoder(space, latent, width=widths[-1], layers=sum(blocks))
             self.decoder = MLP(
                 features_in=latent.channels,
                 features_out=space.channels,
                 width=widths[-1],
-                layers=sum(options.blocks),
+                layers=sum(blocks),
                 embedding=embedding,
                 dropout=0.0,
             )
@@ -74,9 +75,12 @@ class VariationalAutoencoder(GenerativeModel, LatentModel, LikelihoodModel):
     options: settings.Options
 
     def __init__(self, space: Continuous, conditions: Mapping[str, Space], options: settings.Options) -> None:
+        patch, blocks = options.depth(space.size)
+        # What was settled is what is saved: a later version may settle it otherwise.
+        options = options.model_copy(update={"patch": patch, "blocks": blocks})
         super().__init__(space, conditions, options)
         grid = options.latent == "grid" and bool(space.size)
-        size = coarse_size(space.size, options.patch * 2 ** (len(options.blocks) - 1)) if grid else ()
+        size = coarse_size(space.size, patch * 2 ** (len(blocks) - 1)) if grid else ()
         self.latent = Continuous(options.latent_channels, size)
         self.likelihood: LikelihoodName = _likelihood(space, options)
         self.autoencoder = Autoencoder(space, self.latent, conditions, options)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
 
 from ...core.config import Frozen
+from ...nn.levels import default_blocks, default_patch
 
 
 class Options(Frozen):
@@ -18,8 +20,10 @@ class Options(Frozen):
     latent: Literal["grid", "vector"] = Field("grid", description="Latents on a coarse grid, or one vector an item.")
     latent_channels: int = Field(4, ge=1, description="Numbers at each cell of the grid, or in the vector.")
     width: int = Field(64, ge=8, description="Channels at the first level; the deeper ones have twice as many.")
-    blocks: tuple[int, ...] = Field((1, 2), min_length=1, description="Residual blocks at each level, finest first.")
-    patch: int = Field(2, ge=1, description="Cells a side that become channels before the first level.")
+    blocks: tuple[int, ...] | None = Field(
+        None, min_length=1, description="Residual blocks at each level, finest first; None: by the size."
+    )
+    patch: int | None = Field(None, ge=1, description="Cells a side that become channels first; None: by the size.")
     beta: float = Field(1.0, ge=0, description="Weight of the Kullback-Leibler term.")
     free_bits: float = Field(0.0, ge=0, description="Nats each latent channel may carry unpunished.")
     warm_up: float = Field(0.1, ge=0, le=1, description="Share of its phase over which beta grows from 0.")
@@ -29,6 +33,11 @@ class Options(Frozen):
     prior_blocks: int = Field(4, ge=1, description="Residual blocks of the flow prior.")
     components: int = Field(10, ge=1, description="Components of a mixture prior.")
     condition_drop: float = Field(0.1, ge=0, lt=1, description="Share of samples trained without their condition.")
+
+    def depth(self, size: Sequence[int]) -> tuple[int, tuple[int, ...]]:
+        """`patch` and `blocks`, settled for that size of the space; a grid of latents is at least halved."""
+        patch = self.patch or default_patch(size)
+        return patch, self.blocks or default_blocks(size, patch, least=2 if size else 1)
 
 
 # What the probe may choose among for a budget, smallest first.

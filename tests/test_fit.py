@@ -1,0 +1,129 @@
+"""From the embedded digits to samples, for every family: what is left on disk, and that a seed is one picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny import TRAIN, tiny
+
+import morphogen
+from morphogen import UserError
+from morphogen.core import plugins
+from morphogen.data.sources import open_source
+from morphogen.data.split import split_by_hash
+
+FAMILIES = list(plugins.known("families"))
+Fitted = Callable[[str], Path]
+each_family = pytest.mark.parametrize("family", FAMILIES)
+
+
+def pixels(pictures: list[Any]) -> np.ndarray:
+    return np.stack([np.asarray(picture) for picture in pictures]).astype(int)
+
+
+@each_family
+def test_the_folder_is_whole_and_says_what_it_is(fitted: Fitted, family: str) -> None:
+    folder = fitted(family)
+    names = {path.name for path in folder.iterdir()}
+    assert {
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "codec",
+        "conditions",
+        "metrics.json",
+        "split.json",
+    } <= names
+    assert "training" not in names, "what only a resume needs is removed"
+    assert not [path for path in folder.rglob("*") if path.suffix in (".pt", ".pkl", ".pickle", ".ckpt")]
+    assert not list(folder.rglob(".*")), "temporary files were left"
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["family"], config["modality"], config["format"]) == (family, "image", 1)
+    assert config["options"]["width"] == 16
+    training = json.loads((folder / "metrics.json").read_text())["training"]
+    assert (training["steps"], training["batch"], training["rollbacks"]) == (6, 16, 0)
+    assert len(list((folder / "previews").glob("step-*.png"))) == 1
+
+
+@each_family
+def test_the_split_is_remembered(fitted: Fitted, family: str) -> None:
+    split = json.loads((fitted(family) / "split.json").read_text())
+    digits = open_source("digits")
+    expected = np.flatnonzero(split_by_hash([digits.item_name(i) for i in range(len(digits))]))
+    assert split["held_out"] == expected.tolist()
+    assert split["train"] + len(split["held_out"]) == len(digits) == 1797
+    assert not split["official"]
+
+
+def test_an_official_split_is_kept(tmp_path: Path) -> None:
+    digits = open_source("digits")
+    pictures = np.stack([np.asarray(digits.read(i)) for i in range(50)])
+    np.savez(tmp_path / "some.npz", x_train=pictures[:40], x_test=pictures[40:])
+    train, options = {**TRAIN, "steps": 1}, tiny("diffusion")
+    pipe = morphogen.fit(
+        tmp_path / "some.npz", family="diffusion", out=tmp_path / "out", train=train, options=options, say=None
+    )
+    split = json.loads((tmp_path / "out" / "split.json").read_text())
+    assert split["official"]
+    assert split["held_out"] == list(range(40, 50))
+    assert pipe.metrics["training"]["items"] == 40
+
+
+@each_family
+def test_saved_and_loaded_it_is_the_same_model(fitted: Fitted, family: str, tmp_path: Path) -> None:
+    pipe = morphogen.load(fitted(family), device="cpu")
+    pipe.save(tmp_path / "copy")
+    again = morphogen.load(tmp_path / "copy", device="cpu")
+    assert again.hash == pipe.hash
+    assert again.conditions["label"].names == [str(digit) for digit in range(10)]
+    first, second = (pixels(one.sample(4, seed=3, condition={"label": 5})) for one in (pipe, again))
+    assert (first == second).all()
+
+
+@each_family
+def test_a_seed_is_one_picture(fitted: Fitted, family: str) -> None:
+    """Alone, among sixteen and in batches of five; rounding may move a value by one grey level of 255."""
+    pipe = morphogen.load(fitted(family))
+    together = pixels(pipe.sample(16, seed=0))
+    assert len(np.unique(together.reshape(16, -1), axis=0)) == 16, "seeds do not matter"
+    assert abs(pixels(pipe.sample(1, seed=7))[0] - together[7]).max() <= 1
+    assert abs(pixels(pipe.sample(16, seed=0, batch=5)) - together).max() <= 1
+
+
+@each_family
+def test_a_condition_is_a_name_a_number_or_a_list(fitted: Fitted, family: str) -> None:
+    pipe = morphogen.load(fitted(family))
+    named = pixels(pipe.sample(2, condition={"label": "3"}))
+    assert (pixels(pipe.sample(2, condition={"label": 3})) == named).all()
+    assert (pixels(pipe.sample(2, condition={"label": [3, "3"]})) == named).all()
+    assert pipe.encode_conditions({"label": [3, "8"]}, 2)["label"].tolist() == [[3], [8]]
+
+
+@each_family
+def test_what_is_wrong_is_named(fitted: Fitted, family: str) -> None:
+    pipe = morphogen.load(fitted(family))
+    control = next(iter(pipe.model.Controls.model_fields))
+    with pytest.raises(UserError, match=f"unknown field of controls '{control}x'; did you mean '{control}'"):
+        pipe.sample(1, **{f"{control}x": 1})
+    with pytest.raises(UserError, match="unknown condition 'lable'; did you mean 'label'"):
+        pipe.sample(1, condition={"lable": 3})
+    with pytest.raises(UserError, match="unknown class '33'; did you mean '3'"):
+        pipe.sample(1, condition={"label": 33})
+    with pytest.raises(UserError, match="3 values for 2 samples"):
+        pipe.sample(2, condition={"label": [1, 2, 3]})
+    with pytest.raises(UserError, match="at least 1"):
+        pipe.sample(0)
+
+
+def test_an_unconditional_model_takes_no_condition(tmp_path: Path) -> None:
+    pictures = np.zeros((20, 8, 8), np.uint8)
+    pictures[::2] = 255
+    train, options = {**TRAIN, "steps": 1}, tiny("diffusion")
+    pipe = morphogen.fit(pictures, family="diffusion", out=tmp_path / "out", train=train, options=options, say=None)
+    with pytest.raises(UserError, match="takes no conditions"):
+        pipe.sample(1, condition={"label": 3})

@@ -1,0 +1,40 @@
+"""The public face: these names and no others, imported when they are used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import morphogen
+
+NAMES = ["Interrupted", "Pipeline", "TrainOptions", "UserError", "__version__", "fit", "load"]
+
+
+def loaded(code: str, *modules: str) -> set[str]:
+    """Which of the modules a fresh interpreter has loaded after some code."""
+    code += f"\nprint('loaded:', *({set(modules)!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+def test_the_names_are_pinned() -> None:
+    assert morphogen.__all__ == NAMES
+    assert dir(morphogen) == NAMES
+    for name in NAMES:
+        assert getattr(morphogen, name) is not None
+    with pytest.raises(AttributeError, match="'morphogen' has no attribute 'train'"):
+        _ = morphogen.train
+
+
+def test_importing_it_loads_nothing_heavy() -> None:
+    heavy = ("torch", "numpy", "pydantic", "sklearn", "PIL", "accelerate")
+    assert loaded("import sys, morphogen", *heavy) == set()
+    assert loaded("import sys, morphogen; morphogen.fit", *heavy) >= {"torch"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["fit", "--help"], ["sample", "--help"]])
+def test_help_needs_no_torch(arguments: list[str]) -> None:
+    code = f"import sys\nfrom morphogen.cli import run\ntry:\n    run({arguments!r})\nexcept SystemExit as stop:\n"
+    assert loaded(f"{code}    assert not stop.code", "torch", "accelerate", "sklearn") == set()

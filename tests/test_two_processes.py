@@ -1,0 +1,64 @@
+"""Two processes train one model: they end with equal weights, and with those of one process where nothing is random."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from conftest import ALONE
+from two_parts import IN_TURN, TOGETHER, weights
+
+import morphogen
+
+
+def launch(*arguments: str | Path) -> str:
+    """Run in two processes on this machine; returns what they said."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port]
+    done = subprocess.run(
+        [*command, *map(str, arguments)], env=ALONE, capture_output=True, text=True, check=False, timeout=1200
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    folder = tmp_path_factory.mktemp("ranks")
+    launch(Path(__file__).with_name("two_parts.py"), folder)
+    return folder, [json.loads((folder / f"rank-{rank}.json").read_text()) for rank in range(2)]
+
+
+def test_the_ranks_end_equal(ranks: tuple[Path, list[dict[str, Any]]]) -> None:
+    folder, (first, second) = ranks
+    assert first == second
+    assert first["ranks"] == 2
+    for family in ("diffusion", "vae"):
+        assert morphogen.load(folder / family, device="cpu").hash == first[family]
+
+
+@pytest.mark.parametrize(("name", "plan"), [("in turn", IN_TURN), ("together", TOGETHER)])
+def test_two_are_as_one(ranks: tuple[Path, list[dict[str, Any]]], name: str, plan: Any) -> None:
+    """The same global batches, without random numbers: equal up to the order in which gradients are summed."""
+    if torch.cuda.is_available():
+        pytest.skip("the two ran without a GPU")
+    alone = weights(plan, Accelerator(cpu=True))
+    for parameter, value in ranks[1][0][name].items():
+        torch.testing.assert_close(torch.tensor(value), torch.tensor(alone[parameter]), rtol=1e-3, atol=1e-4)
+
+
+def test_the_command_line(ranks: tuple[Path, list[dict[str, Any]]], flags: Any, tmp_path: Path) -> None:
+    said = launch(
+        "-m", "morphogen", "fit", "digits", "--condition", "label", *flags("diffusion"), "--out", tmp_path / "out"
+    )
+    assert said.count("wrote ") == 1, "only one process speaks and writes"
+    assert morphogen.load(tmp_path / "out", device="cpu").hash == ranks[1][0]["diffusion"]
