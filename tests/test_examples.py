@@ -1,4 +1,4 @@
-"""The examples run, at tiny size; every recipe is one that `morphogen fit` understands."""
+"""The examples run, at tiny size, and the data sets used here have their recipes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from morphogen.cli import fit
-from morphogen.core import plugins
-from morphogen.core.config import read_toml
-from morphogen.training.options import TrainOptions
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
@@ -56,19 +51,6 @@ def test_family_plugin(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "Continuous(channels=1, size=(8, 8)" in done.stdout
     assert (tmp_path / "runs" / "coupling" / "sample-9.png").exists()
-
-
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_recipe(recipe: Path) -> None:
-    values = read_toml(recipe)
-    kinds = {
-        "train": TrainOptions,
-        "options": plugins.load("families", values["family"], "options").Options,
-        "codec": plugins.load("modalities", values.get("modality", "image"), "options").Options,
-    }
-    parsed = fit.parse(fit._command(kinds, values), ["--out", "somewhere"], "fit")
-    assert parsed.source == values["source"]
-    assert parsed.minutes == values["minutes"]
 
 
 def test_every_data_set_has_a_recipe() -> None:

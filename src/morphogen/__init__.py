@@ -10,17 +10,19 @@ from .version import __version__
 if TYPE_CHECKING:
     from .core.errors import UserError
     from .pipeline import Pipeline, load
-    from .training import Interrupted, TrainOptions, fit
+    from .training.fit import fit
+    from .training.options import TrainOptions
+    from .training.signals import Interrupted
 
 __all__ = ["Interrupted", "Pipeline", "TrainOptions", "UserError", "__version__", "fit", "load"]
 
 # Imported when first used: `import morphogen` must not import torch.
 _HOMES = {
-    "Interrupted": ".training",
+    "Interrupted": ".training.signals",
     "Pipeline": ".pipeline",
-    "TrainOptions": ".training",
+    "TrainOptions": ".training.options",
     "UserError": ".core.errors",
-    "fit": ".training",
+    "fit": ".training.fit",
     "load": ".pipeline",
 }
 

@@ -39,7 +39,8 @@ def run(arguments: list[str]) -> int:
         }
         for name in _NESTED
     }
-    from ..training import Interrupted, fit
+    from ..training.fit import fit
+    from ..training.signals import Interrupted
 
     try:
         fit(
