@@ -1,4 +1,4 @@
-"""What a user gets wrong, by the command line: one line that says what and what to do, exit code 2, nothing left behind."""
+"""What a user gets wrong on the command line: one line that says what to do, exit code 2, nothing left behind."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_all_pictures_truncated(tmp_path: Path, photos: Path, fit: Any, capsys: 
 
 
 def test_odd_pictures_are_made_to_fit(tmp_path: Path, photos: Path, fit: Any, capsys: Captured) -> None:
-    """Wildly different sizes, one pixel, CMYK, palette with transparency, 16 bit, EXIF: each is read, and it is said."""
+    """Wildly different sizes, one pixel, CMYK, palette with transparency, 16 bit: each is read, and it is said."""
     Image.new("RGB", (900, 30), "red").save(photos / "odd" / "wide.png")
     Image.new("L", (1, 1)).save(photos / "odd" / "pixel.png")
     Image.new("CMYK", (16, 16), (10, 200, 0, 0)).save(photos / "odd" / "cmyk.jpg")

@@ -120,6 +120,7 @@ def _names(kind: type[Any], prefix: str) -> list[str]:
         annotated = {
             field.name: type(field.default) if isinstance(field.default, Frozen) else field.default_factory
             for field in dataclasses.fields(kind)
+            if "Positional" not in str(field.type)
         }
     else:
         annotated = {name: field.annotation for name, field in kind.model_fields.items()}

@@ -27,6 +27,10 @@ def run(arguments: list[str]) -> int:
         "options": plugins.load("families", family, "options").Options,
         "codec": plugins.load("modalities", modality, "options").Options,
     }
+    if flag_value(arguments, "train.steps"):
+        recipe.pop("minutes", None)  # a flag overrides the recipe, and the two exclude each other
+    if flag_value(arguments, "minutes"):
+        recipe.get("train", {}).pop("steps", None)
     command = _command(kinds, recipe)
     parsed = parse(command, arguments, "fit")
     if not parsed.resume and parsed.source is None:

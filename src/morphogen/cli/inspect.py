@@ -38,6 +38,8 @@ def run(arguments: list[str]) -> int:
     codec = plugins.sole(plugins.load("modalities", source.modality, "codec"), Codec).fit(
         chunks(source, looked), Continuous, plugins.load("modalities", source.modality, "options").Options()
     )
+    if len(looked) < len(source):
+        print(f"looked at {len(looked):,} of them:")
     for note in getattr(codec, "notes", ()):
         print(note)
     print(f"space: {codec.space}")

@@ -69,7 +69,7 @@ class Conditioner(nn.Module):
 
 
 class LabelCodec(Codec[Sequence[str]]):
-    """Class names as symbols of an alphabet: the codec of a condition such as `label`."""
+    """Class names as symbols of an alphabet: the codec of a condition such as `label`; an empty name is the null."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = list(names)
@@ -79,7 +79,7 @@ class LabelCodec(Codec[Sequence[str]]):
     @classmethod
     def fit(cls, chunks: Iterable[Sequence[str]], kind: type[Space] = Tokens, options: Any = None) -> Self:
         """The alphabet of all labels seen; numbers in numeric order. Raises UserError where there is only one."""
-        seen = {label for chunk in chunks for label in chunk}
+        seen = {label for chunk in chunks for label in chunk if label}
         if len(seen) < 2:
             raise UserError(f"a condition needs at least two classes, found {sorted(seen)}; drop --condition")
         return cls(sorted(seen, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name)))
@@ -87,12 +87,12 @@ class LabelCodec(Codec[Sequence[str]]):
     def encode(self, items: Sequence[str]) -> Tensor:
         """`(B, 1)` int64. Raises UserError on an unseen label, with the nearest known one."""
         for item in items:
-            if item not in self._index:
+            if item and item not in self._index:
                 raise unknown("class", item, self.names)
-        return torch.tensor([[self._index[item]] for item in items], dtype=torch.int64).reshape(-1, 1)
+        return torch.tensor([[self._index.get(item, -1)] for item in items], dtype=torch.int64).reshape(-1, 1)
 
     def decode(self, x: Tensor) -> list[str]:
-        return [self.names[int(index)] for index in x.reshape(-1)]
+        return [self.names[index] if index >= 0 else "" for index in x.reshape(-1).tolist()]
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         return {"names": self.names}, {}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
 
 from .errors import UserError, unknown
 
@@ -64,9 +65,9 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise UserError(
-            f"could not write {path}: {error.strerror or error}; free some space or choose another --out"
+            f"could not write {path}: {getattr(error, 'strerror', None) or error}; free some space or choose another --out"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -34,6 +34,7 @@ from .signals import Interrupted, Signals
 from .track import Track
 
 _BEGIN_ITEMS, _BEGIN_BATCH = 10_000, 256
+_FEW_STEPS = 100
 _MINUTES = 10.0  # the budget where none is given
 
 
@@ -90,18 +91,20 @@ def fit(
             settings |= _probe(kind, user_options, _ladder(family, options or {}), out, settings, process.device, tell)
             write_json(out / "training" / "settings.json", settings)
         process.wait_for_everyone()
-        pipeline = _train(out, started, resume, tell)
+        pipeline = _train(out, started, resume, tell, show=say is not None)
         if main:
             pipeline.save(out)
             write_card(out, pipeline)
             # The checkpoints and the encoded data are not needed any more.
             shutil.rmtree(out / "training", ignore_errors=True)
     figures = pipeline.metrics["training"]
+    if figures["steps"] < _FEW_STEPS:
+        tell(f"only {figures['steps']} steps were taken: expect noise; give more minutes")
     tell(f"wrote {out}: {figures['steps']} steps in {figures['seconds']:,.0f} s")
     return pipeline
 
 
-def _train(out: Path, started: float, resume: bool, tell: Say) -> Pipeline:
+def _train(out: Path, started: float, resume: bool, tell: Say, show: bool) -> Pipeline:
     """Train what `out/training/settings.json` describes, from the newest checkpoint if there is one."""
     settings = read_json(out / "training" / "settings.json")
     plan = build(TrainOptions, settings["train"], "train")
@@ -134,7 +137,7 @@ def _train(out: Path, started: float, resume: bool, tell: Say) -> Pipeline:
         source=settings["source"],
     )
     budget = Budget(steps=plan.steps, seconds=settings["budget_seconds"])
-    speed = _run(state, budget, plan, accelerator, data, out, settings, pipeline, tell)
+    speed = _run(state, budget, plan, accelerator, data, out, settings, pipeline, tell, show)
     model.eval()
     pipeline.metrics["training"] = {
         "seconds": round(state.seconds, 1),
@@ -167,6 +170,7 @@ def _probe(
         options,
         ladder,
         lambda count: data.batch(torch.arange(count) % len(data.store), device),
+        items=len(data.store),
         seconds=settings["budget_seconds"],
         batch=plan.batch,
         precision=plan.precision,
@@ -194,6 +198,7 @@ def _run(
     settings: dict[str, Any],
     pipeline: Pipeline,
     tell: Say,
+    show: bool,
 ) -> float:
     """Read the training loop: average, show, preview, save, roll back, stop. Returns items per second."""
     folder, device, batch = out / "training", accelerator.device, settings["batch"]
@@ -222,7 +227,7 @@ def _run(
     if main and not latest_checkpoint(folder):
         save_checkpoint(folder, state, settings)
     saved = time.monotonic()
-    with Signals() as signals, Track(out / "logs", batch, quiet=not main) as track:
+    with Signals() as signals, Track(out / "logs", batch, log=main, show=main and show) as track:
         for step in train(
             state, budget=budget, options=plan, accelerator=accelerator, prepared=prepared, read=read, first=first
         ):
@@ -240,7 +245,7 @@ def _run(
                 message = f"stopped at step {state.step}; continue with: morphogen fit --resume --out {out}"
                 raise Interrupted(message, stop)
             if previews and step.progress >= previews[0]:
-                previews.pop(0)
+                previews = [at for at in previews if at > step.progress]
                 if main:
                     _preview(pipeline, state, out, track)
         return track.items_per_second

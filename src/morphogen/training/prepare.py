@@ -68,6 +68,8 @@ def prepare(
         tell(f"only {len(indices)} to train on: expect copies of them; give hundreds")
     spread = indices[np.unique(np.linspace(0, len(indices) - 1, min(_SURVEYED, len(indices))).astype(int))]
     fitted = codec_kind.fit(chunks(source, spread), kind.accepts[0], options)
+    if len(spread) < len(indices):
+        tell(f"looked at {len(spread):,} of them:")
     for note in getattr(fitted, "notes", ()):
         tell(note)
     labels = {}

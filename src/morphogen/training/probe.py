@@ -15,7 +15,8 @@ from ..core.space import Space
 from ..nn.nd import place
 
 _ITEMS = 200_000  # what a network of any size here must see to be worth its size; measured on 28 x 28 pictures
-_STEPS = 2_000
+_STEPS = 2_000  # what it should see them in
+_BATCHES = (16, 32, 64, 128, 256, 512)
 
 
 class Choice(NamedTuple):
@@ -55,6 +56,7 @@ def choose(
     ladder: Sequence[Mapping[str, Any]],
     sample: Callable[[int], Batch],
     *,
+    items: int,
     seconds: float | None,
     batch: int | None,
     precision: str,
@@ -63,7 +65,7 @@ def choose(
     """The largest network of the ladder that sees enough items in `seconds`, its batch size, and the precision.
 
     `ladder` holds changes to the options, smallest first; empty, or without `seconds`, the options stay as they are.
-    `sample(n)` is a batch of n items.
+    `sample(n)` is a batch of n items, of the `items` that there are.
     """
     probe_batch = batch or 64
     rungs = [options.model_copy(update=dict(change)) for change in ladder] if seconds else []
@@ -92,9 +94,8 @@ def choose(
             index -= 1
             rate = measure(rungs[index], precision)
     if batch is None:
-        steps = _STEPS if seconds else 0
-        wanted = rate * seconds / steps if seconds else 128
-        batch = next((size for size in (16, 32, 64, 128, 256, 512) if size >= 0.75 * wanted), 512)
+        wanted = min(rate * seconds / _STEPS if seconds else 128, items)
+        batch = max(size for size in _BATCHES if size <= max(wanted / 0.75, _BATCHES[0]))
     return Choice(rungs[index], batch, precision, rate)
 
 

@@ -14,27 +14,27 @@ from .loop import Step
 class Track:
     """A progress bar on a terminal, a line every few seconds elsewhere; scalars and sheets to TensorBoard."""
 
-    def __init__(self, folder: Path, batch: int, quiet: bool) -> None:
-        self.batch, self.quiet = batch, quiet
+    def __init__(self, folder: Path, batch: int, *, log: bool, show: bool) -> None:
+        self.batch, self.show = batch, show
         self._started = time.monotonic()
         self._first: int | None = None
         self._shown = 0.0
         self._losses: dict[str, float] = {}
         self._writer: Any = None
         self._bar: Any = None
-        if not quiet:
+        if log:
             self._writer = _writer(folder)
-            if sys.stderr.isatty():
-                from rich.console import Console
-                from rich.progress import BarColumn, Progress, TextColumn
+        if show and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn
 
-                self._bar = Progress(
-                    TextColumn("{task.percentage:3.0f}%"),
-                    BarColumn(),
-                    TextColumn("{task.description}"),
-                    console=Console(stderr=True),
-                )
-                self._task = self._bar.add_task("", total=1.0)
+            self._bar = Progress(
+                TextColumn("{task.percentage:3.0f}%"),
+                BarColumn(),
+                TextColumn("{task.description}"),
+                console=Console(stderr=True),
+            )
+            self._task = self._bar.add_task("", total=1.0)
 
     def __enter__(self) -> Self:
         if self._bar:
@@ -66,7 +66,7 @@ class Track:
             self._writer.add_scalar(f"{step.phase}/learning_rate", step.learning_rate, step.number)
             for name, value in step.parts.items():
                 self._writer.add_scalar(f"{step.phase}/{name}", value, step.number)
-        if self.quiet:
+        if not self.show:
             return
         left = step.seconds * (1 - step.progress) / max(step.progress, 1e-6)
         text = (

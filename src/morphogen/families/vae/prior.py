@@ -75,7 +75,8 @@ class MixturePrior(nn.Module):
         share = torch.as_tensor(fitted.predict_proba(rows), dtype=torch.float32)
         for name, classes in self.classes.items():
             label = torch.cat([condition[name].reshape(-1).cpu() for condition in conditions])
-            usage = torch.zeros(classes, self.components).index_add_(0, label, share) + 1e-6
+            known = label >= 0
+            usage = torch.zeros(classes, self.components).index_add_(0, label[known], share[known]) + 1e-6
             getattr(self, f"usage_{name}").copy_(usage / usage.sum(1, keepdim=True))
 
     def forward(self, z: Tensor, condition: Mapping[str, Tensor]) -> Loss:
