@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import io
 from collections.abc import Mapping, Sequence
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 from typing import Any
 
 import tyro
@@ -18,13 +18,14 @@ from ..sampling.solvers.base import Solver, resolve
 
 
 def flag_value(arguments: Sequence[str], name: str) -> str | None:
-    """The value of `--name VALUE` or `--name=VALUE`, read before all flags are known."""
-    for index, argument in enumerate(arguments):
-        if argument == f"--{name}" and index + 1 < len(arguments):
-            return arguments[index + 1]
-        if argument.startswith(f"--{name}="):
-            return argument.partition("=")[2]
-    return None
+    """The value of the last `--name VALUE` or `--name=VALUE`, read before all flags are known."""
+    value = None
+    for argument, after in zip(arguments, [*arguments[1:], None], strict=True):
+        if argument == f"--{name}":
+            value = after
+        elif argument.startswith(f"--{name}="):
+            value = argument.partition("=")[2]
+    return value
 
 
 def positional(arguments: Sequence[str]) -> str | None:
@@ -99,8 +100,10 @@ def with_solvers(controls: type[Frozen], arguments: Sequence[str]) -> tuple[type
 
 def _refusal(stop: BaseException, spoken: str, verb: str) -> UserError:
     """What tyro said in a box, as one line; what pydantic refused, in our words."""
-    lines = [line.strip("│╭╮╰╯ ") for line in spoken.splitlines()]
-    words = " ".join(takewhile(lambda line: not line or line.strip("─"), lines[1:])).strip()
+    # A title, a rule where the terminal is plain, what is wrong, a rule, general help.
+    lines = [line.strip("│ ") for line in spoken.splitlines()[1:]]
+    below = dropwhile(lambda line: not line.strip("─-"), lines)
+    words = " ".join(takewhile(lambda line: not line or line.strip("─-"), below)).strip()
     name = words.removeprefix("Error parsing ").partition(":")[0] if words.startswith("Error parsing ") else ""
     cause: BaseException | None = stop
     while cause and not isinstance(cause, ValidationError):

@@ -66,9 +66,8 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.chmod(0o644)
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
-        raise UserError(
-            f"could not write {path}: {getattr(error, 'strerror', None) or error}; free some space or choose another --out"
-        ) from error
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"could not write {path}: {reason}; free some space or choose another --out") from error
     finally:
         temporary.unlink(missing_ok=True)
 

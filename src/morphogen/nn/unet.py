@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from . import nd
 
+_FEW_CELLS = 128  # up to which plain products beat the fused kernel of CPUs: 3 ms against 32 ms at 49 cells
+
 
 class ResidualBlock(nn.Module):
     """Two normalised convolutions around a scale and shift by the embedding; zero at the start (arXiv 2105.05233)."""
@@ -33,6 +35,14 @@ class ResidualBlock(nn.Module):
         return x + self.conv_out(self.dropout(F.silu(h)))
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Softmax attention over `(B, heads, cells, width)`."""
+    if q.device.type == "cpu" and k.shape[2] <= _FEW_CELLS:
+        scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
+        return scores.softmax(dim=-1) @ v
+    return F.scaled_dot_product_attention(q, k, v)
+
+
 class Attention(nn.Module):
     """Self-attention over all cells; the output projection starts at zero."""
 
@@ -47,7 +57,7 @@ class Attention(nn.Module):
         batch, channels = x.shape[:2]
         h = self.norm(x).flatten(2).transpose(1, 2)
         q, k, v = self.qkv(h).reshape(batch, -1, 3, self.heads, channels // self.heads).permute(2, 0, 3, 1, 4)
-        h = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, -1, channels)
+        h = attend(q, k, v).transpose(1, 2).reshape(batch, -1, channels)
         return x + self.out(h).transpose(1, 2).reshape(x.shape)
 
 
