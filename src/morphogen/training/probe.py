@@ -14,7 +14,7 @@ from ..core.model import Batch, GenerativeModel
 from ..core.space import Space
 from ..nn.nd import place
 
-_ITEMS = 200_000  # what a network of any size here must see to be worth its size; measured on 28 x 28 pictures
+_ITEMS = 300_000  # what a network must see to be worth its size; measured on pictures of 28 x 28
 _STEPS = 2_000  # what it should see them in
 _BATCHES = (16, 32, 64, 128, 256, 512)
 
