@@ -173,9 +173,7 @@ class Pipeline:
         return self.model
 
     def _running(self) -> torch.autocast:
-        kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
-        kind = kinds.get(self.precision, torch.bfloat16)
-        return torch.autocast(self.model.device.type, kind, enabled=self.precision in kinds)
+        return torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
 
 def load(folder: Path | str, device: str | None = None) -> Pipeline:

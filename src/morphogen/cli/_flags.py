@@ -108,8 +108,9 @@ def _refusal(stop: BaseException, spoken: str, verb: str) -> UserError:
     cause: BaseException | None = stop
     while cause and not isinstance(cause, ValidationError):
         cause = cause.__cause__ or cause.__context__
-    if cause:
-        return invalid(cause, f"--{name}." if name else "--")
+    if isinstance(cause, ValidationError):
+        bare = name.removeprefix("controls").removeprefix(".")
+        return invalid(cause, f"--{bare}." if bare else "--")
     words = words.replace(f"Missing from morphogen {verb}:", "missing:").removeprefix("Error parsing ")
     reason = words.partition("  Got errors")[0].rstrip(".")
     return UserError(f"{reason[:1].lower()}{reason[1:]}; see morphogen {verb} --help")

@@ -64,10 +64,14 @@ class PartOptimizer:
         """Take what `state` gave."""
         for kind, optimizer in enumerate(self._optimizers):
             state: dict[int, dict[str, Tensor]] = {}
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
             for name, value in tensors.items():
                 which, index, key = name.split(".", 2)
                 if int(which) == kind:
-                    state.setdefault(int(index), {})[key] = value
+                    # In the weight's memory format: the fused kernels walk both in the order of memory.
+                    like = parameters[int(index)]
+                    kept = torch.empty_like(like, dtype=value.dtype).copy_(value) if value.dim() else value
+                    state.setdefault(int(index), {})[key] = kept
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

@@ -30,8 +30,7 @@ class Choice(NamedTuple):
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
     """The context in which a network runs in that precision."""
-    kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
-    return torch.autocast(device.type, kinds[precision]) if precision in kinds else nullcontext()
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
 def seconds_per_step(model: GenerativeModel, batch: Batch, precision: str) -> float:
@@ -79,8 +78,7 @@ def choose(
 
     index = min(len(rungs) - 1, len(rungs) // 2)
     if precision == "auto":
-        low = "bf16" if device.type != "cuda" or torch.cuda.is_bf16_supported() else "fp16"
-        rates = {name: measure(rungs[index], name) for name in ("fp32", low)}
+        rates = {name: measure(rungs[index], name) for name in ("fp32", "bf16")}
         precision = max(rates, key=lambda name: rates[name])
         rate = rates[precision]
     else:
