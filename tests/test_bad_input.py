@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import ALONE
 from PIL import Image
 
@@ -172,6 +173,12 @@ def test_classes(tmp_path: Path, photos: Path, fit: Any, capsys: Captured) -> No
 )
 def test_flags(tmp_path: Path, fit: Any, capsys: Captured, arguments: list[str], words: list[str]) -> None:
     refused(capsys, fit("digits", *arguments), *words)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_half_precision_without_a_gpu(tmp_path: Path, fit: Any, capsys: Captured) -> None:
+    refused(capsys, fit("digits", "--train.precision", "fp16"), "fp16 needs a GPU", "use bf16, fp32 or auto")
     assert not (tmp_path / "out").exists()
 
 
