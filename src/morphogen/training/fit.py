@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
-from accelerate.utils import GradScalerKwargs
 
 from ..core import plugins
 from ..core.config import Frozen, build, read_json, replacing, write_json
@@ -72,8 +71,6 @@ def fit(
     torch.set_flush_denormal(True)
     process = PartialState(cpu=not torch.cuda.is_available())
     main = process.is_main_process
-    if plan.precision == "fp16" and process.device.type == "cpu":
-        raise UserError("--train.precision fp16 needs a GPU; use bf16, fp32 or auto")
     tell: Say = say if say and main else (lambda line: None)
     with Claim(out, resume) if main else nullcontext():
         if main and not resume:
@@ -117,9 +114,7 @@ def _train(out: Path, started: float, resume: bool, tell: Say, show: bool) -> Pi
     AcceleratorState._reset_state(reset_partial_state=False)
     precision = settings["precision"]
     accelerator = Accelerator(
-        cpu=not torch.cuda.is_available(),
-        mixed_precision="no" if precision == "fp32" else precision,
-        kwargs_handlers=[GradScalerKwargs(enabled=False)],  # it would need to own the optimisers; the loop scales
+        cpu=not torch.cuda.is_available(), mixed_precision="no" if precision == "fp32" else precision
     )
     spaces = {name: one.space for name, one in labels.items()}
     model = build_model(kind, codec.space, spaces, plan.seed)(build(kind.Options, settings["options"], "options"))

@@ -168,7 +168,6 @@ def _update(
     rate: float,
 ) -> tuple[float, dict[str, float], bool]:
     optimizer = state.optimizers[phase.trains]
-    boost = 1024.0 if accelerator.mixed_precision == "fp16" else 1.0  # or half precision would lose small gradients
     with _Only(state.model, phase):
         total = torch.zeros((), device=accelerator.device)
         parts: dict[str, torch.Tensor] = {}
@@ -177,12 +176,10 @@ def _update(
             context = accelerator.no_sync(prepared) if not last else torch.enable_grad()
             with context:
                 loss: Loss = prepared(batch, phase.name)
-                accelerator.backward(loss.total / len(batches) * boost)
+                accelerator.backward(loss.total / len(batches))
             total = total + loss.total.detach() / len(batches)
             for name, value in loss.parts.items():
                 parts[name] = parts.get(name, torch.zeros_like(total)) + value / len(batches)
-        if boost != 1:
-            torch._foreach_div_([p.grad for p in optimizer.parameters if p.grad is not None], boost)
         norm = accelerator.clip_grad_norm_(optimizer.parameters, options.clip)
         seen = torch.stack([total, *parts.values()])
         if accelerator.num_processes > 1:
