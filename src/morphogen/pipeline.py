@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from .nn.nd import place
 from .version import __version__
 
 FORMAT = 1  # of the model folder
+_AT_ONCE = 64  # items that go through the network together
 
 
 class Pipeline:
@@ -73,8 +74,9 @@ class Pipeline:
                 condition={name: value[start:stop].to(self.model.device) for name, value in encoded.items()},
             )
             with self._running():
-                *_, draft = self.model.generate(request, chosen)
-            done.append(draft.x.float().cpu())
+                for draft in self.model.generate(request, chosen):
+                    x = draft.x
+            done.append(_on_cpu(x))
             if progress:
                 progress(stop)
         return self.codec.decode(torch.cat(done))
@@ -101,22 +103,28 @@ class Pipeline:
         """Nats per item, `(B,)`; `model.exact` says whether exact or a lower bound. Raises UserError if it has none."""
         if not isinstance(self.model, LikelihoodModel):
             raise UserError(f"the family '{self.family}' has no likelihood")
-        batch = self._batch(items, condition)
-        with self._running():
-            return self.model.log_likelihood(batch, Noise.count(seed, len(batch.x))).float().cpu()
+        nats = []
+        for start, batch in self._batches(items, condition):
+            nats.append(_on_cpu(self.model.log_likelihood(batch, Noise.count(seed + start, len(batch.x)))))
+        return torch.cat(nats)
 
     def encode(self, items: Any) -> Tensor:
         """The latents of items, `(B, *latent.shape)`. Raises UserError where the family has no latents."""
         model = self._latent_model()
         with torch.no_grad(), self._running():
-            return model.encode(self._batch(items, None)).float().cpu()
+            return torch.cat([_on_cpu(model.encode(batch)) for _, batch in self._batches(items, None)])
 
     def decode(self, z: Tensor, *, condition: Mapping[str, Any] | None = None) -> Any:
         """The items of latents. Raises UserError where the family has no latents."""
         model = self._latent_model()
-        encoded = {k: v.to(self.model.device) for k, v in self.encode_conditions(condition or {}, len(z)).items()}
+        encoded = self.encode_conditions(condition or {}, len(z))
+        done = []
         with torch.no_grad(), self._running():
-            return self.codec.decode(model.decode(z.to(self.model.device), encoded).float().cpu())
+            for start in range(0, len(z), _AT_ONCE):
+                part = slice(start, start + _AT_ONCE)
+                given = {name: value[part].to(self.model.device) for name, value in encoded.items()}
+                done.append(_on_cpu(model.decode(z[part].to(self.model.device), given)))
+        return self.codec.decode(torch.cat(done))
 
     def reconstruct(self, items: Any, *, condition: Mapping[str, Any] | None = None) -> Any:
         """Items through the latents and back."""
@@ -124,9 +132,14 @@ class Pipeline:
 
     @property
     def hash(self) -> str:
-        """SHA-256 over what the model is (family, space, conditions, options) and its weights."""
+        """SHA-256 over what the model is (family, space, conditions, options), its codecs and its weights."""
         digest = hashlib.sha256(json.dumps(self._description(), sort_keys=True).encode())
-        for name, value in sorted(self.model.state_dict().items()):
+        tensors = dict(self.model.state_dict())
+        for name, codec in {"codec": self.codec, **self.conditions}.items():
+            settings, kept = codec.state()
+            digest.update(json.dumps({name: settings}, sort_keys=True).encode())
+            tensors |= {f"{name}|{key}": value for key, value in kept.items()}
+        for name, value in sorted(tensors.items()):
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
@@ -162,10 +175,14 @@ class Pipeline:
             "options": self.model.options.model_dump(mode="json"),
         }
 
-    def _batch(self, items: Any, condition: Mapping[str, Any] | None) -> Batch:
-        x = self.codec.encode(items).to(self.model.device)
+    def _batches(self, items: Any, condition: Mapping[str, Any] | None) -> Iterator[tuple[int, Batch]]:
+        """Encoded items in batches, each with the number of items before it."""
+        x = self.codec.encode(items)
         encoded = self.encode_conditions(condition or {}, len(x))
-        return Batch(x, {name: value.to(self.model.device) for name, value in encoded.items()})
+        for start in range(0, len(x), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            given = {name: value[part].to(self.model.device) for name, value in encoded.items()}
+            yield start, Batch(x[part].to(self.model.device), given)
 
     def _latent_model(self) -> LatentModel:
         if not isinstance(self.model, LatentModel):
@@ -174,6 +191,11 @@ class Pipeline:
 
     def _running(self) -> torch.autocast:
         return torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+
+def _on_cpu(x: Tensor) -> Tensor:
+    """Symbols as they are, numbers in single precision."""
+    return x.float().cpu() if x.is_floating_point() else x.cpu()
 
 
 def load(folder: Path | str, device: str | None = None) -> Pipeline:

@@ -30,14 +30,16 @@ class Conditioner(nn.Module):
     def __init__(self, conditions: Mapping[str, Space], width: int, drop: float) -> None:
         super().__init__()
         self.drop = drop
-        self.null = nn.ParameterDict()
-        self.embed = nn.ModuleDict()
+        # By position, because a column may be called what a module may not.
+        self.names = list(conditions)
+        self.null = nn.ParameterList()
+        self.embed = nn.ModuleList()
         for name, space in conditions.items():
-            self.null[name] = nn.Parameter(torch.zeros(width))
+            self.null.append(torch.zeros(width))
             if isinstance(space, Tokens) and isinstance(space.vocab, int) and space.size == (1,):
-                self.embed[name] = nn.Embedding(space.vocab, width)
+                self.embed.append(nn.Embedding(space.vocab, width))
             elif isinstance(space, Continuous) and space.size == ():
-                self.embed[name] = nn.Linear(space.channels, width)
+                self.embed.append(nn.Linear(space.channels, width))
             else:
                 raise UserError(f"condition '{name}' has the space {space}; expected a class or a row of numbers")
         self.width = width
@@ -45,13 +47,13 @@ class Conditioner(nn.Module):
     def forward(self, condition: Mapping[str, Tensor], x: Tensor) -> Context:
         """`condition` maps names to `(B, *shape)`; x `(B, …)` tells the batch. Raises UserError on an unknown name."""
         for name in condition:
-            if name not in self.embed:
-                raise unknown("condition", name, self.embed)
+            if name not in self.names:
+                raise unknown("condition", name, self.names)
         count, device = len(x), x.device
         total = torch.zeros(count, self.width, device=device)
         keep = torch.rand(count, 1, device=device) >= self.drop if self.training and self.drop > 0 else None
-        for name, embed in self.embed.items():
-            null = self.null[name].expand(count, self.width)
+        for name, embed, learned in zip(self.names, self.embed, self.null, strict=True):
+            null = learned.expand(count, self.width)
             value = condition.get(name)
             if value is None:
                 total = total + null
@@ -82,7 +84,7 @@ class LabelCodec(Codec[Sequence[str]]):
         seen = {label for chunk in chunks for label in chunk if label}
         if len(seen) < 2:
             raise UserError(f"a condition needs at least two classes, found {sorted(seen)}; drop --condition")
-        return cls(sorted(seen, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name)))
+        return cls(sorted(seen, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)))
 
     def encode(self, items: Sequence[str]) -> Tensor:
         """`(B, 1)` int64. Raises UserError on an unseen label, with the nearest known one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -22,6 +23,9 @@ class Frozen(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+
+# Of a disk: full, over a quota or a limit, read-only, broken, or gone.
+_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.ENOENT)
 
 Settings = TypeVar("Settings", bound=Frozen)
 
@@ -56,7 +60,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises UserError where the disk refuses (full, read-only), naming the file; nothing half-written is left.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise UserError(f"could not write {path}: {error.strerror}; choose another --out") from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -66,6 +73,9 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.chmod(0o644)
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
+        # Only what a disk says of writing: an error of reading, say, is not ours to explain.
+        if isinstance(error, OSError) and error.errno not in _REFUSALS:
+            raise
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"could not write {path}: {reason}; free some space or choose another --out") from error
     finally:

@@ -56,6 +56,7 @@ class Request:
     noise: Noise
     condition: Mapping[str, Tensor] = field(default_factory=dict)
     given: Partial | None = None
+    drafts: bool = False  # whether drafts before the last are wanted, where making them costs something
 
     def __len__(self) -> int:
         return len(self.noise)

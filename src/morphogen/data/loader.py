@@ -27,4 +27,6 @@ def batch_indices(*, seed: int, step: int, batch_size: int, count: int, rank: in
 
 @lru_cache(maxsize=2)
 def _permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
-    return np.random.Generator(np.random.Philox(key=[seed % 2**64, epoch])).permutation(count)
+    return np.random.Generator(np.random.Philox(key=np.array([seed % 2**64, epoch], dtype=np.uint64))).permutation(
+        count
+    )

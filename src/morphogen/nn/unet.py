@@ -49,7 +49,7 @@ class Attention(nn.Module):
     def __init__(self, channels: int, head_width: int = 32) -> None:
         super().__init__()
         self.norm = nd.group_norm(channels)
-        self.heads = max(1, channels // head_width)
+        self.heads = next(heads for heads in range(max(1, channels // head_width), 0, -1) if channels % heads == 0)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.out = nd.zero(nn.Linear(channels, channels))
 

@@ -14,39 +14,43 @@ from .path import Path
 
 
 def ode_log_likelihood(path: Path, predict: Predict, x: Tensor, times: Tensor, noise: Noise, probes: int = 1) -> Tensor:
-    """Nats `(B,)` of the density at x `(B, *shape)`, standardised data at `times[-2]` (arXiv 2011.13456, Equation 39).
+    """Nats `(B,)` of the density at standardised data x `(B, *shape)` (arXiv 2011.13456, Equation 39).
 
-    Integrates x and the divergence of its velocity with Heun's method from the data end to the noise end. The
-    divergence is Hutchinson's unbiased estimate with `probes` sign vectors (arXiv 1810.01367). `times` run from noise
-    to data and end at the data, as for sampling; the last one is left out, for there the velocity may be singular.
+    Integrates u = x_t/√(α² + σ²) and the divergence of its velocity with Heun's method in the angle φ = arctan σ/α, in
+    which every path is the same circle du/dφ = cos φ noise − sin φ data, smooth at both ends. The divergence is
+    Hutchinson's unbiased estimate with `probes` sign vectors (arXiv 1810.01367). `times` run from noise to data, as for
+    sampling; the last one, the data themselves, is left out: the density at the noise level before it stands for
+    theirs.
     """
     signs = [
         noise.uniform(f"probe-{index}", tuple(x.shape[1:])).to(x.device).sub(0.5).sign() for index in range(probes)
     ]
+    ascending = times[:-1].flip(0)
+    alphas, sigmas = path.alpha(ascending.double()), path.sigma(ascending.double())
+    angles, radii = torch.atan2(sigmas, alphas).tolist(), torch.hypot(alphas, sigmas).tolist()
 
-    def rates(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    def rates(u: Tensor, index: int) -> tuple[Tensor, Tensor]:
+        t = ascending[index].reshape((1,) * u.dim())
         with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            velocity = path.velocity(predict(x, t), t)
-            divergence = torch.zeros(len(x), device=x.device)
-            for index, sign in enumerate(signs):
-                keep = index + 1 < len(signs)
-                (product,) = torch.autograd.grad(velocity, x, sign.to(velocity.dtype), retain_graph=keep)
+            u = u.detach().requires_grad_()
+            prediction = predict(radii[index] * u, t)
+            velocity = math.cos(angles[index]) * prediction.noise - math.sin(angles[index]) * prediction.data
+            divergence = torch.zeros(len(u), device=u.device)
+            for number, sign in enumerate(signs):
+                keep = number + 1 < len(signs)
+                (product,) = torch.autograd.grad(velocity, u, sign.to(velocity.dtype), retain_graph=keep)
                 divergence = divergence + (product * sign).flatten(1).sum(1) / len(signs)
         return velocity.detach(), divergence.detach()
 
-    ascending = times[:-1].flip(0)
-    x = x.detach()
-    change = torch.zeros(len(x), device=x.device)
-    for t, following in pairwise(ascending):
-        step = following - t
-        now = t.reshape((1,) * x.dim())
-        velocity, divergence = rates(x, now)
-        ahead, divergence_ahead = rates(x + step * velocity, following.reshape((1,) * x.dim()))
-        x = x + step * (velocity + ahead) / 2
+    dimensions = x[0].numel()
+    u = math.cos(angles[0]) * x.detach()
+    change = torch.full((len(x),), dimensions * math.log(math.cos(angles[0])), device=x.device)
+    for index, (angle, following) in enumerate(pairwise(angles)):
+        step = following - angle
+        velocity, divergence = rates(u, index)
+        ahead, divergence_ahead = rates(u + step * velocity, index + 1)
+        u = u + step * (velocity + ahead) / 2
         change = change + step * (divergence + divergence_ahead) / 2
-    # At the noise end x has the variance of α² + σ² for data of unit variance.
-    end = ascending[-1]
-    variance = (path.alpha(end).square() + path.sigma(end).square()).clamp(min=1e-12)
-    log_prior = -0.5 * (x.square() / variance + torch.log(2 * math.pi * variance)).flatten(1).sum(1)
+    # Data of unit variance keep it on the circle.
+    log_prior = -0.5 * (u.square() + math.log(2 * math.pi)).flatten(1).sum(1)
     return log_prior + change

@@ -25,7 +25,8 @@ def save_checkpoint(folder: Path, state: TrainState, settings: dict[str, Any]) -
     """Write `folder/step-N`, then drop older ones. Raises UserError where the disk refuses, nothing is half-done."""
     folder.mkdir(parents=True, exist_ok=True)
     target, temporary = folder / f"step-{state.step}", folder / f".step-{state.step}"
-    shutil.rmtree(temporary, ignore_errors=True)
+    for old in folder.glob(".step-*"):  # what a killed process left
+        shutil.rmtree(old, ignore_errors=True)
     tensors: dict[str, Tensor] = {f"model.{name}": value for name, value in state.model.state_dict().items()}
     tensors.update({f"average.{name}": value for name, value in state.average.shadow.items()})
     for part, optimizer in state.optimizers.items():
@@ -42,7 +43,11 @@ def save_checkpoint(folder: Path, state: TrainState, settings: dict[str, Any]) -
         if target.exists():
             shutil.rmtree(target)
         temporary.rename(target)
-    except (OSError, SafetensorError) as error:
+        # Only when the new one is on the disk for good may the old ones go.
+        directory = os.open(folder, os.O_RDONLY)
+        os.fsync(directory)
+        os.close(directory)
+    except (OSError, SafetensorError, UserError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise UserError(f"could not write the checkpoint {target}: {error}; free some space, then --resume") from error
     for _, old in _all(folder)[:-1]:
@@ -54,11 +59,6 @@ def latest_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint under `folder`, or None."""
     found = _all(folder)
     return found[-1][1] if found else None
-
-
-def read_settings(checkpoint: Path) -> dict[str, Any]:
-    """The settings that were saved with a checkpoint."""
-    return read_json(checkpoint / "state.json")["settings"]
 
 
 def load_checkpoint(checkpoint: Path, state: TrainState) -> None:

@@ -89,9 +89,13 @@ def fit(
                 "train": plan.model_dump(mode="json"),
             }
             settings |= _probe(kind, user_options, _ladder(family, options or {}), out, settings, process.device, tell)
+            # What was spent on reading, encoding and probing belongs to the budget of minutes; training keeps a tenth.
+            spent = time.monotonic() - started
+            settings["start_seconds"] = round(spent, 1)
+            settings["budget_seconds"] = max(seconds - spent, 0.1 * seconds) if seconds else None
             write_json(out / "training" / "settings.json", settings)
         process.wait_for_everyone()
-        pipeline = _train(out, started, resume, tell, show=say is not None)
+        pipeline = _train(out, resume, tell, show=say is not None)
         if main:
             pipeline.save(out)
             write_card(out, pipeline)
@@ -104,7 +108,7 @@ def fit(
     return pipeline
 
 
-def _train(out: Path, started: float, resume: bool, tell: Say, show: bool) -> Pipeline:
+def _train(out: Path, resume: bool, tell: Say, show: bool) -> Pipeline:
     """Train what `out/training/settings.json` describes, from the newest checkpoint if there is one."""
     settings = read_json(out / "training" / "settings.json")
     plan = build(TrainOptions, settings["train"], "train")
@@ -124,9 +128,6 @@ def _train(out: Path, started: float, resume: bool, tell: Say, show: bool) -> Pi
     if resume and checkpoint:
         load_checkpoint(checkpoint, state)
         tell(f"going on from step {state.step}")
-    else:
-        # What was spent on reading, encoding and probing belongs to the budget of minutes.
-        state.seconds = time.monotonic() - started
     pipeline = Pipeline(
         family=settings["family"],
         modality=settings["modality"],
@@ -140,7 +141,8 @@ def _train(out: Path, started: float, resume: bool, tell: Say, show: bool) -> Pi
     speed = _run(state, budget, plan, accelerator, data, out, settings, pipeline, tell, show)
     model.eval()
     pipeline.metrics["training"] = {
-        "seconds": round(state.seconds, 1),
+        "seconds": round(state.seconds + settings["start_seconds"], 1),
+        "start_seconds": settings["start_seconds"],
         "steps": state.step,
         "batch": settings["batch"],
         "items": len(data.store),
@@ -216,11 +218,12 @@ def _run(
         return [data.batch(part, device) for part in indices.chunk(plan.accumulate)]
 
     def first() -> Iterator[Batch]:
-        indices = torch.arange(len(data.store))
         # Spread over the data, which may be sorted by class.
-        indices = indices[:: max(1, len(indices) // _BEGIN_ITEMS)][:_BEGIN_ITEMS]
+        indices = torch.linspace(0, len(data.store) - 1, min(_BEGIN_ITEMS, len(data.store)), dtype=torch.float64).long()
         return (data.batch(part, device) for part in indices.split(_BEGIN_BATCH))
 
+    if batch < accelerator.num_processes:
+        raise UserError(f"a batch of {batch} cannot be shared by {accelerator.num_processes} processes; raise it")
     prepared = _prepared(state.model, plan, accelerator)
     previews = [(number + 1) / (plan.previews + 1) for number in range(plan.previews)]
     previews = [at for at in previews if at > state.progress]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -19,11 +20,11 @@ from .options import TrainOptions
 
 
 class Step(NamedTuple):
-    """What one step did. Where `finite` is False the weights were left alone: the reader decides what to do."""
+    """What one phase of one step did. Where `finite` is False the weights were left alone: the reader decides."""
 
-    number: int  # from 1
-    progress: float  # share of the budget spent, this step included
-    seconds: float  # of training, this step included
+    number: int  # steps that are whole, from 0
+    progress: float  # share of the budget that whole steps spent
+    seconds: float  # of training, this phase included
     phase: str
     loss: float
     parts: dict[str, float]
@@ -89,72 +90,85 @@ def train(
     model, phases = state.model, model_phases(state.model)
     started = time.monotonic() - state.seconds
     prepared.train()
-    # What one step takes of the budget: known for steps, else what the last one took.
-    previous, taken = state.progress, 1 / budget.steps if budget.steps else 1e-4
+    # What one step takes of the budget: known for steps; of a wall-clock budget, what the last one took by itself.
+    taken = 1 / budget.steps if budget.steps else 1e-4
     while state.progress < 1:
         before = state.progress
-        if budget.steps is None and before > previous:
-            previous, taken = before, before - previous
         _settle(state, phases, before)
         active = [p for p in phases if p.during[0] <= before < p.during[1] and state.step % p.every == 0]
         batches = read(state.step)
         for phase in active:
-            if phase.name not in state.begun:
-                torch.manual_seed(_seed(options.seed, state.step, "begin", 0))
-                model.eval()
-                model.begin(phase.name, first())
-                model.train()
-                state.begun.append(phase.name)
+            _begin(state, phase, options, first)
+        entered = time.monotonic()
+        seen: dict[str, float] = {}
         for phase in active:
             torch.manual_seed(_seed(options.seed, state.step, phase.name, accelerator.process_index))
             low, high = phase.during
             share = (before - low) / (high - low)
-            increment = taken / (high - low)
-            rate = learning_rate(options, share, increment) * state.rate
+            rate = learning_rate(options, share, taken / (high - low)) * state.rate
             loss, parts, finite = _update(state, phase, options, accelerator, prepared, batches, rate)
-            if finite:
+            seen |= parts
+            last_of_part = phase is [p for p in active if p.trains == phase.trains][-1]
+            if finite and last_of_part:
+                # A part that is trained on every k-th step only moves k steps' worth at once.
+                increment = taken * min(p.every for p in phases if p.trains == phase.trains) / (high - low)
                 state.average.update(phase.trains, share + increment, increment)
+            whole = phase is active[-1]
             # Rank 0 decides how much of a wall-clock budget is spent.
-            seconds = _from_rank_0(time.monotonic() - started, accelerator)
-            state.seconds = seconds
-            if phase is active[-1]:
-                if finite:
-                    state.step += 1
-                state.progress = min(1.0, budget.progress(state.step, seconds))
-                model.adapt(state.progress, parts)
+            state.seconds = _from_rank_0(time.monotonic() - started, accelerator)
+            if whole and finite:
+                state.step += 1
+                state.progress = min(1.0, budget.progress(state.step, state.seconds))
+                if budget.seconds:
+                    taken = _from_rank_0(time.monotonic() - entered, accelerator) / budget.seconds
+                model.adapt(state.progress, seen)
             yield Step(
                 number=state.step,
                 progress=state.progress,
-                seconds=seconds,
+                seconds=state.seconds,
                 phase=phase.name,
                 loss=loss,
                 parts=parts,
                 learning_rate=rate,
                 finite=finite,
-                whole=phase is active[-1],
+                whole=whole,
             )
             if not finite:
                 break
-        if not active:
-            state.step += 1
-            state.seconds = _from_rank_0(time.monotonic() - started, accelerator)
-            state.progress = min(1.0, budget.progress(state.step, state.seconds))
     for phase in phases:
         # Phases that only look at the data once, at the end.
-        if phase.name not in state.begun:
-            _settle(state, phases, phase.during[0])
-            torch.manual_seed(_seed(options.seed, state.step, "begin", 0))
-            model.eval()
-            model.begin(phase.name, first())
-            state.begun.append(phase.name)
+        _settle(state, phases, phase.during[0])
+        _begin(state, phase, options, first)
     _settle(state, phases, 1.0)
 
 
+def _begin(state: TrainState, phase: Phase, options: TrainOptions, first: Callable[[], Iterator[Batch]]) -> None:
+    """Once per phase, before its first step: alike on all ranks."""
+    if phase.name in state.begun:
+        return
+    torch.manual_seed(_seed(options.seed, state.step, phase.name, 0))
+    state.model.eval()
+    with torch.no_grad():
+        state.model.begin(phase.name, first())
+    state.model.train()
+    state.begun.append(phase.name)
+
+
 def model_phases(model: GenerativeModel) -> list[Phase]:
-    """The model's phases. Raises ValueError where two share a name."""
-    phases = list(model.phases())
+    """The model's phases. Raises ValueError where two share a name, parts overlap, or a stretch has no phase."""
+    phases, kind = list(model.phases()), type(model).__name__
     if len({phase.name for phase in phases}) != len(phases):
-        raise ValueError(f"{type(model).__name__} has two phases of one name: {[phase.name for phase in phases]}")
+        raise ValueError(f"{kind} has two phases of one name: {[phase.name for phase in phases]}")
+    parts = {phase.trains for phase in phases}
+    if any(a != b and (not a or b.startswith(f"{a}.")) for a in parts for b in parts):
+        raise ValueError(f"{kind} has parts inside one another, which two optimisers would both move: {sorted(parts)}")
+    reached = 0.0
+    for low, high in sorted(phase.during for phase in phases if phase.every == 1):
+        if low > reached:
+            raise ValueError(f"{kind} trains nothing from {reached:.0%} to {low:.0%} of the budget")
+        reached = max(reached, high)
+    if reached < 1:
+        raise ValueError(f"{kind} trains nothing from {reached:.0%} of the budget on")
     return phases
 
 
@@ -171,15 +185,16 @@ def _update(
     with _Only(state.model, phase):
         total = torch.zeros((), device=accelerator.device)
         parts: dict[str, torch.Tensor] = {}
+        items = sum(len(batch.x) for batch in batches)
         for number, batch in enumerate(batches):
-            last = number + 1 == len(batches)
+            share, last = len(batch.x) / items, number + 1 == len(batches)
             context = accelerator.no_sync(prepared) if not last else torch.enable_grad()
             with context:
                 loss: Loss = prepared(batch, phase.name)
-                accelerator.backward(loss.total / len(batches))
-            total = total + loss.total.detach() / len(batches)
+                accelerator.backward(share * loss.total)
+            total = total + share * loss.total.detach()
             for name, value in loss.parts.items():
-                parts[name] = parts.get(name, torch.zeros_like(total)) + value / len(batches)
+                parts[name] = parts.get(name, torch.zeros_like(total)) + share * value
         norm = accelerator.clip_grad_norm_(optimizer.parameters, options.clip)
         seen = torch.stack([total, *parts.values()])
         if accelerator.num_processes > 1:
@@ -221,7 +236,8 @@ def _settle(state: TrainState, phases: list[Phase], progress: float) -> None:
 
 
 def _seed(seed: int, step: int, name: str, rank: int) -> int:
-    return hash((seed, step, rank, *name.encode())) & 0x7FFFFFFFFFFFFFFF
+    text = f"{seed} {step} {rank} {name}"
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 
 
 def _from_rank_0(value: float, accelerator: Accelerator) -> float:

@@ -19,7 +19,7 @@ class PartOptimizer:
 
     def __init__(self, part: nn.Module, phase: Phase, options: TrainOptions) -> None:
         named = [(name, p) for name, p in part.named_parameters() if p.requires_grad]
-        hidden = {name for name, p in named if options.optimizer == "muon" and _is_hidden(name, p)}
+        hidden = _hidden(part) if options.optimizer == "muon" else set()
         self.parameters = [p for _, p in named]
         self._hidden = [p for name, p in named if name in hidden]
         self._matrices = [nn.Parameter(_matrix(p.data)) for p in self._hidden]
@@ -75,8 +75,11 @@ class PartOptimizer:
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def _is_hidden(name: str, parameter: Tensor) -> bool:
-    return parameter.dim() >= 2 and not any(word in name.split(".") for word in _OUTER)
+def _hidden(part: nn.Module) -> set[str]:
+    """The names of the weights that Muon is for: those of linear maps and convolutions inside the network."""
+    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    modules = ((name, module) for name, module in part.named_modules() if isinstance(module, kinds))
+    return {f"{name}.weight" for name, _ in modules if not set(_OUTER) & set(name.split("."))}
 
 
 def _matrix(tensor: Tensor, like: Tensor | None = None) -> Tensor:

@@ -53,6 +53,8 @@ def prepare(
     options = build(plugins.load("modalities", source.modality, "options").Options, codec_options, "codec")
     names = [condition] if isinstance(condition, str) else list(condition or ())
     for name in names:
+        if name != Path(name).name or name.startswith("."):
+            raise UserError(f"the column '{name}' cannot name a folder of the model; rename it to condition on it")
         if name not in source.columns:
             if not source.columns:
                 raise UserError(f"{source.description} has no column '{name}' to condition on; use class sub-folders")
@@ -76,10 +78,10 @@ def prepare(
     for name in names:
         column = source.columns[name]
         labels[name] = LabelCodec.fit([[column[i] for i in indices.tolist()]])
-        counts = Counter(column[i] for i in indices.tolist())
+        counts = Counter(column[i] for i in indices.tolist() if column[i])
         rare = [value for value, count in counts.items() if count < 10]
         few = f"; fewer than 10 examples of {', '.join(rare[:5])}" if rare else ""
-        lost = sorted(set(column) - set(counts))
+        lost = sorted(set(column) - set(counts) - {""})
         gone = f"; not learned, for all their items are held out: {', '.join(lost[:5])}" if lost else ""
         tell(f"condition '{name}': {len(counts)} classes{few}{gone}")
     folder = out / "training"

@@ -74,7 +74,10 @@ def choose(
         model = build(rung)
         place(model, device)
         model.train()
-        return probe_batch / seconds_per_step(model, sample(probe_batch), precision)
+        try:
+            return probe_batch / seconds_per_step(model, sample(probe_batch), precision)
+        except torch.OutOfMemoryError:
+            return 0.0
 
     index = min(len(rungs) - 1, len(rungs) // 2)
     if precision == "auto":

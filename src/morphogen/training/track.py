@@ -18,6 +18,7 @@ class Track:
         self.batch, self.show = batch, show
         self._started = time.monotonic()
         self._first: int | None = None
+        self._items = 0
         self._shown = 0.0
         self._losses: dict[str, float] = {}
         self._writer: Any = None

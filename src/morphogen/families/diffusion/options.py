@@ -17,7 +17,9 @@ class Options(Frozen):
 
     path: Literal["straight", "cosine", "ddpm", "edm"] = Field("straight", description="From data to noise.")
     prediction: Literal["velocity", "data", "noise"] = Field("velocity", description="What the network says.")
-    width: int = Field(48, ge=8, description="Channels at the first level; the deeper ones have twice as many.")
+    width: int = Field(
+        48, ge=8, multiple_of=8, description="Channels at the first level; the deeper ones have twice as many."
+    )
     blocks: tuple[int, ...] | None = Field(
         None, min_length=1, description="Residual blocks at each level, finest first; None: by the size."
     )

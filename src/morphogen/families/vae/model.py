@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...core.condition import Conditioner
+from ...core.errors import UserError
 from ...core.model import Batch, GenerativeModel, LatentModel, LikelihoodModel, Loss, Partial, Phase, Request
 from ...core.noise import Noise
 from ...core.space import Continuous, Space
@@ -75,6 +76,10 @@ class VariationalAutoencoder(GenerativeModel, LatentModel, LikelihoodModel):
     options: settings.Options
 
     def __init__(self, space: Continuous, conditions: Mapping[str, Space], options: settings.Options) -> None:
+        if options.likelihood == "bernoulli" and space.step != 2:
+            raise UserError("likelihood bernoulli needs data of two values, -1 and 1; use auto or gaussian")
+        if options.likelihood == "discretised_logistic" and not space.step:
+            raise UserError("likelihood discretised_logistic needs data in steps, such as 8 bits; use auto or gaussian")
         patch, blocks = options.depth(space.size)
         # What was settled is what is saved: a later version may settle it otherwise.
         options = options.model_copy(update={"patch": patch, "blocks": blocks})
@@ -169,6 +174,8 @@ class VariationalAutoencoder(GenerativeModel, LatentModel, LikelihoodModel):
     def generate(self, request: Request, controls: settings.Controls) -> Iterator[Partial]:
         condition = dict(request.condition)
         for z, done in self.prior.sample(request.noise, condition, controls, self.device):
+            if not done and not request.drafts:
+                continue
             x = value(self.likelihood, self.autoencoder.output(z, condition))
             yield Partial(x, torch.tensor(done, device=x.device).expand(x.shape))
 

@@ -19,7 +19,9 @@ class Options(Frozen):
     )
     latent: Literal["grid", "vector"] = Field("grid", description="Latents on a coarse grid, or one vector an item.")
     latent_channels: int = Field(4, ge=1, description="Numbers at each cell of the grid, or in the vector.")
-    width: int = Field(64, ge=8, description="Channels at the first level; the deeper ones have twice as many.")
+    width: int = Field(
+        64, ge=8, multiple_of=8, description="Channels at the first level; the deeper ones have twice as many."
+    )
     blocks: tuple[int, ...] | None = Field(
         None, min_length=1, description="Residual blocks at each level, finest first; None: by the size."
     )
@@ -29,7 +31,7 @@ class Options(Frozen):
     warm_up: float = Field(0.1, ge=0, le=1, description="Share of its phase over which beta grows from 0.")
     prior: Literal["flow", "mixture", "normal"] = Field("flow", description="The prior learned after the autoencoder.")
     prior_share: float = Field(0.5, gt=0, lt=1, description="Share of the budget spent on a flow prior.")
-    prior_width: int = Field(128, ge=8, description="Channels of the flow prior.")
+    prior_width: int = Field(128, ge=8, multiple_of=8, description="Channels of the flow prior.")
     prior_blocks: int = Field(4, ge=1, description="Residual blocks of the flow prior.")
     components: int = Field(10, ge=1, description="Components of a mixture prior.")
     condition_drop: float = Field(0.1, ge=0, lt=1, description="Share of samples trained without their condition.")

@@ -50,12 +50,12 @@ class MixturePrior(nn.Module):
     def __init__(self, latent: Continuous, conditions: Mapping[str, Space], components: int) -> None:
         super().__init__()
         self.latent, self.components = latent, components
-        self.classes: dict[str, int] = {}
+        self.classes: list[str] = []
         for name, space in conditions.items():
             if not isinstance(space, Tokens) or not isinstance(space.vocab, int) or space.size != (1,):
                 raise UserError(f"a mixture prior takes classes as conditions, not '{name}'; use --options.prior flow")
-            self.classes[name] = space.vocab
-            self.register_buffer(f"usage_{name}", torch.full((space.vocab, components), 1.0 / components))
+            self.register_buffer(f"usage_{len(self.classes)}", torch.full((space.vocab, components), 1.0 / components))
+            self.classes.append(name)
         size = latent.dimensions
         self.register_buffer("means", torch.zeros(components, size))
         self.register_buffer("factors", torch.eye(size).repeat(components, 1, 1))
@@ -73,11 +73,12 @@ class MixturePrior(nn.Module):
         self.factors.copy_(torch.linalg.cholesky(torch.as_tensor(fitted.covariances_)))
         self.weights.copy_(torch.as_tensor(fitted.weights_))
         share = torch.as_tensor(fitted.predict_proba(rows), dtype=torch.float32)
-        for name, classes in self.classes.items():
+        for index, name in enumerate(self.classes):
+            usage = getattr(self, f"usage_{index}")
             label = torch.cat([condition[name].reshape(-1).cpu() for condition in conditions])
             known = label >= 0
-            usage = torch.zeros(classes, self.components).index_add_(0, label[known], share[known]) + 1e-6
-            getattr(self, f"usage_{name}").copy_(usage / usage.sum(1, keepdim=True))
+            counted = torch.zeros(len(usage), self.components).index_add_(0, label[known], share[known]) + 1e-6
+            usage.copy_(counted / counted.sum(1, keepdim=True))
 
     def forward(self, z: Tensor, condition: Mapping[str, Tensor]) -> Loss:
         raise UserError("a mixture prior has no loss: it is fitted at once")
@@ -86,10 +87,10 @@ class MixturePrior(nn.Module):
         self, noise: Noise, condition: Mapping[str, Tensor], controls: Controls, device: torch.device
     ) -> Iterator[Draft]:
         weights = self.weights.expand(len(noise), -1)
-        for name in self.classes:
+        for index, name in enumerate(self.classes):
             if name in condition:
                 label = condition[name].reshape(-1)
-                usage = getattr(self, f"usage_{name}")[label.clamp(min=0)] / self.weights
+                usage = getattr(self, f"usage_{index}")[label.clamp(min=0)] / self.weights
                 weights = torch.where((label >= 0).unsqueeze(1), weights * usage, weights)
         cumulative = (weights / weights.sum(1, keepdim=True)).cumsum(1)
         uniform = noise.uniform("component", (1,)).to(device)

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, PlainSerializer
 
 from ...core import plugins
 from ...core.config import Frozen
+from ...core.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,6 +117,9 @@ def resolve(value: Any) -> Any:
     """A solver from its name, from `{"name": …, **settings}`, or itself. Raises UserError on an unknown name."""
     if isinstance(value, Solver):
         return value
+    if not isinstance(value, (str, dict)):
+        known = ", ".join(plugins.known("solvers"))
+        raise UserError(f"a solver is a name or its settings, found {value!r}; known: {known}")
     fields = {"name": value} if isinstance(value, str) else dict(value)
     kind = plugins.sole(plugins.load("solvers", str(fields.pop("name", ""))), Solver)
     return kind(**fields)
