@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from morphogen.core import plugins
+from morphogen.core.errors import UserError
 
 _CLASSES = 1000  # a column with more different values than this is no class
 
@@ -51,8 +53,12 @@ def readers() -> dict[str, ModuleType]:
             present = importlib.util.find_spec(f"{dotted}.files") is not None
         except ModuleNotFoundError:  # a modality that is a plain module, or is not installed
             present = False
-        if present:
+        if not present:
+            continue
+        try:
             found[name] = plugins.load("modalities", name, "files")
+        except UserError as error:  # somebody else's plug-in must not stop a fit that does not name it
+            warnings.warn(f"the modality '{name}' is left out: {error}", stacklevel=2)
     return found
 
 

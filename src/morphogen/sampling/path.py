@@ -58,18 +58,24 @@ class Path(Frozen, ABC):
         return self.alpha_rate(t) * prediction.data + self.sigma_rate(t) * prediction.noise
 
     def target(self, kind: Target, data: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """What a network with that parametrisation is trained to say."""
+        """What a network with that parametrisation is trained to say.
+
+        Velocity is that of the angle φ = arctan σ/α, (α ε − σ x_0)/√(α² + σ²): the v of arXiv 2202.00512 on variance
+        preserving paths, and the preconditioning of arXiv 2206.00364, Equation 7, on `edm`. It has unit variance at
+        every noise level, for data that have.
+        """
         if kind == "data":
             return data
         if kind == "noise":
             return noise
-        return self.alpha_rate(t) * data + self.sigma_rate(t) * noise
+        alpha, sigma = self.alpha(t), self.sigma(t)
+        return (alpha * noise - sigma * data) / (alpha.square() + sigma.square()).sqrt()
 
     def prediction(self, kind: Target, output: Tensor, x: Tensor, t: Tensor) -> Prediction:
         """The network's output at (x, t) as data and noise, whatever it was trained to say.
 
         From noise the data are undefined where α = 0, from data the noise where σ = 0; there 1e-6 stands in for the
-        divisor. Velocity has no such point on paths whose Wronskian α σ' − α' σ is not 0.
+        divisor. Velocity has no such point.
         """
         from ..core.model import Prediction
 
@@ -78,11 +84,10 @@ class Path(Frozen, ABC):
             return Prediction(output, (x - alpha * output) / sigma.clamp(min=1e-6))
         if kind == "noise":
             return Prediction((x - sigma * output) / alpha.clamp(min=1e-6), output)
-        alpha_rate, sigma_rate = self.alpha_rate(t), self.sigma_rate(t)
-        wronskian = alpha * sigma_rate - alpha_rate * sigma
+        square = alpha.square() + sigma.square()
+        radius = square.sqrt()
         return Prediction(
-            (sigma_rate * x - sigma * output) / wronskian,
-            (alpha * output - alpha_rate * x) / wronskian,
+            (alpha * x - radius * sigma * output) / square, (sigma * x + radius * alpha * output) / square
         )
 
     def karras_times(self, steps: int, low: float, high: float, rho: float = 7.0) -> Tensor:
@@ -106,7 +111,20 @@ class Path(Frozen, ABC):
 
 
 class Straight(Path):
-    """Flow matching and rectified flow: α = 1 − t, σ = t (arXiv 2210.02747, 2209.03003)."""
+    """Flow matching and rectified flow: α = 1 − t, σ = t (arXiv 2210.02747, 2209.03003).
+
+    The network's velocity is dx_t/dt itself, ε − x_0, as in the papers.
+    """
+
+    def target(self, kind: Target, data: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        return noise - data if kind == "velocity" else super().target(kind, data, noise, t)
+
+    def prediction(self, kind: Target, output: Tensor, x: Tensor, t: Tensor) -> Prediction:
+        from ..core.model import Prediction
+
+        if kind == "velocity":
+            return Prediction(x - t * output, x + (1 - t) * output)
+        return super().prediction(kind, output, x, t)
 
     def alpha(self, t: Tensor) -> Tensor:
         return 1 - t
@@ -177,11 +195,7 @@ class DDPM(Path):
 
 
 class EDM(Path):
-    """Variance exploding, α = 1, σ = t up to 80 (Karras et al., arXiv 2206.00364).
-
-    The bare velocity would be the noise. The network's velocity is that of the variance-preserving angle instead,
-    (ε − σ x_0) / √(1 + σ²), which is Equation 7's preconditioning for data of unit variance.
-    """
+    """Variance exploding, α = 1, σ = t up to 80 (Karras et al., arXiv 2206.00364)."""
 
     start: ClassVar[float] = 80.0
 
@@ -199,19 +213,6 @@ class EDM(Path):
 
     def time(self, noise_level: Tensor) -> Tensor:
         return noise_level.clamp(0, self.start)
-
-    def target(self, kind: Target, data: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        if kind == "velocity":
-            return (noise - t * data) / (1 + t.square()).sqrt()
-        return super().target(kind, data, noise, t)
-
-    def prediction(self, kind: Target, output: Tensor, x: Tensor, t: Tensor) -> Prediction:
-        from ..core.model import Prediction
-
-        if kind == "velocity":
-            scale = (1 + t.square()).sqrt()
-            return Prediction((x / scale - t * output) / scale, (t * x / scale + output) / scale)
-        return super().prediction(kind, output, x, t)
 
 
 PATHS: dict[PathName, type[Path]] = {"straight": Straight, "cosine": Cosine, "ddpm": DDPM, "edm": EDM}

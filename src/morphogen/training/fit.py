@@ -78,7 +78,15 @@ def fit(
             user_options = build(kind.Options, options or {}, "options")
             opened = open_source(source, modality, image_column)
             tell(f"{opened.description}: {len(opened):,} items, taken for modality '{opened.modality}'")
-            prepare(opened, kind, condition, codec or {}, out, tell)
+            prepare(
+                opened,
+                kind,
+                condition,
+                codec or {},
+                out,
+                tell,
+                spec=str(source) if isinstance(source, (str, Path)) else None,
+            )
             settings = {
                 "morphogen": __version__,
                 "family": family,

@@ -47,8 +47,10 @@ def prepare(
     codec_options: Mapping[str, Any],
     out: Path,
     tell: Say,
+    *,
+    spec: str | None,
 ) -> None:
-    """Fit the codecs, split, and encode the training items to disk."""
+    """Fit the codecs, split, and encode the training items to disk; `spec` is how the source can be opened again."""
     codec_kind = plugins.sole(plugins.load("modalities", source.modality, "codec"), Codec)
     options = build(plugins.load("modalities", source.modality, "options").Options, codec_options, "codec")
     names = [condition] if isinstance(condition, str) else list(condition or ())
@@ -96,6 +98,8 @@ def prepare(
         np.save(folder / f"condition-{name}.npy", values[name].numpy(), allow_pickle=False)
     split = {
         "source": source.description,
+        "spec": spec,
+        "modality": source.modality,
         "official": source.test is not None,
         "train": len(indices),
         "held_out": held_out.tolist(),
