@@ -122,7 +122,7 @@ def _train(out: Path, resume: bool, tell: Say, show: bool) -> Pipeline:
     plan = build(TrainOptions, settings["train"], "train")
     kind = plugins.sole(plugins.load("families", settings["family"], "model"), GenerativeModel)
     codec, labels, data = reopen(out, settings)
-    # Accelerate keeps one precision per process; another fit in the same process may want another.
+    # Accelerate keeps one precision per process; another fit before or after this one may want another.
     AcceleratorState._reset_state(reset_partial_state=False)
     precision = settings["precision"]
     accelerator = Accelerator(
@@ -146,7 +146,10 @@ def _train(out: Path, resume: bool, tell: Say, show: bool) -> Pipeline:
         source=settings["source"],
     )
     budget = Budget(steps=plan.steps, seconds=settings["budget_seconds"])
-    speed = _run(state, budget, plan, accelerator, data, out, settings, pipeline, tell, show)
+    try:
+        speed = _run(state, budget, plan, accelerator, data, out, settings, pipeline, tell, show)
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=False)
     model.eval()
     pipeline.metrics["training"] = {
         "seconds": round(state.seconds + settings["start_seconds"], 1),
