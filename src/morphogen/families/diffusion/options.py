@@ -51,7 +51,9 @@ class Controls(Frozen):
 
     solver: AnySolver = Field(default_factory=lambda: resolve("heun"), description="Name of a solver.")
     steps: int = Field(18, ge=1, description="Steps of the solver.")
-    spacing: Literal["karras", "uniform"] = Field("karras", description="How the steps are spread over noise levels.")
+    spacing: Literal["auto", "karras", "uniform"] = Field(
+        "auto", description="How the steps are spread; auto: uniform in time on the straight path, else karras."
+    )
     guidance: float = Field(1.0, ge=0, description="Classifier-free guidance scale; 1 is none.")
     guidance_interval: tuple[float, float] | None = Field(None, description="Noise levels at which it acts; None: all.")
     noise_low: float = Field(0.002, gt=0, description="Noise level of the last step but one.")
