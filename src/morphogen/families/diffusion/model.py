@@ -98,7 +98,7 @@ class Diffusion(GenerativeModel, Denoiser, LikelihoodModel):
             yield Partial(draft.x * self.deviation + self.mean, draft.known)
 
     def _times(self, steps: int, spacing: str, low: float, high: float) -> Tensor:
-        # One small model of Fashion-MNIST on the straight path, Heun 18, 1500 samples: Fréchet distance 20.6 against 23.9.
+        # One small Fashion-MNIST model on the straight path, Heun 18, 1500 samples: Fréchet distance 20.6 against 23.9.
         if spacing == "uniform" or (spacing == "auto" and self.options.path == "straight"):
             return self.path.uniform_times(steps)
         return self.path.karras_times(steps, low, high)
