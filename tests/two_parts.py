@@ -135,7 +135,6 @@ def main(folder: Path) -> None:
     found["ranks"] = accelerator.num_processes
     found |= {"in turn": weights(IN_TURN, accelerator), "together": weights(TOGETHER, accelerator)}
     (folder / f"rank-{os.environ['RANK']}.json").write_text(json.dumps(found))
-    accelerator.end_training()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -70,6 +71,9 @@ def fit(
     seconds = None if plan.steps else 60 * (minutes or _MINUTES)
     torch.set_flush_denormal(True)
     process = PartialState(cpu=not torch.cuda.is_available())
+    if process.num_processes > 1:
+        atexit.unregister(_let_go)
+        atexit.register(_let_go)
     main = process.is_main_process
     tell: Say = say if say and main else (lambda line: None)
     with Claim(out, resume) if main else nullcontext():
@@ -109,11 +113,22 @@ def fit(
             write_card(out, pipeline)
             # The checkpoints and the encoded data are not needed any more.
             shutil.rmtree(out / "training", ignore_errors=True)
+    # No process goes on before the folder is whole.
+    process.wait_for_everyone()
     figures = pipeline.metrics["training"]
     if figures["steps"] < _FEW_STEPS:
         tell(f"only {figures['steps']} steps were taken: expect noise; give more minutes")
     tell(f"wrote {out}: {figures['steps']} steps in {figures['seconds']:,.0f} s")
     return pipeline
+
+
+def _let_go() -> None:
+    """Give gloo's threads time to release the tensors of the last collective, which needs the interpreter.
+
+    A thread that does so while the interpreter is torn down aborts the process; DistributedDataParallel keeps those
+    threads alive even after destroy_process_group (PyTorch 2.13, github.com/pytorch/pytorch/issues/190489).
+    """
+    time.sleep(0.3)
 
 
 def _train(out: Path, resume: bool, tell: Say, show: bool) -> Pipeline:
