@@ -20,7 +20,7 @@ from morphogen.core.model import Phase
 from morphogen.families.diffusion.model import Diffusion
 from morphogen.training.checkpoint import latest_checkpoint
 from morphogen.training.ema import Average
-from morphogen.training.loop import Budget
+from morphogen.training.loop import Budget, model_phases
 from morphogen.training.optimise import PartOptimizer, learning_rate
 from morphogen.training.options import TrainOptions
 
@@ -142,8 +142,44 @@ def test_the_learning_rate_rises_holds_and_falls() -> None:
     options = TrainOptions(lr=2.0, warm_up=0.1, hold=0.5)
     spent = {0.0: 0.2, 0.04: 1.0, 0.09: 2.0, 0.3: 2.0, 0.5: 2.0, 0.75: 1.0, 0.875: 0.5, 0.99: 0.04, 1.0: 0.0}
     for share, rate in spent.items():
-        assert learning_rate(options, share, 0.01) == pytest.approx(rate), share
-    assert learning_rate(TrainOptions(lr=2.0, warm_up=0.0, hold=1.0), 1.0, 0.01) == 2.0
+        assert learning_rate(options, Phase(lr=0.1), share, 0.01) == pytest.approx(rate), share
+    assert learning_rate(TrainOptions(lr=2.0, warm_up=0.0, hold=1.0), Phase(), 1.0, 0.01) == 2.0
+
+
+def test_a_family_asks_and_the_user_decides(accelerator: Accelerator) -> None:
+    """Each phase has its own rate, clip and optimiser, unless the user gave one for all."""
+    plan = (
+        Phase("first", "first", optimizer="adamw", lr=0.5, clip=1e-9, betas=(0.0, 0.99)),
+        Phase("second", "second", lr=0.25),
+    )
+    flat = {"batch": 16, "warm_up": 0.0, "hold": 1.0}
+    for given, rates, kinds in (
+        ({}, [0.5, 0.25], [{"AdamW"}, {"AdamW", "Muon"}]),
+        ({"lr": 0.125, "optimizer": "adamw"}, [0.125, 0.125], [{"AdamW"}, {"AdamW"}]),
+    ):
+        state, steps = start(TwoParts(plan), TrainOptions(**flat, **given), Budget(steps=1), accelerator)
+        used = [{type(one).__name__ for one in state.optimizers[name]._optimizers} for name in ("first", "second")]
+        assert [step.learning_rate for step in steps] == rates
+        assert used == kinds
+    moments = state.optimizers["first"].state()
+    # After one step without momentum the first moment is the clipped gradient itself.
+    norm = math.sqrt(sum(float(v.square().sum()) for k, v in moments.items() if k.endswith(".exp_avg")))
+    assert 0 < norm < 1.01e-9
+    loose, steps = start(TwoParts(plan), TrainOptions(**flat, clip=1e9), Budget(steps=1), accelerator)
+    list(steps)
+    values = [v for k, v in loose.optimizers["first"].state().items() if k.endswith(".exp_avg")]
+    assert sum(float(v.square().sum()) for v in values) > 1e-6
+
+
+def test_phases_that_clash_are_refused() -> None:
+    for plan, complaint in (
+        ((Phase("a", "first"), Phase("a", "second")), "one name"),
+        ((Phase("a", "first"), Phase("b", "")), "inside one another"),
+        ((Phase("a", "first"), Phase("b", "first", betas=(0.0, 0.9))), "different optimisers"),
+        ((Phase("a", "first", during=(0.0, 0.4)), Phase("b", "second", during=(0.5, 1.0))), "from 40% to 50%"),
+    ):
+        with pytest.raises(ValueError, match=complaint):
+            model_phases(TwoParts(plan))
 
 
 def test_the_average_in_closed_form() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -68,14 +68,19 @@ class Phase:
 
     `trains` names a submodule ("" is the whole model); each part has one optimiser. `every` is lazy regularisation:
     the phase runs on each such step. `during` is the share of the budget in which it runs: when it ends, the part
-    takes its averaged weights and is frozen. `betas` are AdamW's.
+    takes its averaged weights and is frozen. `optimizer`, `betas` (AdamW's), the peak rate `lr` and the largest norm of
+    the gradient `clip` are what serves this loss; what a user gives in TrainOptions goes before. Phases of one part
+    share its optimiser and its betas.
     """
 
     name: str = "model"
     trains: str = ""
     every: int = 1
     during: tuple[float, float] = (0.0, 1.0)
+    optimizer: Literal["adamw", "muon"] = "muon"
     betas: tuple[float, float] = (0.9, 0.99)
+    lr: float = 2e-3
+    clip: float = 1.0
 
 
 class GenerativeModel(nn.Module, ABC):

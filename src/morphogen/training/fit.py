@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,8 @@ def fit(
         raise UserError("give --minutes or --train.steps, not both")
     seconds = None if plan.steps else 60 * (minutes or _MINUTES)
     torch.set_flush_denormal(True)
-    process = PartialState(cpu=not torch.cuda.is_available())
+    # The other processes wait while the first one encodes, which takes hours where there is much.
+    process = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=7))
     if process.num_processes > 1:
         atexit.unregister(_let_go)
         atexit.register(_let_go)
@@ -100,7 +102,7 @@ def fit(
                 "budget_seconds": seconds,
                 "train": plan.model_dump(mode="json"),
             }
-            settings |= _probe(kind, user_options, _ladder(family, options or {}), out, settings, process.device, tell)
+            settings |= _probe(kind, user_options, _ladder(family, options or {}), out, settings, process, tell)
             # What was spent on reading, encoding and probing belongs to the budget of minutes; training keeps a tenth.
             spent = time.monotonic() - started
             settings["start_seconds"] = round(spent, 1)
@@ -186,7 +188,7 @@ def _probe(
     ladder: Sequence[Mapping[str, Any]],
     out: Path,
     settings: Mapping[str, Any],
-    device: torch.device,
+    process: PartialState,
     tell: Say,
 ) -> dict[str, Any]:
     """What the start-up probe chose, as settings."""
@@ -197,12 +199,12 @@ def _probe(
         build_model(kind, codec.space, spaces, plan.seed),
         options,
         ladder,
-        lambda count: data.batch(torch.arange(count) % len(data.store), device),
+        lambda count: data.batch(torch.arange(count) % len(data.store), process.device),
         items=len(data.store),
         seconds=settings["budget_seconds"],
-        batch=plan.batch,
-        precision=plan.precision,
-        device=device,
+        plan=plan,
+        processes=process.num_processes,
+        device=process.device,
     )
     tell(
         f"{settings['family']}: {choice.precision}, batch {choice.batch}, {_changed(options, choice.options)}, "

@@ -105,7 +105,7 @@ def train(
             torch.manual_seed(_seed(options.seed, state.step, phase.name, accelerator.process_index))
             low, high = phase.during
             share = (before - low) / (high - low)
-            rate = learning_rate(options, share, taken / (high - low)) * state.rate
+            rate = learning_rate(options, phase, share, taken / (high - low)) * state.rate
             loss, parts, finite = _update(state, phase, options, accelerator, prepared, batches, rate)
             seen |= parts
             last_of_part = phase is [p for p in active if p.trains == phase.trains][-1]
@@ -155,13 +155,16 @@ def _begin(state: TrainState, phase: Phase, options: TrainOptions, first: Callab
 
 
 def model_phases(model: GenerativeModel) -> list[Phase]:
-    """The model's phases. Raises ValueError where two share a name, parts overlap, or a stretch has no phase."""
+    """The model's phases. Raises ValueError where names, parts or optimisers clash, or a stretch has none."""
     phases, kind = list(model.phases()), type(model).__name__
     if len({phase.name for phase in phases}) != len(phases):
         raise ValueError(f"{kind} has two phases of one name: {[phase.name for phase in phases]}")
     parts = {phase.trains for phase in phases}
     if any(a != b and (not a or b.startswith(f"{a}.")) for a in parts for b in parts):
         raise ValueError(f"{kind} has parts inside one another, which two optimisers would both move: {sorted(parts)}")
+    wishes = {(phase.trains, phase.optimizer, phase.betas) for phase in phases}
+    if len(wishes) > len(parts):
+        raise ValueError(f"{kind} has phases of one part that ask for different optimisers: {sorted(wishes)}")
     reached = 0.0
     for low, high in sorted(phase.during for phase in phases if phase.every == 1):
         if low > reached:
@@ -195,7 +198,7 @@ def _update(
             total = total + share * loss.total.detach()
             for name, value in loss.parts.items():
                 parts[name] = parts.get(name, torch.zeros_like(total)) + share * value
-        norm = accelerator.clip_grad_norm_(optimizer.parameters, options.clip)
+        norm = accelerator.clip_grad_norm_(optimizer.parameters, options.clip or phase.clip)
         seen = torch.stack([total, *parts.values()])
         if accelerator.num_processes > 1:
             seen = accelerator.reduce(seen, reduction="mean")

@@ -19,7 +19,8 @@ class PartOptimizer:
 
     def __init__(self, part: nn.Module, phase: Phase, options: TrainOptions) -> None:
         named = [(name, p) for name, p in part.named_parameters() if p.requires_grad]
-        hidden = _hidden(part) if options.optimizer == "muon" else set()
+        hidden = _hidden(part) if (options.optimizer or phase.optimizer) == "muon" else set()
+        lr = options.lr or phase.lr
         self.parameters = [p for _, p in named]
         self._hidden = [p for name, p in named if name in hidden]
         self._matrices = [nn.Parameter(_matrix(p.data)) for p in self._hidden]
@@ -27,12 +28,12 @@ class PartOptimizer:
         self._optimizers: list[torch.optim.Optimizer] = []
         if rest:
             self._optimizers.append(
-                torch.optim.AdamW(rest, lr=options.lr, betas=phase.betas, weight_decay=options.weight_decay, fused=True)
+                torch.optim.AdamW(rest, lr=lr, betas=phase.betas, weight_decay=options.weight_decay, fused=True)
             )
         if self._matrices:
             self._optimizers.append(
                 torch.optim.Muon(
-                    self._matrices, lr=options.lr, weight_decay=options.weight_decay, adjust_lr_fn="match_rms_adamw"
+                    self._matrices, lr=lr, weight_decay=options.weight_decay, adjust_lr_fn="match_rms_adamw"
                 )
             )
 
@@ -79,7 +80,7 @@ def _hidden(part: nn.Module) -> set[str]:
     """The names of the weights that Muon is for: those of linear maps and convolutions inside the network."""
     kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
     modules = ((name, module) for name, module in part.named_modules() if isinstance(module, kinds))
-    return {f"{name}.weight" for name, _ in modules if not set(_OUTER) & set(name.split("."))}
+    return {f"{name}.weight".lstrip(".") for name, _ in modules if not set(_OUTER) & set(name.split("."))}
 
 
 def _matrix(tensor: Tensor, like: Tensor | None = None) -> Tensor:
@@ -92,11 +93,11 @@ def _matrix(tensor: Tensor, like: Tensor | None = None) -> Tensor:
     return flat.reshape(len(tensor), -1) if like is not None else flat.view(len(tensor), -1)
 
 
-def learning_rate(options: TrainOptions, share: float, increment: float) -> float:
+def learning_rate(options: TrainOptions, phase: Phase, share: float, increment: float) -> float:
     """Linear warm-up, constant, linear to 0; `share` of the phase is spent before the step, `increment` by it."""
     rise = min(1.0, (share + increment) / options.warm_up) if options.warm_up else 1.0
     fall = min(1.0, (1.0 - share) / (1.0 - options.hold)) if options.hold < 1 else 1.0
-    return options.lr * rise * max(0.0, fall)
+    return (options.lr or phase.lr) * rise * max(0.0, fall)
 
 
 def trained_parts(phases: Iterable[Phase]) -> dict[str, Phase]:

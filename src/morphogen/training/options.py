@@ -10,17 +10,19 @@ from ..core.config import Frozen
 
 
 class TrainOptions(Frozen):
-    """How training is run. What is None is chosen by the start-up probe and said aloud."""
+    """How training is run. What is None is chosen by the family, or by the start-up probe, which says so."""
 
     steps: int | None = Field(None, ge=1, description="Train this many steps instead of for some minutes.")
     batch: int | None = Field(None, ge=1, description="Items a step, over all processes.")
     accumulate: int = Field(1, ge=1, description="Parts a batch is cut into, to save memory.")
-    lr: float = Field(2e-3, gt=0, description="Peak learning rate.")
-    optimizer: Literal["adamw", "muon"] = Field("muon", description="muon: Muon for inner matrices, AdamW elsewhere.")
+    lr: float | None = Field(None, gt=0, description="Peak learning rate; None: the family's, for each phase.")
+    optimizer: Literal["adamw", "muon"] | None = Field(
+        None, description="muon: Muon for inner matrices, AdamW elsewhere; None: the family's, for each part."
+    )
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay.")
     warm_up: float = Field(0.02, ge=0, le=1, description="Share of a phase over which the rate rises from 0.")
     hold: float = Field(0.3, ge=0, le=1, description="Share of a phase after which the rate falls linearly to 0.")
-    clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
+    clip: float | None = Field(None, gt=0, description="Largest norm of the gradient; None: the family's.")
     average: float = Field(0.05, gt=0, description="Half-life of the averaged weights, as a share of a phase.")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: whichever runs faster.")
     compile: bool = Field(False, description="Compile the model; pays on GPUs and in long runs.")

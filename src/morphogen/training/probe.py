@@ -5,19 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 
 from ..core.config import Frozen
-from ..core.model import Batch, GenerativeModel
+from ..core.model import Batch, GenerativeModel, Phase
 from ..core.space import Space
 from ..nn.nd import place
+from .optimise import PartOptimizer, trained_parts
+from .options import TrainOptions
 
 # What a network must see to be worth its size, in m minutes: _ITEMS m^¾. On Fashion-MNIST in three minutes, 48 channels
 # (73,000 items) beat 16 (500,000); other sizes of pictures are not measured.
 _ITEMS = 48_000
-_STEPS = 2_000  # what it should see them in
+_STEPS = 1_500  # at least, in which it should see them
+_PROBED = 64  # items a process takes at once where no batch is given
 _BATCHES = (16, 32, 64, 128, 256, 512)
 
 
@@ -30,25 +34,64 @@ class Choice(NamedTuple):
     items_per_second: float
 
 
+@dataclass(frozen=True)
+class Speed:
+    """Seconds that one process takes: for the loss and gradient of an item, and for a step of the optimiser."""
+
+    item: float
+    step: float
+
+    def rate(self, batch: int, processes: int) -> float:
+        """Items per second of all processes together, which share a batch."""
+        return batch / (batch / processes * self.item + self.step)
+
+    def batch(self, seconds: float | None, items: int, processes: int) -> int:
+        """The largest batch that leaves enough steps in `seconds` and is no larger than the data."""
+        sizes = [size for size in _BATCHES if size == _BATCHES[0] or size <= max(items, processes)]
+        if not seconds:
+            return max(size for size in sizes if size <= 128)
+        enough = [size for size in sizes if self.rate(size, processes) * seconds / size >= _STEPS]
+        return max([*enough, sizes[0]])
+
+
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
     """The context in which a network runs in that precision."""
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
-def seconds_per_step(model: GenerativeModel, batch: Batch, precision: str) -> float:
-    """Forward and backward of the first phase, the faster of two runs after one to warm up."""
-    device, phase = batch.x.device, model.phases()[0].name
-    times = []
-    for _ in range(3):
-        _synchronise(device)
-        started = time.perf_counter()
-        with autocast(precision, device):
-            loss = model(batch, phase)
-        loss.total.backward()
-        _synchronise(device)
-        times.append(time.perf_counter() - started)
-        model.zero_grad(set_to_none=True)
-    return min(times[1:])
+def speed(model: GenerativeModel, batch: Batch, precision: str, plan: TrainOptions) -> Speed:
+    """How fast its first steps are: of each phase in them, the faster of two after one to warm up.
+
+    The model is not the same after.
+    """
+    phases = [phase for phase in model.phases() if phase.during[0] == 0 < phase.during[1]]
+    optimizers = {
+        name: PartOptimizer(model.get_submodule(name), phase, plan) for name, phase in trained_parts(phases).items()
+    }
+    of_items = of_steps = 0.0
+    for phase in phases:
+        times = [_step(model, batch, precision, phase, optimizers[phase.trains]) for _ in range(3)]
+        of_items += min(items for items, _ in times[1:]) / phase.every
+        of_steps += min(steps for _, steps in times[1:]) / phase.every
+    return Speed(of_items / len(batch.x), of_steps)
+
+
+def _step(
+    model: GenerativeModel, batch: Batch, precision: str, phase: Phase, optimizer: PartOptimizer
+) -> tuple[float, float]:
+    """Seconds of loss and gradient, and of the optimiser's step."""
+    device = batch.x.device
+    _synchronise(device)
+    started = time.perf_counter()
+    with autocast(precision, device):
+        loss = model(batch, phase.name)
+    loss.total.backward()
+    _synchronise(device)
+    turned = time.perf_counter()
+    optimizer.step(1e-9)
+    model.zero_grad(set_to_none=True)
+    _synchronise(device)
+    return turned - started, time.perf_counter() - turned
 
 
 def choose(
@@ -59,47 +102,47 @@ def choose(
     *,
     items: int,
     seconds: float | None,
-    batch: int | None,
-    precision: str,
+    plan: TrainOptions,
+    processes: int,
     device: torch.device,
 ) -> Choice:
     """The largest network of the ladder that sees enough items in `seconds`, its batch size, and the precision.
 
     `ladder` holds changes to the options, smallest first; empty, or without `seconds`, the options stay as they are.
-    `sample(n)` is a batch of n items, of the `items` that there are.
+    `sample(n)` is a batch of n items, of the `items` that there are. `processes` share a batch.
     """
-    probe_batch = batch or 64
     rungs = [options.model_copy(update=dict(change)) for change in ladder] if seconds else []
     rungs = rungs or [options]
+    share = max(1, plan.batch // processes) if plan.batch else _PROBED
 
-    def measure(rung: Frozen, precision: str) -> float:
+    def measure(rung: Frozen, precision: str) -> tuple[float, int]:
+        """Items per second and the batch."""
         model = build(rung)
         place(model, device)
         model.train()
         try:
-            return probe_batch / seconds_per_step(model, sample(probe_batch), precision)
+            found = speed(model, sample(share), precision, plan)
         except torch.OutOfMemoryError:
-            return 0.0
+            return 0.0, plan.batch or _BATCHES[0]
+        batch = plan.batch or found.batch(seconds, items, processes)
+        return found.rate(batch, processes), batch
 
     index = min(len(rungs) - 1, len(rungs) // 2)
-    if precision == "auto":
-        rates = {name: measure(rungs[index], name) for name in ("fp32", "bf16")}
-        precision = max(rates, key=lambda name: rates[name])
-        rate = rates[precision]
-    else:
-        rate = measure(rungs[index], precision)
+    precisions = ("fp32", "bf16") if plan.precision == "auto" else (plan.precision,)
+    tried = {name: measure(rungs[index], name) for name in precisions}
+    precision = max(tried, key=lambda name: tried[name])
+    rate, batch = tried[precision]
     needed = _ITEMS * ((seconds or 0) / 60) ** 0.75
-    enough = (lambda rate: rate * seconds >= needed) if seconds else (lambda rate: True)
-    if enough(rate):
-        while index + 1 < len(rungs) and enough(larger := measure(rungs[index + 1], precision)):
-            index, rate = index + 1, larger
+    if rate * (seconds or 0) >= needed:
+        while index + 1 < len(rungs):
+            larger = measure(rungs[index + 1], precision)
+            if larger[0] * (seconds or 0) < needed:
+                break
+            index, (rate, batch) = index + 1, larger
     else:
-        while index and not enough(rate):
+        while index and rate * (seconds or 0) < needed:
             index -= 1
-            rate = measure(rungs[index], precision)
-    if batch is None:
-        wanted = min(rate * seconds / _STEPS if seconds else 128, items)
-        batch = max(size for size in _BATCHES if size <= max(wanted / 0.75, _BATCHES[0]))
+            rate, batch = measure(rungs[index], precision)
     return Choice(rungs[index], batch, precision, rate)
 
 

@@ -1,0 +1,100 @@
+"""The start-up probe: what it makes of the speeds it measures."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from two_parts import ITEMS, TwoParts
+
+from morphogen.core.config import Frozen
+from morphogen.core.model import Batch, GenerativeModel, Phase
+from morphogen.training.options import TrainOptions
+from morphogen.training.probe import Speed, choose, speed
+
+seconds = st.floats(1e-6, 1e-2)
+
+
+@given(item=seconds, step=seconds, budget=st.floats(1, 1e4), processes=st.integers(1, 8))
+def test_a_batch_leaves_enough_steps_and_wastes_none(item: float, step: float, budget: float, processes: int) -> None:
+    found = Speed(item, step)
+    batch = found.batch(budget, 10**6, processes)
+    steps = {size: found.rate(size, processes) * budget / size for size in (16, 32, 64, 128, 256, 512)}
+    assert batch == 16 or steps[batch] >= 1500
+    assert all(count < 1500 for size, count in steps.items() if size > batch)
+    assert found.rate(batch, processes) == pytest.approx(batch / (batch * item / processes + step))
+
+
+def test_a_batch_is_no_larger_than_the_data() -> None:
+    fast = Speed(1e-9, 1e-9)
+    assert fast.batch(600.0, 100, 1) == 64
+    assert fast.batch(600.0, 3, 1) == 16
+    assert fast.batch(None, 10**6, 1) == 128
+
+
+def test_phases_that_run_together_add_up() -> None:
+    """A phase on every hundredth step costs a hundredth; one that comes later costs nothing yet."""
+
+    class Slow(TwoParts):
+        def forward(self, batch: Batch, phase: str = "first"):  # type: ignore[no-untyped-def]
+            if phase == "second":
+                torch.linalg.svd(torch.ones(400, 400))
+            return super().forward(batch, phase)
+
+    first = Phase("first", "first")
+    plans = {
+        "alone": (first,),
+        "both": (first, Phase("second", "second")),
+        "lazy": (first, Phase("second", "second", every=100)),
+        "later": (first, Phase("second", "second", during=(0.5, 1.0))),
+    }
+    found = {name: speed(Slow(plan), Batch(ITEMS), "fp32", TrainOptions()).item for name, plan in plans.items()}
+    assert found["both"] > 10 * max(found["alone"], found["later"])
+    assert found["both"] > 10 * found["lazy"]
+
+
+class Width(Frozen):
+    width: int = 1
+
+
+class Wide(TwoParts):
+    """As slow as it is wide."""
+
+    def __init__(self, options: Width) -> None:
+        super().__init__((Phase("first", "first"),))
+        self.width = options.width
+
+    def forward(self, batch: Batch, phase: str = "first"):  # type: ignore[no-untyped-def]
+        torch.linalg.svd(torch.ones(self.width, self.width))
+        return super().forward(batch, phase)
+
+
+def test_more_time_makes_no_smaller_network() -> None:
+    def build(options: Frozen) -> GenerativeModel:
+        assert isinstance(options, Width)
+        return Wide(options)
+
+    ladder = [{"width": width} for width in (2, 200, 800)]
+
+    def chosen(budget: float | None, **plan: object) -> int:
+        choice = choose(
+            build,
+            Width(),
+            ladder,
+            lambda count: Batch(ITEMS[:count]),
+            items=64,
+            seconds=budget,
+            plan=TrainOptions(**plan),  # type: ignore[arg-type]
+            processes=1,
+            device=torch.device("cpu"),
+        )
+        assert isinstance(choice.options, Width)
+        if "batch" in plan:
+            assert choice.batch == plan["batch"]
+        return choice.options.width
+
+    widths = [chosen(budget, batch=16, precision="fp32") for budget in (0.01, 10.0, 1e9)]
+    assert widths == sorted(widths)
+    assert (widths[0], widths[-1]) == (2, 800)
+    assert chosen(None) == 1, "without a budget the options stay as they are"
