@@ -16,11 +16,12 @@ from morphogen.core import plugins
 from morphogen.core.errors import UserError
 from morphogen.core.model import Predict, Prediction
 from morphogen.core.noise import Noise
+from morphogen.families.diffusion.options import Controls
 from morphogen.sampling.guidance import classifier_free
 from morphogen.sampling.path import PATHS, Path
 from morphogen.sampling.solvers.adaptive import Adaptive
 from morphogen.sampling.solvers.ancestral import Ancestral
-from morphogen.sampling.solvers.base import Solver, resolve
+from morphogen.sampling.solvers.base import Solver, resolve, solvers
 from morphogen.sampling.solvers.ddim import DDIM
 from morphogen.sampling.solvers.dpm_solver import DPMSolver
 from morphogen.sampling.solvers.euler import Euler
@@ -326,3 +327,14 @@ def test_guidance_from_pure_noise_keeps_the_type() -> None:
     found = classifier_free(predict, lambda x, t: Prediction(x, x), scale=2.0, path=path)(x, t)
     assert found.data.dtype == torch.bfloat16
     assert found.data.isfinite().all()
+
+
+def test_the_schema_of_controls_knows_every_solver() -> None:
+    """Each as it is dumped, by its name."""
+    kinds = Controls.model_json_schema()["properties"]["solver"]["oneOf"]
+    offered = {one["properties"]["name"]["const"]: one for one in kinds}
+    assert set(offered) == set(solvers()) >= {"euler", "adaptive"}
+    for name, one in offered.items():
+        dumped = Controls(solver=name).model_dump()["solver"]
+        assert set(dumped) == set(one["properties"])
+        assert one["additionalProperties"] is False

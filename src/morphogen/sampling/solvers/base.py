@@ -125,9 +125,26 @@ def resolve(value: Any) -> Any:
     return kind(**fields)
 
 
+def solvers() -> dict[str, type[Solver]]:
+    """Every solver there is, plug-ins included."""
+    return {name: plugins.sole(plugins.load("solvers", name), Solver) for name in plugins.known("solvers")}
+
+
+class _OneOfAll:
+    """Every solver with its settings, as the JSON schema of a field that takes any."""
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        kinds = []
+        for name, kind in solvers().items():
+            one = kind.model_json_schema()
+            kinds.append(one | {"properties": {"name": {"const": name}, **one["properties"]}, "required": ["name"]})
+        return {"oneOf": kinds}
+
+
 # Chosen by name among plug-ins, dumped in full with its name.
 AnySolver = Annotated[
     Solver,
     BeforeValidator(resolve),
     PlainSerializer(lambda solver: {"name": solver.name, **solver.model_dump()}, return_type=dict[str, Any]),
+    _OneOfAll(),
 ]
