@@ -46,9 +46,9 @@ class Options(Frozen):
 SIZES = tuple({"width": width} for width in (16, 32, 48, 64, 96, 128, 192, 256))
 
 
-# The defaults served a 10-minute model of Fashion-MNIST best of a few tried, on 2,000 samples against training pictures:
-# guidance 1.6 in the interval took the Fréchet distance from 4.2 to 1.8, at all levels to 3.1; 35 evaluations of heun did
-# no better than 20 of dpm_solver.
+# The defaults served a 10-minute model of Fashion-MNIST best of a few tried, on 2,000 samples against training
+# pictures: guidance 1.6 in the interval took the Fréchet distance from 4.2 to 1.8, at all levels to 3.1; 35 evaluations
+# of heun did no better than 20 of dpm_solver.
 class Controls(Frozen):
     """How a diffusion model samples."""
 
