@@ -104,3 +104,23 @@ def test_samples_replace_nothing(drawn: Path, fitted: Fitted, capsys: pytest.Cap
     before = {path.name: path.read_bytes() for path in drawn.iterdir()}
     assert "not empty" in refused(capsys, "sample", fitted("diffusion"), "--out", drawn)
     assert {path.name: path.read_bytes() for path in drawn.iterdir()} == before
+
+
+def test_two_conditions(flags: Callable[[str], list[str]], tmp_path: Path) -> None:
+    """Columns of a table, each with a flag of its own, before the source and after it."""
+    (tmp_path / "pictures").mkdir()
+    rows = ["file,shade,side"]
+    for number in range(40):
+        shade, side = ("dark", "light")[number % 2], ("left", "right", "both")[number % 3]
+        name = f"pictures/{number}.png"
+        Image.new("L", (8, 8), 40 + 160 * (number % 2)).save(tmp_path / name)
+        rows.append(f"{name},{shade},{side}")
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    out, source = tmp_path / "model", str(tmp_path / "table.csv")
+    asked = ["--condition", "side", "--condition", "shade"]
+    assert run(["fit", *asked, source, *flags("vae"), "--out", str(out)]) == 0
+    assert morphogen.load(out).conditions["side"].names == ["both", "left", "right"]
+    chosen = ["--condition", "shade=dark", "--condition", "side=all"]
+    assert run(["sample", *chosen, str(out), "-n", "6", "--out", str(tmp_path / "drawn")]) == 0
+    record = json.loads((tmp_path / "drawn" / "samples.json").read_text())
+    assert record["condition"] == {"shade": ["dark"] * 6, "side": ["both", "left", "right"] * 2}

@@ -15,6 +15,7 @@ from ..core.errors import UserError, unknown
 from ..training.options import TrainOptions
 from ._flags import flag_value, given, parse
 
+_Names: Any = tyro.conf.UseAppendAction[tuple[str, ...]]
 _NESTED = ("train", "options", "codec")
 
 
@@ -73,7 +74,7 @@ def _command(kinds: dict[str, type[Frozen]], recipe: dict[str, Any]) -> type[Any
         ("out", Path, dataclasses.MISSING, "Model folder to write."),
         ("family", str, "vae", "Family: " + ", ".join(plugins.known("families")) + "."),
         ("modality", str | None, None, "Modality; inferred where not given."),
-        ("condition", str | None, None, "Column to condition on, such as label."),
+        ("condition", _Names, (), "Column to condition on, such as label; may be given again for one more."),
         ("minutes", float | None, None, "Budget of wall-clock minutes; 10 where no steps are given either."),
         ("recipe", Path | None, None, "TOML file with any of these settings; flags override it."),
         ("image_column", str | None, None, "Column that holds the pictures, in a table with several."),
@@ -89,6 +90,7 @@ def _command(kinds: dict[str, type[Frozen]], recipe: dict[str, Any]) -> type[Any
     fields[0] = (*fields[0][:2], dataclasses.field(default=recipe.get("source")))
     for name, kind, default, purpose in plain:
         value = recipe.get(name, default)
+        value = (value,) if name == "condition" and isinstance(value, str) else value
         value = Path(value) if kind in (Path, Path | None) and isinstance(value, str) else value
         flag: Any = Annotated[kind, tyro.conf.arg(help=purpose)]
         field = dataclasses.field() if value is dataclasses.MISSING else dataclasses.field(default=value)

@@ -66,7 +66,10 @@ def _command(controls: type[Any] | None) -> type[Any]:
         ("seed", flag(int, "Seed of the first; each next one has the next seed."), dataclasses.field(default=0)),
         (
             "condition",
-            flag(tuple[str, ...], "NAME=VALUE; several values, separated by commas, take turns; NAME=all is all."),
+            flag(
+                tyro.conf.UseAppendAction[tuple[str, ...]],
+                "NAME=VALUE; several values, separated by commas, take turns; NAME=all is all; again: more.",
+            ),
             dataclasses.field(default=()),
         ),
         ("batch", flag(int, "Samples drawn at once."), dataclasses.field(default=64)),
