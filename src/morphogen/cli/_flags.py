@@ -94,8 +94,15 @@ def with_solvers(controls: type[Frozen], arguments: Sequence[str]) -> tuple[type
             chosen = flag_value(rest, name)
             solver = resolve(chosen) if chosen else default
             rest = without_flag(rest, name)
-            fields[name] = (type(solver), solver)
+            kind = _brief(type(solver))
+            fields[name] = (kind, kind(**solver.model_dump()))
     return create_model("Controls", __base__=controls, **fields) if fields else controls, rest  # type: ignore[call-overload]
+
+
+def _brief(kind: type[Solver]) -> type[Solver]:
+    """The same solver with no more than the first line of its docstring, which help prints whole."""
+    purpose = (kind.__doc__ or "").strip().partition("\n")[0]
+    return create_model(kind.__name__, __base__=kind, __doc__=purpose, __module__=kind.__module__)
 
 
 def _refusal(stop: BaseException, spoken: str, verb: str) -> UserError:

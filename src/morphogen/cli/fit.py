@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -63,7 +64,8 @@ def run(arguments: list[str]) -> int:
             say=lambda line: print(line, file=sys.stderr, flush=True),
         )
     except Interrupted as error:
-        print(f"morphogen: {error}", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":  # all processes stop together, and one says so
+            print(f"morphogen: {error}", file=sys.stderr)
         return 128 + error.signal
     return 0
 
@@ -84,10 +86,8 @@ def _command(kinds: dict[str, type[Frozen]], recipe: dict[str, Any]) -> type[Any
         if name not in (*_NESTED, "source", *(one[0] for one in plain)):
             raise unknown("key of the recipe", name, [*_NESTED, "source", *(one[0] for one in plain)])
     source = tyro.conf.Positional[str | None]
-    fields: list[Any] = [
-        ("source", Annotated[source, tyro.conf.arg(help="A folder, a file, a Hub id, or digits.")], None)
-    ]
-    fields[0] = (*fields[0][:2], dataclasses.field(default=recipe.get("source")))
+    words = tyro.conf.arg(help="A folder, a file, a Hub id, or digits.", metavar="SOURCE")
+    fields: list[Any] = [("source", Annotated[source, words], dataclasses.field(default=recipe.get("source")))]
     for name, kind, default, purpose in plain:
         value = recipe.get(name, default)
         value = (value,) if name == "condition" and isinstance(value, str) else value

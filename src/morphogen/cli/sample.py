@@ -12,6 +12,7 @@ import tyro
 from ..core import plugins
 from ..core.config import Frozen, read_json
 from ..core.errors import UserError
+from ..sampling.solvers.base import Solver
 from ._flags import parse, positional, with_solvers
 
 
@@ -79,6 +80,11 @@ def _command(controls: type[Any] | None) -> type[Any]:
         fields.append(("controls", bare, dataclasses.field(default_factory=controls)))
     command = dataclasses.make_dataclass("Sample", fields, kw_only=True)
     command.__doc__ = __doc__
+    for name, field in controls.model_fields.items() if controls else ():
+        if isinstance(default := field.get_default(call_default_factory=True), Solver):
+            # Its settings are flags of their own, so that the name itself is none of those listed.
+            known = ", ".join(plugins.known("solvers"))
+            command.__doc__ += f"\n\n--{name} NAME chooses among {known}; now {default.name}, its settings are below."
     return command
 
 
