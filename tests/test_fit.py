@@ -127,3 +127,21 @@ def test_an_unconditional_model_takes_no_condition(tmp_path: Path) -> None:
     pipe = morphogen.fit(pictures, family="diffusion", out=tmp_path / "out", train=train, options=options, say=None)
     with pytest.raises(UserError, match="takes no conditions"):
         pipe.sample(1, condition={"label": 3})
+
+
+@each_family
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_trains_and_samples(fitted: Fitted, family: str, precision: str, tmp_path: Path) -> None:
+    """A few steps in half precision end near those in single precision."""
+    train = {**TRAIN, "precision": precision}
+    pipe = morphogen.fit(
+        "digits", family=family, condition="label", out=tmp_path / "out", train=train, options=tiny(family), say=None
+    )
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["precision"] == precision
+    single = morphogen.load(fitted(family), device="cpu").model.state_dict()
+    apart, size = 0.0, 0.0
+    for name, value in pipe.model.state_dict().items():
+        apart += float((value.cpu() - single[name]).double().square().sum())
+        size += float(single[name].double().square().sum())
+    assert 0 < apart < 1e-3 * size
+    assert len(pipe.sample(4, seed=0)) == 4

@@ -12,15 +12,15 @@ import torch
 from accelerate import Accelerator
 from tiny import TRAIN, tiny
 from torch import Tensor, nn
-from two_parts import IN_TURN, TOGETHER, TwoParts, start
+from two_parts import IN_TURN, ITEMS, TOGETHER, TwoParts, start
 
 import morphogen
 from morphogen import UserError
-from morphogen.core.model import Phase
+from morphogen.core.model import Batch, Loss, Phase
 from morphogen.families.diffusion.model import Diffusion
 from morphogen.training.checkpoint import latest_checkpoint
 from morphogen.training.ema import Average
-from morphogen.training.loop import Budget, model_phases
+from morphogen.training.loop import Budget, model_phases, train
 from morphogen.training.optimise import PartOptimizer, learning_rate
 from morphogen.training.options import TrainOptions
 
@@ -280,3 +280,47 @@ def test_the_second_bad_loss_is_the_end(planted: Any, tmp_path: Path) -> None:
     kept = json.loads((checkpoint / "state.json").read_text())
     assert (kept["rate"], kept["rollbacks"]) == (0.5, 1)
     assert not (tmp_path / "out" / "config.json").exists()
+
+
+def test_half_precision_leaves_out_a_step_that_overflows(accelerator: Accelerator) -> None:
+    """The scale is halved until gradients fit, and doubled after 2,000 good steps; small gradients survive by it."""
+
+    class Steep(TwoParts):
+        factor = 1.0
+
+        def forward(self, batch: Batch, phase: str = "first") -> Loss:
+            loss = super().forward(batch, phase)
+            return Loss(self.factor * loss.total, loss.parts)
+
+    model, options = Steep((Phase("first", "first"),)), OPTIONS.model_copy(update={"weight_decay": 0.0})
+    state, _ = start(model, options, Budget(steps=4), accelerator)
+
+    def go(steps: int) -> None:
+        state.progress = 0.0
+        for step in train(
+            state,
+            budget=Budget(steps=state.step + steps),
+            options=options,
+            precision="fp16",
+            accelerator=accelerator,
+            prepared=model,
+            read=lambda step: [Batch(ITEMS[:16].to(accelerator.device))],
+            first=lambda: iter([Batch(ITEMS.to(accelerator.device))]),
+        ):
+            assert step.finite
+
+    model.factor = 1e-9  # gradients that half precision rounds to 0 unless they are scaled
+    before = part(model, "first")
+    go(1)
+    assert not equal(part(model, "first"), before)
+    assert (state.loss_scale, state.scaled) == (65536.0, 1)
+
+    model.factor, before = 1e36, part(model, "first")
+    go(3)
+    assert equal(part(model, "first"), before), "a gradient that is not finite must not be applied"
+    assert (state.loss_scale, state.scaled) == (8192.0, 0)
+
+    model.factor = 1.0
+    state.scaled = 1999
+    go(1)
+    assert (state.loss_scale, state.scaled) == (16384.0, 0)

@@ -21,7 +21,7 @@ from .core.errors import UserError, unknown
 from .core.model import Batch, GenerativeModel, LatentModel, LikelihoodModel, Request
 from .core.noise import Noise
 from .core.space import space_from_json, space_to_json
-from .nn.nd import place
+from .nn.nd import autocast, place
 from .version import __version__
 
 FORMAT = 1  # of the model folder
@@ -190,7 +190,7 @@ class Pipeline:
         return self.model
 
     def _running(self) -> torch.autocast:
-        return torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        return autocast(self.precision, self.model.device)
 
 
 def _on_cpu(x: Tensor) -> Tensor:

@@ -21,6 +21,14 @@ def convolution(axes: int, channels_in: int, channels_out: int, kernel: int = 3)
     return _CONVOLUTIONS[axes](channels_in, channels_out, kernel, padding=kernel // 2)
 
 
+_FORMATS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """The context in which a network computes in `fp32`, `bf16` or `fp16`; its weights are single precision in all."""
+    return torch.autocast(device.type, _FORMATS.get(precision), enabled=precision in _FORMATS)
+
+
 def zero(module: nn.Module) -> nn.Module:
     """The module with all its parameters 0, so that a residual branch starts as nothing."""
     for parameter in module.parameters():

@@ -18,7 +18,7 @@ from ..core.errors import UserError
 from .loop import TrainState
 
 _NAME = re.compile(r"step-(\d+)")
-_FIELDS = ("step", "seconds", "progress", "rate", "rollbacks", "begun", "settled")
+_FIELDS = ("step", "seconds", "progress", "rate", "rollbacks", "begun", "settled", "loss_scale", "scaled")
 
 
 def save_checkpoint(folder: Path, state: TrainState, settings: dict[str, Any]) -> Path:

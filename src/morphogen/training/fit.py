@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.state import AcceleratorState
 
 from ..core import plugins
 from ..core.config import Frozen, build, read_json, replacing, write_json
@@ -139,12 +138,9 @@ def _train(out: Path, resume: bool, tell: Say, show: bool) -> Pipeline:
     plan = build(TrainOptions, settings["train"], "train")
     kind = plugins.sole(plugins.load("families", settings["family"], "model"), GenerativeModel)
     codec, labels, data = reopen(out, settings)
-    # Accelerate keeps one precision per process; another fit before or after this one may want another.
-    AcceleratorState._reset_state(reset_partial_state=False)
     precision = settings["precision"]
-    accelerator = Accelerator(
-        cpu=not torch.cuda.is_available(), mixed_precision="no" if precision == "fp32" else precision
-    )
+    # Accelerate keeps one precision per process; another fit may want another, so the loop sees to that.
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
     spaces = {name: one.space for name, one in labels.items()}
     model = build_model(kind, codec.space, spaces, plan.seed)(build(kind.Options, settings["options"], "options"))
     place(model, accelerator.device)
@@ -163,10 +159,7 @@ def _train(out: Path, resume: bool, tell: Say, show: bool) -> Pipeline:
         source=settings["source"],
     )
     budget = Budget(steps=plan.steps, seconds=settings["budget_seconds"])
-    try:
-        speed = _run(state, budget, plan, accelerator, data, out, settings, pipeline, tell, show)
-    finally:
-        AcceleratorState._reset_state(reset_partial_state=False)
+    speed = _run(state, budget, plan, accelerator, data, out, settings, pipeline, tell, show)
     model.eval()
     pipeline.metrics["training"] = {
         "seconds": round(state.seconds + settings["start_seconds"], 1),
@@ -260,7 +253,14 @@ def _run(
     saved = time.monotonic()
     with Signals() as signals, Track(out / "logs", batch, log=main, show=main and show) as track:
         for step in train(
-            state, budget=budget, options=plan, accelerator=accelerator, prepared=prepared, read=read, first=first
+            state,
+            budget=budget,
+            options=plan,
+            precision=settings["precision"],
+            accelerator=accelerator,
+            prepared=prepared,
+            read=read,
+            first=first,
         ):
             if not step.finite:
                 _roll_back(state, folder, step.number, step.phase, tell if main else (lambda line: None))

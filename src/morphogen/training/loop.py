@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from ..core.model import Batch, GenerativeModel, Loss, Phase
+from ..nn.nd import autocast
 from .ema import Average
 from .optimise import PartOptimizer, learning_rate, trained_parts
 from .options import TrainOptions
@@ -61,6 +62,8 @@ class TrainState:
     rollbacks: int = 0
     begun: list[str] = field(default_factory=list)  # phases
     settled: list[str] = field(default_factory=list)  # parts that took their averaged weights
+    loss_scale: float = 65536.0  # what fp16 losses are multiplied by, so that small gradients do not vanish
+    scaled: int = 0  # steps since it was changed
 
     @classmethod
     def create(cls, model: GenerativeModel, options: TrainOptions) -> TrainState:
@@ -76,12 +79,13 @@ def train(
     *,
     budget: Budget,
     options: TrainOptions,
+    precision: str = "fp32",
     accelerator: Accelerator,
     prepared: nn.Module,
     read: Callable[[int], list[Batch]],
     first: Callable[[], Iterator[Batch]],
 ) -> Iterator[Step]:
-    """Yield one Step per update until the budget is spent.
+    """Yield one Step per update until the budget is spent; `precision` is fp32, bf16 or fp16.
 
     `prepared` is the model as Accelerate wrapped it; `read(step)` this rank's micro-batches; `first()` batches for
     `begin`, alike on all ranks. Random numbers of a step depend on the seed, the step and the rank only, so that a
@@ -106,7 +110,7 @@ def train(
             low, high = phase.during
             share = (before - low) / (high - low)
             rate = learning_rate(options, phase, share, taken / (high - low)) * state.rate
-            loss, parts, finite = _update(state, phase, options, accelerator, prepared, batches, rate)
+            loss, parts, finite = _update(state, phase, options, precision, accelerator, prepared, batches, rate)
             seen |= parts
             last_of_part = phase is [p for p in active if p.trains == phase.trains][-1]
             if finite and last_of_part:
@@ -179,12 +183,14 @@ def _update(
     state: TrainState,
     phase: Phase,
     options: TrainOptions,
+    precision: str,
     accelerator: Accelerator,
     prepared: nn.Module,
     batches: list[Batch],
     rate: float,
 ) -> tuple[float, dict[str, float], bool]:
     optimizer = state.optimizers[phase.trains]
+    scale = state.loss_scale if precision == "fp16" else 1.0
     with _Only(state.model, phase):
         total = torch.zeros((), device=accelerator.device)
         parts: dict[str, torch.Tensor] = {}
@@ -193,22 +199,37 @@ def _update(
             share, last = len(batch.x) / items, number + 1 == len(batches)
             context = accelerator.no_sync(prepared) if not last else torch.enable_grad()
             with context:
-                loss: Loss = prepared(batch, phase.name)
-                accelerator.backward(share * loss.total)
+                with autocast(precision, accelerator.device):
+                    loss: Loss = prepared(batch, phase.name)
+                accelerator.backward(scale * share * loss.total.float())
             total = total + share * loss.total.detach()
             for name, value in loss.parts.items():
                 parts[name] = parts.get(name, torch.zeros_like(total)) + share * value
+        if scale != 1:
+            torch._foreach_mul_([p.grad for p in optimizer.parameters if p.grad is not None], 1 / scale)
         norm = accelerator.clip_grad_norm_(optimizer.parameters, options.clip or phase.clip)
         seen = torch.stack([total, *parts.values()])
         if accelerator.num_processes > 1:
             seen = accelerator.reduce(seen, reduction="mean")
         figures = seen.tolist()
-        finite = math.isfinite(figures[0]) and math.isfinite(float(norm))
-        if finite:
+        finite, overflown = math.isfinite(figures[0]), not math.isfinite(float(norm))
+        if finite and not overflown:
             optimizer.step(rate)
         else:
             optimizer.clear()
-    return figures[0], dict(zip(parts, figures[1:], strict=True)), finite
+        if precision == "fp16":
+            _rescale(state, overflown)
+    # A gradient that overflows for its scale costs the step and no more.
+    return figures[0], dict(zip(parts, figures[1:], strict=True)), finite and (not overflown or scale > 1)
+
+
+def _rescale(state: TrainState, overflown: bool) -> None:
+    """Dynamic loss scaling: half where gradients overflow, double after 2,000 steps without (arXiv 1710.03740, 3.2)."""
+    state.scaled = 0 if overflown else state.scaled + 1
+    if overflown:
+        state.loss_scale /= 2
+    elif state.scaled == 2000:
+        state.loss_scale, state.scaled = state.loss_scale * 2, 0
 
 
 class _Only:

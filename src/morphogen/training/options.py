@@ -24,7 +24,9 @@ class TrainOptions(Frozen):
     hold: float = Field(0.3, ge=0, le=1, description="Share of a phase after which the rate falls linearly to 0.")
     clip: float | None = Field(None, gt=0, description="Largest norm of the gradient; None: the family's.")
     average: float = Field(0.05, gt=0, description="Half-life of the averaged weights, as a share of a phase.")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: whichever runs faster.")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="auto: fp32, or bf16 where that runs faster; fp16 on GPUs without bf16."
+    )
     compile: bool = Field(False, description="Compile the model; pays on GPUs and in long runs.")
     seed: int = Field(0, description="Of the order of the data, the initial weights and the noise.")
     save_seconds: float = Field(60.0, gt=0, description="Between checkpoints.")

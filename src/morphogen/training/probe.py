@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,7 +12,7 @@ import torch
 from ..core.config import Frozen
 from ..core.model import Batch, GenerativeModel, Phase
 from ..core.space import Space
-from ..nn.nd import place
+from ..nn.nd import autocast, place
 from .optimise import PartOptimizer, trained_parts
 from .options import TrainOptions
 
@@ -52,11 +51,6 @@ class Speed:
             return max(size for size in sizes if size <= 128)
         enough = [size for size in sizes if self.rate(size, processes) * seconds / size >= _STEPS]
         return max([*enough, sizes[0]])
-
-
-def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    """The context in which a network runs in that precision."""
-    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
 def speed(model: GenerativeModel, batch: Batch, precision: str, plan: TrainOptions) -> Speed:
@@ -128,7 +122,9 @@ def choose(
         return found.rate(batch, processes), batch
 
     index = min(len(rungs) - 1, len(rungs) // 2)
-    precisions = ("fp32", "bf16") if plan.precision == "auto" else (plan.precision,)
+    # GPUs without bfloat16 emulate it, slowly.
+    half = "fp16" if device.type == "cuda" and not torch.cuda.is_bf16_supported(False) else "bf16"
+    precisions = ("fp32", half) if plan.precision == "auto" else (plan.precision,)
     tried = {name: measure(rungs[index], name) for name in precisions}
     precision = max(tried, key=lambda name: tried[name])
     rate, batch = tried[precision]
