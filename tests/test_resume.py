@@ -20,12 +20,13 @@ Flags = Callable[[str], list[str]]
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return {family: tmp_path_factory.mktemp("undisturbed") / family for family in ("diffusion", "vae")}
+    names = ("diffusion-fp32", "diffusion-bf16", "diffusion-fp16", "vae-fp32")
+    return {name: tmp_path_factory.mktemp("undisturbed") / name for name in names}
 
 
-def arguments(flags: Flags, family: str) -> list[str]:
+def arguments(flags: Flags, family: str, precision: str = "fp32") -> list[str]:
     # A checkpoint at every step.
-    later = ["--train.steps", str(STEPS), "--train.save-seconds", "1e-6"]
+    later = ["--train.steps", str(STEPS), "--train.save-seconds", "1e-6", "--train.precision", precision]
     return ["fit", "digits", "--condition", "label", *flags(family), *later]
 
 
@@ -42,18 +43,27 @@ def reach(process: Any, out: Path, step: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "number"),
+    ("family", "precision", "number"),
     [
-        ("diffusion", signal.SIGKILL),
-        ("diffusion", signal.SIGTERM),
-        ("vae", signal.SIGKILL),
-        ("vae", signal.SIGINT),
+        ("diffusion", "fp32", signal.SIGKILL),
+        ("diffusion", "fp32", signal.SIGTERM),
+        ("diffusion", "bf16", signal.SIGKILL),
+        ("diffusion", "fp16", signal.SIGKILL),
+        ("vae", "fp32", signal.SIGKILL),
+        ("vae", "fp32", signal.SIGINT),
     ],
 )
 def test_a_stopped_fit_ends_alike(
-    undisturbed: dict[str, Path], flags: Flags, start: Any, tmp_path: Path, family: str, number: signal.Signals
+    undisturbed: dict[str, Path],
+    flags: Flags,
+    start: Any,
+    tmp_path: Path,
+    family: str,
+    precision: str,
+    number: signal.Signals,
 ) -> None:
-    fit, out, whole = arguments(flags, family), tmp_path / "out", undisturbed[family]
+    fit, out = arguments(flags, family, precision), tmp_path / "out"
+    whole = undisturbed[f"{family}-{precision}"]
     left_alone = None if whole.exists() else start(*fit, "--out", whole)
     moment = random.randint(1, STEPS // 2), random.uniform(0, 0.02)
 
