@@ -37,6 +37,8 @@ def main() -> None:
         command = [str(Path(sys.executable).with_name("morphogen")), "fit", str(arguments.data)]
         command += ["--family", arguments.family, "--minutes", str(arguments.minutes), "--out", str(model)]
         command += ["--condition", "label"] if arguments.conditional else []
+        if (model / "training" / "settings.json").exists():  # a race that was stopped goes on
+            command = [*command[:2], "--resume", "--out", str(model)]
         start = time.perf_counter()
         subprocess.run(command, check=True)
         command_seconds = time.perf_counter() - start
@@ -65,8 +67,13 @@ def main() -> None:
             [np.asarray(picture.convert("L")) for picture in pipe.sample(count, seed=first, batch=count, **asked)]
         )
 
+    calls: list[None] = []
+    if arguments.family == "diffusion":
+        counter = pipe.model.network.register_forward_hook(lambda *_: calls.append(None))
+        draw(0, 1)
+        counter.remove()
     samples, record = sample(draw, arguments.samples, 250)
-    record["controls"] = controls
+    record |= {"controls": controls, "evaluations": len(calls) or None}
     if arguments.family == "vae":
         record["bound"] = bound(pipe, arguments.data, arguments.conditional)
     leave(out, samples, record, labels[: len(samples)] if arguments.conditional else None)

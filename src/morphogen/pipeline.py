@@ -64,6 +64,8 @@ class Pipeline:
         """
         if count < 1 or batch < 1:
             raise UserError(f"the number of samples and the batch must be at least 1, found {count} and {batch}")
+        if not -(2**63) <= seed < 2**63 - count:
+            raise UserError(f"the seed is {seed}; expected one of 64 bits, from -2^63 to 2^63 - 1 less the samples")
         chosen = self.controls(controls)
         encoded = self.encode_conditions(condition or {}, count)
         done = []
@@ -221,8 +223,9 @@ def load(folder: Path | str, device: str | None = None) -> Pipeline:
         spaces = {name: space_from_json(value) for name, value in config["conditions"].items()}
         model = kind(space, spaces, build(kind.Options, config["options"], "options"))
         precision, source = config["precision"], config["source"]
-    except KeyError as error:
-        raise UserError(f"{folder / 'config.json'} lacks {error}; restore the folder or fit again") from None
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        what = f"lacks {error}" if isinstance(error, KeyError) else f"is damaged ({error})"
+        raise UserError(f"{folder / 'config.json'} {what}; restore the folder or fit again") from None
     _load_weights(model, folder / "model.safetensors")
     metrics = read_json(folder / "metrics.json") if (folder / "metrics.json").exists() else {}
     place(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))

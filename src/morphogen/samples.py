@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +34,11 @@ def save_samples(
     """Write the items, a sheet of the first 100, and `samples.json`. Raises UserError where the disk refuses."""
     files = plugins.load("modalities", pipeline.modality, "files")
     view = plugins.load("modalities", pipeline.modality, "view")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {folder} cannot be written: {error.strerror}") from None
-    written = files.write(items, folder)
-    with replacing(folder / "sheet.png") as temporary:
-        view.sheet(items[:100]).save(temporary, format="PNG")
-    write_json(
-        folder / "samples.json",
-        {
+    with _whole(folder) as fresh:
+        written = files.write(items, fresh)
+        with replacing(fresh / "sheet.png") as temporary:
+            view.sheet(items[:100]).save(temporary, format="PNG")
+        record = {
             "format": FORMAT,
             "model": pipeline.hash,
             "family": pipeline.family,
@@ -57,8 +55,26 @@ def save_samples(
                 "python": ".".join(map(str, sys.version_info[:3])),
             },
             "files": [path.name for path in written],
-        },
-    )
+        }
+        write_json(fresh / "samples.json", record)
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder` that takes its place, if that is absent or empty, only where the block ends well."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise UserError(f"--out {folder} cannot be written: {error.strerror}") from None
+    try:
+        yield fresh
+        fresh.chmod(0o755)
+        fresh.replace(folder)
+    except OSError as error:
+        raise UserError(f"--out {folder} cannot be written: {error.strerror}") from None
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def replay(record: Path, pipeline: Pipeline) -> Any:

@@ -7,6 +7,7 @@ import dataclasses
 import io
 from collections.abc import Mapping, Sequence
 from itertools import dropwhile, takewhile
+from pathlib import Path
 from typing import Any
 
 import tyro
@@ -29,7 +30,10 @@ def flag_value(arguments: Sequence[str], name: str) -> str | None:
 
 
 def positional(arguments: Sequence[str]) -> str | None:
-    """The first argument that is neither a flag nor a flag's value, where each flag has a value."""
+    """The model folder among the arguments, else the first that is neither a flag nor its one value."""
+    for argument in arguments:
+        if not argument.startswith("-") and Path(argument, "config.json").is_file():
+            return argument
     before = ["", *arguments]
     for previous, argument in zip(before, arguments, strict=False):
         if not argument.startswith("-") and (not previous.startswith("-") or "=" in previous):

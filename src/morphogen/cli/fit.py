@@ -33,6 +33,8 @@ def run(arguments: list[str]) -> int:
         recipe.pop("minutes", None)  # a flag overrides the recipe, and the two exclude each other
     if flag_value(arguments, "minutes"):
         recipe.get("train", {}).pop("steps", None)
+    if flag_value(arguments, "condition"):
+        recipe.pop("condition", None)  # else the flag's would be added to the recipe's
     command = _command(kinds, recipe)
     parsed = parse(command, arguments, "fit")
     if not parsed.resume and parsed.source is None:
@@ -104,4 +106,11 @@ def _command(kinds: dict[str, type[Frozen]], recipe: dict[str, Any]) -> type[Any
 
 
 def _recipe(path: str | None) -> dict[str, Any]:
-    return read_toml(Path(path)) if path else {}
+    recipe = read_toml(Path(path)) if path else {}
+    for name in _NESTED:
+        if not isinstance(recipe.get(name, {}), dict):
+            raise UserError(f"recipe {path}: {name} is {recipe[name]!r}; expected a table, [{name}]")
+    for name in ("family", "modality"):
+        if not isinstance(recipe.get(name, ""), str):
+            raise UserError(f"recipe {path}: {name} is {recipe[name]!r}; expected a name")
+    return recipe

@@ -73,7 +73,7 @@ class ArraySource(Source):
 
 
 class ListSource(Source):
-    """Items already in memory, such as PIL images."""
+    """A list of items in memory such as PIL images, of arrays, or of paths."""
 
     def __init__(self, items: Sequence[Any], modality: str, columns: Mapping[str, Sequence[str]] | None = None) -> None:
         if modality not in readers():
@@ -90,8 +90,15 @@ class ListSource(Source):
         return len(self._items)
 
     def read(self, index: int) -> Any:
-        item = self._items[index]
-        return readers()[self.modality].from_array(item) if isinstance(item, np.ndarray) else item
+        item, files = self._items[index], readers()[self.modality]
+        if isinstance(item, (str, Path)):
+            return files.read(Path(item))
+        if isinstance(item, files.ITEM):
+            return item
+        try:
+            return files.from_array(item)
+        except BadItem as error:
+            raise BadItem(f"{self.item_name(index)}: {error}") from None
 
 
 def open_npz(path: Path, modality: str) -> ArraySource:

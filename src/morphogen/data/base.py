@@ -46,7 +46,7 @@ class Source(ABC):
 
 @cache
 def readers() -> dict[str, ModuleType]:
-    """Modality → its `files` module (`SUFFIXES`, `read`, `from_array`), for every modality that has one."""
+    """Modality → its `files` module (`ITEM`, `SUFFIXES`, `read`, `from_array`), for every modality that has one."""
     found = {}
     for name, dotted in plugins.known("modalities").items():
         try:

@@ -78,6 +78,21 @@ def encode_source(
     return store, np.concatenate([np.empty(0, np.int64), *kept]), skipped
 
 
+def unreadable(source: Source, indices: NDArray[np.int64]) -> dict[int, str]:
+    """Of the items at `indices`, those that cannot be read, each with a message that names it."""
+
+    def look(index: int) -> str | None:
+        try:
+            source.read(index)
+        except BadItem as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        said = zip(indices.tolist(), pool.map(look, indices.tolist()), strict=True)
+        return {index: message for index, message in said if message}
+
+
 Group = tuple[list[Tensor], NDArray[np.int64], list[str]]
 
 

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 def split_by_hash(names: Sequence[str], share: float = 0.1, seed: int = 0) -> NDArray[np.bool_]:
     """True where an item is for testing. At least one is, and one is not, where there are ten or more names."""
-    words = (hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest() for name in names)
+    words = (
+        hashlib.blake2b(f"{seed}:{name}".encode("utf-8", "surrogateescape"), digest_size=8).digest() for name in names
+    )
     position = np.array([int.from_bytes(word, "little") for word in words], dtype=np.float64) / 2.0**64
     test = position < share
     if len(names) >= 10 and 0 < share < 1:

@@ -36,4 +36,4 @@ morphogen sample {folder.resolve().name} -n 16 --out samples
 It has not been evaluated: look at samples, and do not rely on them before you have measured it on held-out data.
 """
     with replacing(folder / "README.md") as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="replace")

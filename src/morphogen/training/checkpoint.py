@@ -75,10 +75,10 @@ def load_checkpoint(checkpoint: Path, state: TrainState) -> None:
         for part, optimizer in state.optimizers.items():
             prefix = f"optimizer.{part}|"
             optimizer.load({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-    except (SafetensorError, KeyError, RuntimeError, OSError) as error:
+        for name in _FIELDS:
+            setattr(state, name, fields[name])
+    except (SafetensorError, KeyError, TypeError, RuntimeError, OSError) as error:
         raise UserError(f"the checkpoint {checkpoint} cannot be read ({error}); remove it and fit again") from None
-    for name in _FIELDS:
-        setattr(state, name, fields[name])
 
 
 def _all(folder: Path) -> list[tuple[int, Path]]:

@@ -92,20 +92,19 @@ def fit(
                 tell,
                 spec=str(source) if isinstance(source, (str, Path)) else None,
             )
-            settings = {
+            settings: dict[str, Any] = {
                 "morphogen": __version__,
                 "family": family,
                 "modality": opened.modality,
                 "source": opened.description,
                 "conditions": [condition] if isinstance(condition, str) else list(condition or ()),
-                "budget_seconds": seconds,
                 "train": plan.model_dump(mode="json"),
             }
-            settings |= _probe(kind, user_options, _ladder(family, options or {}), out, settings, process, tell)
             # What was spent on reading, encoding and probing belongs to the budget of minutes; training keeps a tenth.
-            spent = time.monotonic() - started
-            settings["start_seconds"] = round(spent, 1)
-            settings["budget_seconds"] = max(seconds - spent, 0.1 * seconds) if seconds else None
+            settings["budget_seconds"] = _left(seconds, started)
+            settings |= _probe(kind, user_options, _ladder(family, options or {}), out, settings, process, tell)
+            settings["budget_seconds"] = _left(seconds, started)
+            settings["start_seconds"] = round(time.monotonic() - started, 1)
             write_json(out / "training" / "settings.json", settings)
         process.wait_for_everyone()
         pipeline = _train(out, resume, tell, show=say is not None)
@@ -121,6 +120,11 @@ def fit(
         tell(f"only {figures['steps']} steps were taken: expect noise; give more minutes")
     tell(f"wrote {out}: {figures['steps']} steps in {figures['seconds']:,.0f} s")
     return pipeline
+
+
+def _left(seconds: float | None, started: float) -> float | None:
+    """The budget less what was spent since `started`, but a tenth of it at least."""
+    return max(seconds - (time.monotonic() - started), 0.1 * seconds) if seconds else None
 
 
 def _let_go() -> None:
@@ -273,6 +277,8 @@ def _run(
                 save_checkpoint(folder, state, settings)
                 saved = time.monotonic()
             if stop:
+                # A launcher ends all processes when the first one does: not before the checkpoint is whole.
+                accelerator.wait_for_everyone()
                 message = f"stopped at step {state.step}; continue with: morphogen fit --resume --out {out}"
                 raise Interrupted(message, stop)
             if previews and step.progress >= previews[0]:

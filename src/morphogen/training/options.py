@@ -28,6 +28,6 @@ class TrainOptions(Frozen):
         "auto", description="auto: fp32, or bf16 where that runs faster; fp16 on GPUs without bf16."
     )
     compile: bool = Field(False, description="Compile the model; pays on GPUs and in long runs.")
-    seed: int = Field(0, description="Of the order of the data, the initial weights and the noise.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Of the order of the data, the initial weights and the noise.")
     save_seconds: float = Field(60.0, gt=0, description="Between checkpoints.")
     previews: int = Field(5, ge=0, description="Preview sheets over the run.")

@@ -18,7 +18,7 @@ from ..core.condition import LabelCodec
 from ..core.config import build, write_json
 from ..core.errors import UserError, unknown
 from ..core.model import Batch, GenerativeModel
-from ..data.encode import chunks, encode_source
+from ..data.encode import chunks, encode_source, unreadable
 from ..data.sources import Source
 from ..data.split import split_by_hash
 from ..data.store import EncodedStore
@@ -89,8 +89,11 @@ def prepare(
     folder = out / "training"
     folder.mkdir(parents=True, exist_ok=True)
     store, kept, skipped = encode_source(source, fitted, folder / "train.store", indices)
+    lost_items = unreadable(source, held_out)
+    skipped += lost_items.values()
+    held_out = held_out[[index not in lost_items for index in held_out.tolist()]]
     if skipped:
-        tell(f"skipped {len(skipped)} of {len(indices)} items that cannot be read: {'; '.join(skipped[:3])}")
+        tell(f"skipped {len(skipped)} of {len(source)} items that cannot be read: {'; '.join(skipped[:3])}")
     values = {name: one.encode([source.columns[name][i] for i in kept.tolist()]) for name, one in labels.items()}
     fitted.save(out / "codec")
     for name, one in labels.items():
@@ -113,8 +116,12 @@ def reopen(out: Path, settings: Mapping[str, Any]) -> tuple[Codec[Any], dict[str
     """What `_prepare` left on disk."""
     codec = plugins.sole(plugins.load("modalities", settings["modality"], "codec"), Codec).load(out / "codec")
     labels = {name: LabelCodec.load(out / "conditions" / name) for name in settings["conditions"]}
-    values = {
-        name: torch.from_numpy(np.load(out / "training" / f"condition-{name}.npy", allow_pickle=False))
-        for name in labels
-    }
+    values = {name: _column(out / "training" / f"condition-{name}.npy") for name in labels}
     return codec, labels, Data(EncodedStore(out / "training" / "train.store"), values)
+
+
+def _column(file: Path) -> Tensor:
+    try:
+        return torch.from_numpy(np.load(file, allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{file} cannot be read ({error}); remove the folder and fit again") from None

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ..core.config import Frozen
+from ..core.errors import UserError
 from ..core.model import Batch, GenerativeModel, Phase
 from ..core.space import Space
 from ..nn.nd import autocast, place
@@ -35,10 +36,14 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds that one process takes: for the loss and gradient of an item, and for a step of the optimiser."""
+    """Seconds that one process takes: for the loss and gradient of an item, and for a step of the optimiser.
+
+    `share` is that of the budget in which it is so.
+    """
 
     item: float
     step: float
+    share: float = 1.0
 
     def rate(self, batch: int, processes: int) -> float:
         """Items per second of all processes together, which share a batch."""
@@ -49,7 +54,7 @@ class Speed:
         sizes = [size for size in _BATCHES if size == _BATCHES[0] or size <= max(items, processes)]
         if not seconds:
             return max(size for size in sizes if size <= 128)
-        enough = [size for size in sizes if self.rate(size, processes) * seconds / size >= _STEPS]
+        enough = [size for size in sizes if self.rate(size, processes) * self.share * seconds / size >= _STEPS]
         return max([*enough, sizes[0]])
 
 
@@ -67,7 +72,7 @@ def speed(model: GenerativeModel, batch: Batch, precision: str, plan: TrainOptio
         times = [_step(model, batch, precision, phase, optimizers[phase.trains]) for _ in range(3)]
         of_items += min(items for items, _ in times[1:]) / phase.every
         of_steps += min(steps for _, steps in times[1:]) / phase.every
-    return Speed(of_items / len(batch.x), of_steps)
+    return Speed(of_items / len(batch.x), of_steps, min(phase.during[1] for phase in phases))
 
 
 def _step(
@@ -104,42 +109,74 @@ def choose(
 
     `ladder` holds changes to the options, smallest first; empty, or without `seconds`, the options stay as they are.
     `sample(n)` is a batch of n items, of the `items` that there are. `processes` share a batch.
+    Raises UserError where nothing fits in memory.
     """
     rungs = [options.model_copy(update=dict(change)) for change in ladder] if seconds else []
     rungs = rungs or [options]
-    share = max(1, plan.batch // processes) if plan.batch else _PROBED
+    at_once = -(-max(1, plan.batch // processes) // plan.accumulate) if plan.batch else _PROBED
 
-    def measure(rung: Frozen, precision: str) -> tuple[float, int]:
-        """Items per second and the batch."""
+    def measure(rung: Frozen, precision: str) -> _Rung:
         model = build(rung)
         place(model, device)
         model.train()
         try:
-            found = speed(model, sample(share), precision, plan)
+            found = speed(model, sample(at_once), precision, plan)
         except torch.OutOfMemoryError:
-            return 0.0, plan.batch or _BATCHES[0]
+            return _Rung(0.0, plan.batch or _BATCHES[0], False)
         batch = plan.batch or found.batch(seconds, items, processes)
-        return found.rate(batch, processes), batch
+        rate, own = found.rate(batch, processes), (seconds or 0.0) * found.share
+        return _Rung(rate, batch, rate * own >= _ITEMS * (own / 60) ** 0.75)
 
     index = min(len(rungs) - 1, len(rungs) // 2)
     # GPUs without bfloat16 emulate it, slowly.
     half = "fp16" if device.type == "cuda" and not torch.cuda.is_bf16_supported(False) else "bf16"
     precisions = ("fp32", half) if plan.precision == "auto" else (plan.precision,)
     tried = {name: measure(rungs[index], name) for name in precisions}
-    precision = max(tried, key=lambda name: tried[name])
-    rate, batch = tried[precision]
-    needed = _ITEMS * ((seconds or 0) / 60) ** 0.75
-    if rate * (seconds or 0) >= needed:
-        while index + 1 < len(rungs):
-            larger = measure(rungs[index + 1], precision)
-            if larger[0] * (seconds or 0) < needed:
-                break
-            index, (rate, batch) = index + 1, larger
+    precision = max(tried, key=lambda name: tried[name].rate)
+    chosen = tried[precision]
+    if chosen.enough:
+        while index + 1 < len(rungs) and (larger := measure(rungs[index + 1], precision)).enough:
+            index, chosen = index + 1, larger
     else:
-        while index and rate * (seconds or 0) < needed:
+        while index and not chosen.enough:
             index -= 1
-            rate, batch = measure(rungs[index], precision)
-    return Choice(rungs[index], batch, precision, rate)
+            chosen = measure(rungs[index], precision)
+    if not chosen.rate:
+        raise UserError(
+            f"the smallest network does not fit in the memory of {device} with {at_once} items at once; "
+            "raise --train.accumulate or lower --train.batch"
+        )
+    batch = chosen.batch
+    if device.type == "cuda" and plan.batch is None:
+        batch = _fitting(build(rungs[index]), sample, batch, processes, precision, plan, device)
+    return Choice(rungs[index], batch, precision, chosen.rate)
+
+
+class _Rung(NamedTuple):
+    rate: float  # items per second; 0 where it did not fit in memory
+    batch: int
+    enough: bool  # whether it would see what its size needs
+
+
+def _fitting(
+    model: GenerativeModel,
+    sample: Callable[[int], Batch],
+    batch: int,
+    processes: int,
+    precision: str,
+    plan: TrainOptions,
+    device: torch.device,
+) -> int:
+    """The batch, halved until a process has the memory for its share."""
+    place(model, device)
+    model.train()
+    while batch > _BATCHES[0]:
+        try:
+            speed(model, sample(-(-batch // (processes * plan.accumulate))), precision, plan)
+            break
+        except torch.OutOfMemoryError:
+            batch //= 2
+    return batch
 
 
 def _synchronise(device: torch.device) -> None:

@@ -34,7 +34,8 @@ class Signals:
             signal.signal(one, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.number:
+        # SIGTERM often comes twice, from a launcher and from what launched it; a second Ctrl-C is meant.
+        if self.number and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.number = number
         print("\nstopping after this step …", file=sys.stderr)

@@ -66,18 +66,22 @@ class MixturePrior(nn.Module):
         from sklearn.mixture import GaussianMixture
 
         rows = z.flatten(1).double().cpu().numpy()
-        if len(rows) < self.components:
-            raise UserError(f"a mixture of {self.components} needs as many items, found {len(rows)}")
-        fitted = GaussianMixture(self.components, reg_covar=1e-4, max_iter=100, random_state=0).fit(rows)
-        self.means.copy_(torch.as_tensor(fitted.means_))
-        self.factors.copy_(torch.linalg.cholesky(torch.as_tensor(fitted.covariances_)))
-        self.weights.copy_(torch.as_tensor(fitted.weights_))
-        share = torch.as_tensor(fitted.predict_proba(rows), dtype=torch.float32)
+        if len(rows) == 1:
+            rows = rows.repeat(2, 0)  # what a mixture needs at least
+        used = min(self.components, len(rows))  # components without an item keep no weight
+        fitted = GaussianMixture(used, reg_covar=1e-4, max_iter=100, random_state=0).fit(rows)
+        self.means[:used].copy_(torch.as_tensor(fitted.means_))
+        self.factors[:used].copy_(torch.linalg.cholesky(torch.as_tensor(fitted.covariances_)))
+        self.weights.zero_()
+        self.weights[:used].copy_(torch.as_tensor(fitted.weights_))
+        share = torch.zeros(len(z), self.components)
+        share[:, :used] = torch.as_tensor(fitted.predict_proba(rows), dtype=torch.float32)[: len(z)]
         for index, name in enumerate(self.classes):
             usage = getattr(self, f"usage_{index}")
             label = torch.cat([condition[name].reshape(-1).cpu() for condition in conditions])
             known = label >= 0
-            counted = torch.zeros(len(usage), self.components).index_add_(0, label[known], share[known]) + 1e-6
+            counted = torch.zeros(len(usage), self.components).index_add_(0, label[known], share[known])
+            counted += 1e-6 * (self.weights.cpu() > 0)
             usage.copy_(counted / counted.sum(1, keepdim=True))
 
     def forward(self, z: Tensor, condition: Mapping[str, Tensor]) -> Loss:
@@ -90,7 +94,7 @@ class MixturePrior(nn.Module):
         for index, name in enumerate(self.classes):
             if name in condition:
                 label = condition[name].reshape(-1)
-                usage = getattr(self, f"usage_{index}")[label.clamp(min=0)] / self.weights
+                usage = getattr(self, f"usage_{index}")[label.clamp(min=0)] / self.weights.clamp(min=1e-12)
                 weights = torch.where((label >= 0).unsqueeze(1), weights * usage, weights)
         cumulative = (weights / weights.sum(1, keepdim=True)).cumsum(1)
         uniform = noise.uniform("component", (1,)).to(device)
@@ -122,7 +126,7 @@ class FlowPrior(nn.Module):
         """Standardise each channel of the latents."""
         axes = [0, *range(2, z.dim())]
         self.mean.copy_(z.mean(axes).reshape(self.mean.shape))
-        self.deviation.copy_(z.std(axes).reshape(self.mean.shape).clamp(min=1e-4))
+        self.deviation.copy_(z.std(axes, correction=0).reshape(self.mean.shape).clamp(min=1e-4))
 
     def forward(self, z: Tensor, condition: Mapping[str, Tensor]) -> Loss:
         z = (z - self.mean) / self.deviation

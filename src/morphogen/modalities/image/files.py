@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from morphogen.core.config import replacing
 from morphogen.core.errors import BadItem, UserError
 
+ITEM = Image.Image  # what a raw item is
 SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2")
 )  # lower case, with the dot
