@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shutil
 import signal
@@ -19,6 +20,7 @@ from conftest import ALONE
 from PIL import Image
 
 import morphogen
+from morphogen import UserError
 from morphogen.cli import run
 from morphogen.data.sources import open_source
 from morphogen.training.checkpoint import latest_checkpoint
@@ -91,6 +93,39 @@ def test_a_truncated_picture_among_good_ones(tmp_path: Path, photos: Path, fit: 
     split = json.loads((tmp_path / "out" / "split.json").read_text())
     assert len(split["skipped"]) == 1
     assert str(broken) in split["skipped"][0]
+
+
+def test_a_truncated_picture_that_is_held_out(tmp_path: Path, photos: Path, fit: Any, capsys: Captured) -> None:
+    accepted(capsys, fit(photos))
+    held_out = json.loads((tmp_path / "out" / "split.json").read_text())["held_out"]
+    broken = sorted(photos.rglob("*.jpg"))[held_out[0]]
+    broken.write_bytes(broken.read_bytes()[:300])
+    shutil.rmtree(tmp_path / "out")
+    accepted(capsys, fit(photos), "skipped 1 of 40", str(broken))
+    split = json.loads((tmp_path / "out" / "split.json").read_text())
+    assert split["held_out"] == held_out[1:]
+    assert str(broken) in split["skipped"][0]
+
+
+def test_names_that_are_no_text(tmp_path: Path, photos: Path, fit: Any, capsys: Captured) -> None:
+    """Latin-1 bytes in the names of a file and of a class, as old archives hold them."""
+    odd = os.fsdecode(b"caf\xe9")
+    (photos / "odd").rename(photos / odd)
+    shutil.copy(photos / "even" / "02.jpg", photos / "even" / f"{odd}.jpg")
+    accepted(capsys, fit(photos, "--condition", "label"), "2 classes")
+    assert "condition `label`" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_list_of_paths(tmp_path: Path, photos: Path) -> None:
+    paths = sorted(photos.rglob("*.jpg"))
+    train = {"steps": 2, "batch": 8, "precision": "fp32", "previews": 0}
+    few = {"family": "vae", "train": train, "options": {"width": 16}, "say": None}
+    morphogen.fit([*map(str, paths[:20]), *paths[20:]], out=tmp_path / "out", **few)
+    assert json.loads((tmp_path / "out" / "split.json").read_text())["train"] > 30
+    with pytest.raises(UserError, match="item 0"):
+        morphogen.fit([object()] * 20, out=tmp_path / "objects", **few)
+    with pytest.raises(UserError, match="does not exist"):
+        morphogen.fit(["nowhere.png"] * 20, out=tmp_path / "nowhere", **few)
 
 
 def test_too_many_truncated_pictures(tmp_path: Path, photos: Path, fit: Any, capsys: Captured) -> None:
@@ -166,6 +201,7 @@ def test_classes(tmp_path: Path, photos: Path, fit: Any, capsys: Captured) -> No
         (["--minutes", "1"], ["--minutes or --train.steps, not both"]),
         (["--minutes", "-1"], ["--minutes is -1", "more than 0"]),
         (["--codec.size", "3"], ["--codec.size is 3", "4"]),
+        (["--train.seed", str(2**64)], ["--train.seed", "less than"]),
         (["--codec.background", "whit"], ["whit"]),
         (["--train.seed", "1", "more"], ["'more' was not expected"]),
     ],
@@ -193,6 +229,7 @@ def test_what_is_missing(capsys: Captured, fitted: Fitted) -> None:
         (["--solver", "ddim", "--solver.eta", "-1"], ["--solver", "eta", "-1"]),
         (["--steps", "0"], ["--steps is 0"]),
         (["-n", "0"], ["at least 1"]),
+        (["--seed", str(2**63 - 1)], ["the seed is 9223372036854775807", "64 bits"]),
         (["--condition", "label=12"], ["unknown class '12'", "did you mean"]),
         (["--condition", "lable=all"], ["unknown condition 'lable'", "'label'"]),
         (["--condition", "label"], ["NAME=VALUE"]),
@@ -282,7 +319,9 @@ def test_a_full_disk_at_the_end(tmp_path: Path, fit: Any, start: Any, flags: Fla
     assert (out / "model.safetensors").read_bytes() == (tmp_path / "undisturbed" / "model.safetensors").read_bytes()
 
 
-def test_a_full_disk_while_sampling(tmp_path: Path, fitted: Fitted) -> None:
+@pytest.mark.parametrize(("limit", "file"), [(40, "00000.png"), (700, "sheet.png")])
+def test_a_full_disk_while_sampling(tmp_path: Path, fitted: Fitted, limit: int, file: str) -> None:
+    """Of a folder of samples there is all or nothing, so that the next try is not refused."""
     done = subprocess.run(
         [sys.executable, "-m", "morphogen", "sample", fitted("vae"), "--out", tmp_path / "drawn"],
         env=ALONE,
@@ -290,11 +329,11 @@ def test_a_full_disk_while_sampling(tmp_path: Path, fitted: Fitted) -> None:
         text=True,
         check=False,
         timeout=SOON,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (40, 40)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )
     assert done.returncode == 2, done.stderr
-    assert "00000.png" in one_line(done.stderr)
-    assert not list((tmp_path / "drawn").rglob("*.png"))
+    assert file in one_line(done.stderr)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, flags: Flags, capsys: Captured) -> None:
@@ -326,6 +365,8 @@ def cut(name: str) -> Damage:
         (edit(family="gna"), ["unknown family 'gna'"]),
         (edit(options={"widht": 3}), ["unknown field of options 'widht'", "did you mean 'width'"]),
         (edit(space={"kind": "torus"}), ["'torus'"]),
+        (edit(space=None), ["config.json is damaged"]),
+        (edit(options=None), ["config.json is damaged"]),
         (cut("model.safetensors"), ["model.safetensors cannot be read", "restore the folder or fit again"]),
         (lambda folder: (folder / "model.safetensors").unlink(), ["model.safetensors is missing"]),
         (lambda folder: (folder / "config.json").write_bytes(b"\x93garbage"), ["config.json is not readable JSON"]),

@@ -35,6 +35,8 @@ def test_every_recipe_is_understood(recipe: Path, capsys: pytest.CaptureFixture[
         ("[options]\nwidht = 16", "unknown field of options 'widht'; did you mean 'width'?"),
         ('[codec]\nmode = "CMYK"', "codec.mode is 'CMYK'"),
         ("minutes = ", "is not valid TOML"),
+        ("family = 3", "family is 3; expected a name"),
+        ("train = 3", "train is 3; expected a table, [train]"),
     ],
 )
 def test_what_is_wrong_is_named(text: str, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,6 +49,7 @@ def test_what_is_wrong_is_named(text: str, complaint: str, tmp_path: Path, capsy
 
 def test_a_recipe_that_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "does not exist" in refusal(tmp_path / "none.toml", capsys)
+    assert "cannot be read" in refusal(tmp_path, capsys)
 
 
 def test_flags_come_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

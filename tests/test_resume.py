@@ -125,3 +125,33 @@ def test_a_finished_fit_is_not_resumed(fitted: Callable[[str], Path], capsys: py
     assert run(["fit", "--resume", "--out", str(folder)]) == 2
     assert capsys.readouterr().err == f"morphogen: the fit in {folder} has finished; nothing to resume\n"
     assert (folder / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("step-*/state.json", b"{}", "cannot be read"),
+        ("step-*/state.safetensors", b"", "cannot be read"),
+        ("condition-label.npy", b"", "condition-label.npy cannot be read"),
+    ],
+)
+def test_a_damaged_fit_is_not_resumed(
+    flags: Flags,
+    start: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    content: bytes,
+    complaint: str,
+) -> None:
+    out = tmp_path / "out"
+    process = start(*arguments(flags, "vae"), "--out", out)
+    reach(process, out, 1)
+    process.kill()
+    process.communicate()
+    for file in (out / "training").glob(name):
+        file.write_bytes(content)
+    assert run(["fit", "--resume", "--out", str(out)]) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("morphogen: ")
+    assert complaint in last

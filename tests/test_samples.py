@@ -124,3 +124,19 @@ def test_two_conditions(flags: Callable[[str], list[str]], tmp_path: Path) -> No
     assert run(["sample", *chosen, str(out), "-n", "6", "--out", str(tmp_path / "drawn")]) == 0
     record = json.loads((tmp_path / "drawn" / "samples.json").read_text())
     assert record["condition"] == {"shade": ["dark"] * 6, "side": ["both", "left", "right"] * 2}
+
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(f'source = "{source}"\ncondition = ["shade"]')
+    arguments = ["fit", "--recipe", str(recipe), *flags("vae"), "--out"]
+    assert run([*arguments, str(tmp_path / "by-recipe")]) == 0
+    assert list(morphogen.load(tmp_path / "by-recipe").conditions) == ["shade"]
+    assert run([*arguments, str(tmp_path / "by-flag"), "--condition", "side"]) == 0
+    assert list(morphogen.load(tmp_path / "by-flag").conditions) == ["side"], "a flag goes before the recipe"
+
+
+def test_flags_before_the_folder(fitted: Fitted, tmp_path: Path) -> None:
+    """Whatever a flag's value looks like, the model folder is the model folder."""
+    before = ["--seed", "-5", "--guidance-interval", "0.1", "5"]
+    out = tmp_path / "drawn"
+    assert run(["sample", *before, str(fitted("diffusion")), "-n", "2", "--steps", "2", "--out", str(out)]) == 0
+    assert json.loads((out / "samples.json").read_text())["seeds"] == [-5, -4]

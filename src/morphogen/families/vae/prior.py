@@ -66,9 +66,9 @@ class MixturePrior(nn.Module):
         from sklearn.mixture import GaussianMixture
 
         rows = z.flatten(1).double().cpu().numpy()
-        if len(rows) == 1:
-            rows = rows.repeat(2, 0)  # what a mixture needs at least
         used = min(self.components, len(rows))  # components without an item keep no weight
+        if len(rows) == 1:
+            rows = rows.repeat(2, 0)  # scikit-learn wants two
         fitted = GaussianMixture(used, reg_covar=1e-4, max_iter=100, random_state=0).fit(rows)
         self.means[:used].copy_(torch.as_tensor(fitted.means_))
         self.factors[:used].copy_(torch.linalg.cholesky(torch.as_tensor(fitted.covariances_)))

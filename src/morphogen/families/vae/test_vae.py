@@ -17,7 +17,7 @@ from morphogen.core.space import Continuous, Tokens
 from .likelihood import nats, value
 from .model import VariationalAutoencoder
 from .options import Controls, Options
-from .prior import MixturePrior
+from .prior import FlowPrior, MixturePrior
 
 GRID = torch.linspace(-1, 1, 256, dtype=torch.float64).reshape(256, 1)
 STEP = 2 / 255
@@ -94,6 +94,28 @@ def test_mixture_prior_draws_each_class_from_its_own_components() -> None:
         (drawn, _), *_ = prior.sample(Noise.count(0, 500), condition, Controls(), torch.device("cpu"))
         assert drawn.mean(0).tolist() == pytest.approx([centre, centre], abs=0.1)
         assert drawn.std(0).tolist() == pytest.approx([0.3, 0.3], abs=0.05)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_mixture_of_fewer_items_than_components(count: int) -> None:
+    """Each item is a component; the others are never drawn, under a class neither."""
+    z, label = torch.arange(count * 2.0).reshape(count, 2), torch.arange(count).reshape(-1, 1)
+    prior = MixturePrior(Continuous(2), {"label": Tokens(4, (1,))}, components=10)
+    prior.begin(z, [{"label": label}])
+    assert prior.weights.sum().item() == pytest.approx(1)
+    assert int((prior.weights > 0).sum()) == count
+    for condition in ({}, {"label": torch.full((200, 1), count - 1)}):
+        (drawn, _), *_ = prior.sample(Noise.count(0, 200), condition, Controls(), torch.device("cpu"))
+        nearest = torch.cdist(drawn, z).min(1)
+        assert nearest.values.max() < 0.1
+        if condition:
+            assert (nearest.indices == count - 1).all()
+
+
+def test_a_flow_prior_of_one_vector_is_finite() -> None:
+    prior = FlowPrior(Continuous(3), {}, width=16, blocks=1, condition_drop=0.0)
+    prior.begin(torch.ones(1, 3), [{}])
+    assert torch.isfinite(prior.forward(torch.ones(1, 3), {}).total)
 
 
 def test_mixture_prior_refuses_numbers_as_conditions() -> None:
