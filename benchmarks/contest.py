@@ -135,7 +135,7 @@ def sample(draw: Callable[[int, int], np.ndarray], asked: int, batch: int) -> tu
 
 
 def plain(rates: dict[str, float]) -> Mode:
-    """The faster layout in float32, for sampling: the judge should not see a number format."""
+    """The faster layout in float32: where quality must not be blamed on a number format."""
     return max((mode for mode in MODES if not mode.bfloat16), key=lambda mode: rates[str(mode)])
 
 
