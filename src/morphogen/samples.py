@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,20 +61,22 @@ def save_samples(
 
 @contextmanager
 def _whole(folder: Path) -> Iterator[Path]:
-    """A folder beside `folder` that takes its place, if that is absent or empty, only where the block ends well."""
+    """A folder inside `folder` whose files move up to it when the block ends well, and else are gone."""
+    made = not folder.exists()
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        folder.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=".", dir=folder))
     except OSError as error:
         raise UserError(f"--out {folder} cannot be written: {error.strerror}") from None
     try:
         yield fresh
-        fresh.chmod(0o755)
-        fresh.replace(folder)
-    except OSError as error:
-        raise UserError(f"--out {folder} cannot be written: {error.strerror}") from None
+        for path in sorted(fresh.iterdir(), key=lambda path: path.name == "samples.json"):
+            path.replace(folder / path.name)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+        if made:
+            with suppress(OSError):  # it holds the samples
+                folder.rmdir()
 
 
 def replay(record: Path, pipeline: Pipeline) -> Any:
