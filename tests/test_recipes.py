@@ -35,6 +35,7 @@ def test_every_recipe_is_understood(recipe: Path, capsys: pytest.CaptureFixture[
         ("[options]\nwidht = 16", "unknown field of options 'widht'; did you mean 'width'?"),
         ('[codec]\nmode = "CMYK"', "codec.mode is 'CMYK'"),
         ("minutes = ", "is not valid TOML"),
+        ("condition = 3", "condition is 3; expected a name or a list of names"),
         ("family = 3", "family is 3; expected a name"),
         ("train = 3", "train is 3; expected a table, [train]"),
     ],

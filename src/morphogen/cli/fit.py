@@ -92,7 +92,6 @@ def _command(kinds: dict[str, type[Frozen]], recipe: dict[str, Any]) -> type[Any
     fields: list[Any] = [("source", Annotated[source, words], dataclasses.field(default=recipe.get("source")))]
     for name, kind, default, purpose in plain:
         value = recipe.get(name, default)
-        value = (value,) if name == "condition" and isinstance(value, str) else value
         value = Path(value) if kind in (Path, Path | None) and isinstance(value, str) else value
         flag: Any = Annotated[kind, tyro.conf.arg(help=purpose)]
         field = dataclasses.field() if value is dataclasses.MISSING else dataclasses.field(default=value)
@@ -110,6 +109,12 @@ def _recipe(path: str | None) -> dict[str, Any]:
     for name in _NESTED:
         if not isinstance(recipe.get(name, {}), dict):
             raise UserError(f"recipe {path}: {name} is {recipe[name]!r}; expected a table, [{name}]")
+    names = recipe.get("condition", [])
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"recipe {path}: condition is {names!r}; expected a name or a list of names")
+    if names:
+        recipe["condition"] = tuple(names)
     for name in ("family", "modality"):
         if not isinstance(recipe.get(name, ""), str):
             raise UserError(f"recipe {path}: {name} is {recipe[name]!r}; expected a name")

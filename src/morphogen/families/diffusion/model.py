@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
@@ -92,7 +91,7 @@ class Diffusion(GenerativeModel, Denoiser, LikelihoodModel):
             lambda x, t: self.predict(x, t, {}),
             scale=controls.guidance if condition else 1.0,
             path=path,
-            interval=controls.guidance_interval or (0.0, math.inf),
+            interval=controls.guidance_interval,
         )
         for draft in controls.solver.solve(path, guided, x, times.to(self.device), request.noise):
             yield Partial(draft.x * self.deviation + self.mean, draft.known)

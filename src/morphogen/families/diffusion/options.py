@@ -60,8 +60,8 @@ class Controls(Frozen):
     guidance: float = Field(
         1.6, ge=0, description="Classifier-free guidance scale, where there is a condition; 1 is none."
     )
-    guidance_interval: tuple[float, float] | None = Field(
-        (0.1, 5.0), description="Noise levels at which it acts, in deviations of the data; None: all."
+    guidance_interval: tuple[float, float] = Field(
+        (0.1, 5.0), description="Noise levels at which it acts, in deviations of the data; 0 and inf: all."
     )
     noise_low: float = Field(0.002, gt=0, description="Noise level of the last step but one.")
     noise_high: float = Field(80.0, gt=0, description="Noise level of the first step.")
