@@ -4,8 +4,9 @@ The recipe is examples/unconditional_image_generation/train_unconditional.py: no
 AdamW (.95, .999), clipping at 1, EMA with warm-up, learning rate with warm-up and cosine decay. The widths, and 1e-3 as
 the rate, are those of small grey pictures in its course; the schedule is stretched over the time there is.
 
-Trained in float32, as the recipe is: bfloat16 was 4 % faster here, but of a network trained in it DPM-Solver++ made
-nothing but black and white. DDIM clips the predicted data and DPM-Solver++ by default does not, so both are tried.
+Groups of four channels are normalised. With the default of 32 groups each of the 32 channels is normalised alone, the
+network cannot say the mean of the noise, and DPM-Solver++, which does not clip, makes black and white pictures of it.
+DDIM clips the predicted data, so both are tried.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ def network() -> UNet2DModel:
         sample_size=28,
         in_channels=1,
         out_channels=1,
+        norm_num_groups=8,
         layers_per_block=2,
         block_out_channels=(32, 64, 64),
         down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
@@ -71,8 +73,7 @@ def main() -> None:
     weights = out / "weights.pt"
     if not weights.exists():  # a finished training is not done again when only sampling failed
         images = torch.from_numpy(pictures(arguments.data, "train")[0].copy()).float()[:, None] / 127.5 - 1
-        _, rates = fastest(model, loss, images[:BATCH])
-        mode = plain(rates)
+        mode, rates = fastest(model, loss, images[:BATCH])
         print(f"{mode}: {rates}", flush=True)
         torch.manual_seed(arguments.seed)
         model = model.to(memory_format=mode.layout).train()
