@@ -17,8 +17,8 @@ from ..nn.nd import autocast, place
 from .optimise import PartOptimizer, trained_parts
 from .options import TrainOptions
 
-# What a network must see to be worth its size, in m minutes: _ITEMS m^¾. Measured on Fashion-MNIST only: in three
-# minutes 48 channels (73,000 items) beat 16 (500,000) and 64; in ten, 64 (222,000) were as good as 48 (340,000).
+# What a network must see to be worth its size, in m minutes: _ITEMS m^¾. On Fashion-MNIST in three minutes 48 channels
+# (73,000 items) beat 16 (500,000) and 64; that ten are enough for 64 (222,000) is a choice, not compared on like terms.
 _ITEMS = 32_000
 _STEPS = 1_500  # at least, in which it should see them
 _PROBED = 64  # items a process takes at once where no batch is given
