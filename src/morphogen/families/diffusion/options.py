@@ -27,8 +27,10 @@ class Options(Frozen):
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout inside residual blocks.")
     condition_drop: float = Field(0.1, ge=0, lt=1, description="Share of samples trained without their condition.")
     noise_levels: Literal["lognormal", "uniform"] = Field("lognormal", description="Noise levels seen in training.")
-    noise_mean: float = Field(-0.8, description="Mean of the logarithm of the noise level in training.")
-    noise_spread: float = Field(1.2, gt=0, description="Standard deviation of the same.")
+    # Four 5-minute models of Fashion-MNIST without conditions, judged on training pictures: with these two coverage is
+    # .31 and .32, density .63 and .63; with (-.8, 1.2) .28 and .30, .54 and .57. The distance is the same.
+    noise_mean: float = Field(-0.4, description="Mean of the logarithm of the noise level in training.")
+    noise_spread: float = Field(1.4, gt=0, description="Standard deviation of the same.")
 
     @model_validator(mode="after")
     def _noise_tells_of_data(self) -> Self:
