@@ -1,0 +1,44 @@
+"""How an autoregressive model is built, and how it samples."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from ...core.config import Frozen
+
+
+class Options(Frozen):
+    """How to build an autoregressive model."""
+
+    width: int = Field(128, ge=16, multiple_of=16, description="Channels of the transformer.")
+    layers: int = Field(4, ge=1, description="Layers of the transformer.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout after attention and perceptron.")
+    condition_drop: float = Field(0.1, ge=0, lt=1, description="Share of samples trained without their condition.")
+    fill: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of items trained to be filled in around any symbols given; 0: after a start.",
+    )
+
+
+# What the probe may choose among for a budget, smallest first.
+SIZES = tuple(
+    {"width": width, "layers": layers}
+    for width, layers in ((64, 3), (96, 4), (128, 4), (160, 5), (192, 6), (256, 8), (384, 10), (512, 12))
+)
+
+
+class Controls(Frozen):
+    """How an autoregressive model samples."""
+
+    temperature: float = Field(
+        1.0, ge=0, description="Below 1 the likely symbols become likelier; 0: always the first."
+    )
+    top_k: int = Field(0, ge=0, description="Draw among that many of the likeliest symbols; 0: among all.")
+    top_p: float = Field(
+        1.0, gt=0, le=1, description="Draw among the likeliest symbols that together have this probability (nucleus)."
+    )
+    guidance: float = Field(
+        1.0, ge=0, description="Classifier-free guidance scale, where there is a condition; 1 is none."
+    )

@@ -1,0 +1,27 @@
+"""Random sets of known cells, for training a model to fill in the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def random_known(count: int, size: Sequence[int], share: float, device: torch.device) -> Tensor:
+    """Bool `(count, *size)`: what a model in training is told; no cell for an item with probability 1 - `share`.
+
+    Else one of three in turn, as users punch holes: each cell with a probability that is uniform itself, all but a box,
+    or a box alone. A box has sides uniform in length and place.
+    """
+    shape = (count, *[1] * len(size))
+    cells = torch.rand(count, *size, device=device) < torch.rand(shape, device=device)
+    inside = torch.ones(count, *size, dtype=torch.bool, device=device)
+    for axis, length in enumerate(size):
+        at = torch.arange(length, device=device).reshape([-1 if other == axis else 1 for other in range(len(size))])
+        span = 1 + torch.rand(shape, device=device) * length
+        low = torch.rand(shape, device=device) * (length + 1 - span).clamp(min=0)
+        inside &= (at >= low.floor()) & (at < (low + span).floor())
+    kind = torch.randint(3, shape, device=device)
+    known = torch.where(kind == 0, cells, inside ^ (kind == 1))
+    return known & (torch.rand(shape, device=device) < share)

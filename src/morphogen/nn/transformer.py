@@ -1,0 +1,123 @@
+"""A transformer over the cells of a grid with 1 to 3 axes; causal with a cache of keys and values, or all-to-all."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from . import nd
+
+_BASE = 100.0  # of the rotary frequencies: grids have sides of tens, not of thousands
+
+
+class Rotary(nn.Module):
+    """Rotary position embedding of grid cells: each axis turns its own share of the pairs (arXiv 2104.09864).
+
+    The cells are in raster order.
+    """
+
+    cosine: Tensor
+    sine: Tensor
+
+    def __init__(self, size: Sequence[int], head_width: int) -> None:
+        super().__init__()
+        pairs = head_width // 2
+        shares = [pairs // len(size) + (axis < pairs % len(size)) for axis in range(len(size))]
+        cells = torch.tensor(list(itertools.product(*map(range, size))), dtype=torch.float32)  # (L, axes)
+        angles = [
+            cells[:, axis : axis + 1] * _BASE ** -(torch.arange(share) / max(1, share))
+            for axis, share in enumerate(shares)
+        ]
+        angle = torch.cat(angles, dim=1)  # (L, pairs)
+        self.register_buffer("cosine", angle.cos(), persistent=False)
+        self.register_buffer("sine", angle.sin(), persistent=False)
+
+    def forward(self, x: Tensor, start: int) -> Tensor:
+        """Turn `(B, heads, n, head_width)`, the cells from `start` on."""
+        cosine, sine = (table[start : start + x.shape[2]].to(x.dtype) for table in (self.cosine, self.sine))
+        first, second = x.chunk(2, dim=-1)
+        return torch.cat((first * cosine - second * sine, first * sine + second * cosine), dim=-1)
+
+
+class Cache:
+    """Keys and values of the cells that a causal transformer has read, for each layer."""
+
+    def __init__(self, layers: int, batch: int, heads: int, length: int, head_width: int, like: Tensor) -> None:
+        self.kept = like.new_empty(layers, 2, batch, heads, length, head_width)
+        self.filled = 0
+
+    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Keep the keys and values `(B, heads, n, head_width)` of the next cells; returns those of all cells so far."""
+        stop = self.filled + k.shape[2]
+        self.kept[layer, 0, :, :, self.filled : stop] = k
+        self.kept[layer, 1, :, :, self.filled : stop] = v
+        return self.kept[layer, 0, :, :, :stop], self.kept[layer, 1, :, :, :stop]
+
+
+class Layer(nn.Module):
+    """Attention and a squared-ReLU perceptron, each after a norm without parameters; both start as nothing.
+
+    Queries and keys are normalised (arXiv 2010.04245); the activation is that of arXiv 2109.08668.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.mix = nd.zero(nn.Linear(width, width, bias=False))
+        self.expand = nn.Linear(width, 4 * width, bias=False)
+        self.contract = nd.zero(nn.Linear(4 * width, width, bias=False))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, rotary: Rotary, causal: bool, cache: Cache | None, number: int) -> Tensor:
+        batch, count, width = x.shape
+        qkv = self.qkv(_norm(x)).reshape(batch, count, 3, self.heads, width // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        start = cache.filled if cache else 0
+        q, k = rotary(_norm(q), start), rotary(_norm(k), start)
+        if cache is not None:
+            k, v = cache.extend(number, k, v)
+        # A single new cell sees all that was read; several at once follow each other, from the first cell on.
+        h = F.scaled_dot_product_attention(q, k, v.to(q.dtype), is_causal=causal and count > 1)
+        x = x + self.dropout(self.mix(h.transpose(1, 2).reshape(batch, count, width)))
+        return x + self.dropout(self.contract(F.relu(self.expand(_norm(x))).square()))
+
+
+class Transformer(nn.Module):
+    """`(B, n, width)` to the same: the cells of a grid of that `size` in raster order, or the next n after a cache's.
+
+    `width` is a multiple of 16. Causal: a cell sees itself and those before it.
+    """
+
+    def __init__(self, *, size: Sequence[int], width: int, layers: int, dropout: float, causal: bool) -> None:
+        super().__init__()
+        self.causal, self.length = causal, math.prod(size)
+        self.heads = max(1, width // 32)
+        while width % (2 * self.heads):
+            self.heads -= 1
+        self.width = width
+        self.rotary = Rotary(size, width // self.heads)
+        self.layers = nn.ModuleList(Layer(width, self.heads, dropout) for _ in range(layers))
+
+    def cache(self, batch: int, like: Tensor) -> Cache:
+        """An empty cache for `batch` sequences, of the type and on the device of `like`."""
+        return Cache(len(self.layers), batch, self.heads, self.length, self.width // self.heads, like)
+
+    def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
+        """Raises ValueError on several cells after the first with a cache, which it does not need to serve."""
+        if cache is not None and cache.filled and x.shape[1] > 1:
+            raise ValueError(f"{x.shape[1]} cells after {cache.filled} cached ones; give one at a time")
+        for number, layer in enumerate(self.layers):
+            x = layer(x, self.rotary, self.causal, cache, number)
+        if cache is not None:
+            cache.filled += x.shape[1]
+        return _norm(x)
+
+
+def _norm(x: Tensor) -> Tensor:
+    return F.rms_norm(x, (x.shape[-1],))

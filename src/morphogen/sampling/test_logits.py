@@ -1,0 +1,80 @@
+"""From logits to symbols against closed forms and frequencies."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from morphogen.core.noise import Noise
+
+from .logits import draw, guided, probabilities
+
+LOGITS = torch.tensor([0.5, 0.3, 0.15, 0.05], dtype=torch.float64).log()
+
+
+def spread(temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> list[float]:
+    return probabilities(LOGITS, temperature=temperature, top_k=top_k, top_p=top_p).tolist()
+
+
+def test_plain_probabilities() -> None:
+    assert spread() == pytest.approx([0.5, 0.3, 0.15, 0.05])
+
+
+def test_temperature_raises_to_a_power() -> None:
+    squares = torch.tensor([0.25, 0.09, 0.0225, 0.0025])
+    assert spread(temperature=0.5) == pytest.approx((squares / squares.sum()).tolist())
+    assert spread(temperature=0) == [1, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"top_k": 2}, [0.625, 0.375, 0, 0]),
+        ({"top_k": 9}, [0.5, 0.3, 0.15, 0.05]),
+        ({"top_p": 0.79}, [0.625, 0.375, 0, 0]),
+        ({"top_p": 0.81}, [0.5 / 0.95, 0.3 / 0.95, 0.15 / 0.95, 0]),
+        ({"top_p": 0.01}, [1, 0, 0, 0]),
+        ({"top_k": 3, "top_p": 0.5}, [1, 0, 0, 0]),
+    ],
+)
+def test_truncation(settings: dict[str, float], expected: list[float]) -> None:
+    assert spread(**settings) == pytest.approx(expected, abs=1e-12)  # type: ignore[arg-type]
+
+
+@given(
+    st.lists(st.floats(-30, 30), min_size=1, max_size=20),
+    st.floats(0, 3),
+    st.integers(0, 25),
+    st.floats(1e-6, 1),
+    st.floats(1e-7, 1 - 1e-7),
+)
+def test_a_distribution_and_a_symbol_it_allows(
+    logits: list[float], temperature: float, top_k: int, top_p: float, uniform: float
+) -> None:
+    p = probabilities(torch.tensor(logits), temperature=temperature, top_k=top_k, top_p=top_p)
+    assert p.sum().item() == pytest.approx(1)
+    assert (p >= 0).all()
+    assert p[int(draw(p, torch.tensor(uniform)))] > 0
+
+
+def test_a_forbidden_symbol_is_never_drawn() -> None:
+    p = probabilities(torch.tensor([-torch.inf, 1.0, -torch.inf]), temperature=2.0, top_k=0, top_p=0.99)
+    drawn = draw(p.expand(3, -1), torch.tensor([1e-9, 0.5, 1 - 1e-9]))
+    assert drawn.tolist() == [1, 1, 1]
+
+
+def test_draws_have_the_frequencies_of_the_distribution() -> None:
+    p = probabilities(LOGITS, temperature=1.0, top_k=0, top_p=1.0)
+    drawn = draw(p.expand(20_000, -1), Noise.count(0, 20_000).uniform("symbol", ()))
+    counts = drawn.bincount(minlength=4)
+    assert stats.chisquare(counts.numpy(), (p * 20_000).numpy()).pvalue > 1e-3
+
+
+def test_guidance_of_logits() -> None:
+    a, b = torch.tensor([1.0, 2.0]), torch.tensor([0.0, 4.0])
+    assert torch.equal(guided(a, b, 1.0), a)
+    assert torch.equal(guided(a, b, 0.0), b)
+    assert guided(a, b, 2.0).tolist() == [2.0, 0.0]
