@@ -15,14 +15,21 @@ from .unet import ResidualBlock
 
 
 class Encoder(nn.Module):
-    """`(B, *space.shape)` to `(B, *latent.shape)`, of a mean and a log variance each: `(B, 2 * channels, *size)`.
+    """`(B, *space.shape)` to `(B, channels_out, *latent.size)`.
 
     The latent's size is the space's, divided by `patch` and halved at each further level (rounded up); or `()` for a
     vector, which is read from the coarsest grid at once.
     """
 
     def __init__(
-        self, space: Continuous, latent: Continuous, *, widths: Sequence[int], blocks: Sequence[int], patch: int
+        self,
+        space: Continuous,
+        latent: Continuous,
+        *,
+        channels_out: int,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+        patch: int,
     ) -> None:
         super().__init__()
         axes = len(space.size)
@@ -36,9 +43,9 @@ class Encoder(nn.Module):
         self.norm = nd.group_norm(widths[-1])
         cells = math.prod(coarse_size(space.size, self.multiple))
         self.head: nn.Module = (
-            nd.convolution(axes, widths[-1], 2 * latent.channels, 1)
+            nd.convolution(axes, widths[-1], channels_out, 1)
             if latent.size
-            else nn.Sequential(nn.Flatten(), nn.Linear(widths[-1] * cells, 2 * latent.channels))
+            else nn.Sequential(nn.Flatten(), nn.Linear(widths[-1] * cells, channels_out))
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -53,7 +60,10 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """`(B, *latent.shape)` and an embedding `(B, E)` to `(B, *space.shape)`: the encoder's mirror."""
+    """`(B, *latent.shape)` and an embedding `(B, E)` to `(B, *space.shape)`: the encoder's mirror.
+
+    `embedding` 0: it reads none.
+    """
 
     def __init__(
         self,
@@ -84,8 +94,10 @@ class Decoder(nn.Module):
         self.norm = nd.group_norm(widths[0])
         self.head = nd.convolution(axes, widths[0], space.channels * patch**axes)
 
-    def forward(self, z: Tensor, embedding: Tensor) -> Tensor:
-        x, embedding = self.stem(z), F.silu(embedding)
+    def forward(self, z: Tensor, embedding: Tensor | None = None) -> Tensor:
+        x = self.stem(z)
+        if embedding is not None:
+            embedding = F.silu(embedding)
         for level in reversed(range(len(self.levels))):
             for block in self.levels[level]:  # type: ignore[attr-defined]
                 x = block(x, embedding)
@@ -96,21 +108,21 @@ class Decoder(nn.Module):
 
 
 class RowEncoder(nn.Module):
-    """`(B, channels)` to a mean and a log variance, `(B, 2 * latent.channels)`."""
+    """`(B, channels)` to `(B, channels_out)`."""
 
-    def __init__(self, space: Continuous, latent: Continuous, *, width: int, layers: int) -> None:
+    def __init__(self, space: Continuous, *, channels_out: int, width: int, layers: int) -> None:
         super().__init__()
         self.width = width
         self.network = MLP(
             features_in=space.channels,
-            features_out=2 * latent.channels,
+            features_out=channels_out,
             width=width,
             layers=layers,
             embedding=width,
             dropout=0.0,
         )
         # The MLP's head starts at zero, where an encoder would tell nothing of x.
-        self.network.head = nn.Linear(width, 2 * latent.channels)
+        self.network.head = nn.Linear(width, channels_out)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.network(x, x.new_zeros(len(x), self.width)).float()

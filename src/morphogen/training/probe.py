@@ -14,6 +14,7 @@ from ..core.errors import UserError
 from ..core.model import Batch, GenerativeModel, Phase
 from ..core.space import Space
 from ..nn.nd import autocast, place
+from ..nn.ranks import alone
 from .optimise import PartOptimizer, trained_parts
 from .options import TrainOptions
 
@@ -69,7 +70,8 @@ def speed(model: GenerativeModel, batch: Batch, precision: str, plan: TrainOptio
     }
     of_items = of_steps = 0.0
     for phase in phases:
-        times = [_step(model, batch, precision, phase, optimizers[phase.trains]) for _ in range(3)]
+        with alone():
+            times = [_step(model, batch, precision, phase, optimizers[phase.trains]) for _ in range(3)]
         of_items += min(items for items, _ in times[1:]) / phase.every
         of_steps += min(steps for _, steps in times[1:]) / phase.every
     return Speed(of_items / len(batch.x), of_steps, min(phase.during[1] for phase in phases))

@@ -36,10 +36,10 @@ class Autoencoder(nn.Module):
         self.decoder: nn.Module
         if space.size:
             shape = {"widths": widths, "blocks": blocks, "patch": patch}
-            self.encoder = Encoder(space, latent, **shape)  # type: ignore[arg-type]
+            self.encoder = Encoder(space, latent, channels_out=2 * latent.channels, **shape)  # type: ignore[arg-type]
             self.decoder = Decoder(space, latent, embedding=embedding, **shape)  # type: ignore[arg-type]
         else:
-            self.encoder = RowEncoder(space, latent, width=widths[-1], layers=sum(blocks))
+            self.encoder = RowEncoder(space, channels_out=2 * latent.channels, width=widths[-1], layers=sum(blocks))
             self.decoder = MLP(
                 features_in=latent.channels,
                 features_out=space.channels,

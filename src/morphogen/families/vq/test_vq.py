@@ -1,0 +1,120 @@
+"""The quantisers against their definitions, and the autoencoder around them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from morphogen.core.errors import UserError
+from morphogen.core.model import Batch, Request
+from morphogen.core.noise import Noise
+from morphogen.core.space import Continuous, Tokens
+from morphogen.testing import check_model
+
+from .model import VectorQuantised
+from .options import Controls, Options
+from .quantise import Codebook, FiniteScalar
+
+LEVELS = [(2,), (3,), (8, 5, 5, 5), (4, 7, 2)]
+
+
+@pytest.mark.parametrize("levels", LEVELS)
+def test_every_combination_of_levels_is_a_code_and_is_reached(levels: tuple[int, ...]) -> None:
+    quantiser = FiniteScalar(levels)
+    codes = torch.arange(math.prod(levels))
+    vectors = quantiser.vectors(codes)
+    assert len(vectors.unique(dim=0)) == len(codes)
+    assert vectors.abs().max() <= 1
+    # Far out in each direction and in the middle: all levels of a channel are within reach of tanh.
+    line = torch.linspace(-4, 4, 201)
+    for channel, count in enumerate(levels):
+        z = torch.zeros(201, len(levels))
+        z[:, channel] = line
+        assert len(quantiser(z).z[:, channel].unique()) == count
+    found = quantiser(torch.randn(500, len(levels)) * 2)
+    torch.testing.assert_close(quantiser.vectors(found.code), found.z.detach())
+
+
+@pytest.mark.parametrize("levels", LEVELS)
+def test_rounding_moves_a_value_by_half_a_level_at_most(levels: tuple[int, ...]) -> None:
+    """Section 3.1 of arXiv 2309.15505: the spacing of a channel is 1 / floor(levels / 2)."""
+    quantiser = FiniteScalar(levels)
+    vectors = quantiser.vectors(torch.arange(quantiser.vocab))
+    for channel, count in enumerate(levels):
+        spacing = vectors[:, channel].unique().diff()
+        torch.testing.assert_close(spacing, torch.full((count - 1,), 1 / (count // 2)))
+    assert quantiser(torch.zeros(1, len(levels))).z.abs().max() == 0  # the origin stays where it is
+
+
+def test_gradients_pass_straight_through() -> None:
+    z = torch.randn(6, 3, requires_grad=True)
+    FiniteScalar((5, 5, 5))(z).z.sum().backward()
+    assert z.grad is not None
+    # That of the bound: reach / floor(L / 2) · (1 − tanh²).
+    torch.testing.assert_close(z.grad, (1 - torch.tanh(z.detach()) ** 2) * (2 * 1.001) / 2)
+    z = torch.randn(6, 3, requires_grad=True)
+    book = Codebook(7, 3, 0.99, 0.25).eval()
+    book(z).z.sum().backward()
+    assert z.grad is not None
+    assert torch.equal(z.grad, torch.ones(6, 3))
+
+
+def test_a_code_is_the_nearest_vector() -> None:
+    book = Codebook(9, 2, 0.99, 0.25).eval()
+    z = torch.randn(40, 2)
+    found = book(z)
+    expected = torch.tensor([min(range(9), key=lambda k: float((v - book.weight[k]).norm())) for v in z])
+    assert torch.equal(found.code, expected)
+    torch.testing.assert_close(found.z, book.weight[expected])
+
+
+def test_the_codebook_finds_clusters_and_revives_what_is_dead() -> None:
+    """Of four far clusters and eight codes that all start at one of them, each gets its own, and all are used."""
+    torch.manual_seed(0)
+    centres = torch.tensor(list(itertools.product((-5.0, 5.0), repeat=2)))
+    book = Codebook(8, 2, 0.9, 0.25).train()
+    book.weight.copy_(centres[:1] + 0.01 * torch.randn(8, 2))
+    for _ in range(300):
+        found = book(centres[torch.randint(4, (256,))] + 0.1 * torch.randn(256, 2))
+    assert len(found.code.unique()) == 8
+    assert torch.cdist(centres, book.weight).min(1).values.max() < 0.2
+
+
+def test_no_gradient_step_is_taken_by_a_model_in_use() -> None:
+    book = Codebook(4, 2, 0.9, 0.25).eval()
+    before = book.weight.clone()
+    book(torch.randn(30, 2))
+    assert torch.equal(book.weight, before)
+
+
+@pytest.mark.parametrize("quantiser", ["scalar", "codebook"])
+def test_samples_by_themselves_have_each_cells_frequencies(quantiser: str) -> None:
+    torch.manual_seed(0)
+    options = Options(width=16, patch=1, quantiser=quantiser, levels=(3, 3), codes=9)
+    model = VectorQuantised(Continuous(1, (8, 8)), {}, options).eval()
+    assert model.latent == Tokens(9, (4, 4))
+    batch = Batch(torch.rand(400, 1, 8, 8) * torch.linspace(-1, 1, 8))
+    with torch.no_grad():
+        model.begin("codes", [batch])
+        code = model.encode(batch)
+        assert torch.equal(model.frequency.sum(1), torch.full((16,), 400.0))
+        assert model.frequency[5, 2] == (code.flatten(1)[:, 5] == 2).sum()
+        assert model.codes_used == pytest.approx(len(code.unique()) / 9)
+        *_, draft = model.generate(Request(Noise.count(0, 50)), Controls())
+        again = model.decode(code[:1], {})
+    assert draft.x.shape == (50, 1, 8, 8)
+    assert torch.equal(again, model.decode(model.encode(Batch(batch.x[:1])), {}))
+
+
+def test_a_learned_codebook_keeps_the_contract() -> None:
+    check_model(VectorQuantised, {"width": 16, "quantiser": "codebook", "codes": 16})
+
+
+def test_rows_and_conditions_are_refused() -> None:
+    with pytest.raises(UserError, match="rows"):
+        VectorQuantised(Continuous(5), {}, Options())
+    with pytest.raises(UserError, match="--through"):
+        VectorQuantised(Continuous(1, (8, 8)), {"label": Tokens(3, (1,))}, Options())
