@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .codec import Codec
@@ -14,22 +15,32 @@ from .space import Continuous, Space, Tokens
 
 
 class Context(NamedTuple):
-    """What a network may read of the conditions: one vector per sample."""
+    """What a network may read of the conditions: one vector per sample, and channels for each cell of x."""
 
     vector: Tensor  # (B, width)
+    grid: Tensor  # (B, Conditioner.grid_channels, *size of x)
 
 
 class Conditioner(nn.Module):
     """Embeds conditions into a `Context`; owns the learned null and drops conditions per sample in training.
 
-    Conditions: `Tokens(vocab, (1,))` (a class; a negative symbol is the null) and `Continuous(n, ())` (numbers; NaN is
-    the null). An absent condition is the null for the whole batch. Dropping is all that classifier-free guidance
-    (Ho & Salimans, arXiv 2207.12598) needs; all conditions of a sample are dropped together.
+    Conditions: `Tokens(vocab, (1,))` (a class; a negative symbol is the null), `Continuous(n, ())` (numbers; NaN is
+    the null) and, for a network that reads `grids`, `Continuous(n, size)` (a picture; NaN is the null), stretched over
+    the cells of x with one more channel that says whether it is there. An absent condition is the null for the whole
+    batch. Dropping is all that classifier-free guidance (Ho & Salimans, arXiv 2207.12598) needs; all conditions of a
+    sample are dropped together.
     """
 
-    def __init__(self, conditions: Mapping[str, Space], width: int, drop: float) -> None:
+    def __init__(self, conditions: Mapping[str, Space], width: int, drop: float, grids: bool = False) -> None:
         super().__init__()
         self.drop = drop
+        spaces = list(conditions.items())
+        pictures = [name for name, space in spaces if isinstance(space, Continuous) and space.size]
+        if pictures and not grids:
+            raise UserError(f"condition '{pictures[0]}' is a picture, which this family cannot read; use diffusion")
+        self.grids = {name: space.channels for name, space in spaces if name in pictures}  # type: ignore[union-attr]
+        self.grid_channels = sum(channels + 1 for channels in self.grids.values())
+        conditions = {name: space for name, space in spaces if name not in pictures}
         # By position, because a column may be called what a module may not.
         self.names = list(conditions)
         self.null = nn.ParameterList()
@@ -47,8 +58,8 @@ class Conditioner(nn.Module):
     def forward(self, condition: Mapping[str, Tensor], x: Tensor) -> Context:
         """`condition` maps names to `(B, *shape)`; x `(B, …)` tells the batch. Raises UserError on an unknown name."""
         for name in condition:
-            if name not in self.names:
-                raise unknown("condition", name, self.names)
+            if name not in self.names and name not in self.grids:
+                raise unknown("condition", name, [*self.names, *self.grids])
         count, device = len(x), x.device
         total = torch.zeros(count, self.width, device=device)
         keep = torch.rand(count, 1, device=device) >= self.drop if self.training and self.drop > 0 else None
@@ -67,7 +78,36 @@ class Conditioner(nn.Module):
             if keep is not None:
                 present = present & keep
             total = total + torch.where(present, embedded, null)
-        return Context(total)
+        return Context(total, self._grid(condition, x, keep))
+
+    def _grid(self, condition: Mapping[str, Tensor], x: Tensor, keep: Tensor | None) -> Tensor:
+        found = [x.new_zeros(len(x), 0, *x.shape[2:])]
+        for name, channels in self.grids.items():
+            value = condition.get(name)
+            if value is None:
+                found.append(x.new_zeros(len(x), channels + 1, *x.shape[2:]))
+                continue
+            present = ~value.flatten(1).isnan().any(1, keepdim=True)
+            present = present if keep is None else present & keep
+            there = present.reshape(-1, *[1] * (x.dim() - 1)).to(value.dtype)
+            mode = ("linear", "bilinear", "trilinear")[x.dim() - 3]
+            wide = F.interpolate(value.nan_to_num(), size=x.shape[2:], mode=mode, align_corners=False)
+            found += [there * wide, there.expand(-1, 1, *x.shape[2:])]
+        return torch.cat(found, dim=1)
+
+
+def forget(condition: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """The conditions of a batch, all null for that share of its items: for networks that must forget the same ones."""
+    if not condition:
+        return {}
+    first = next(iter(condition.values()))
+    gone = torch.rand(len(first), device=first.device) < share
+    return {
+        name: torch.where(
+            gone.reshape(-1, *[1] * (value.dim() - 1)), torch.nan if value.is_floating_point() else -1, value
+        )
+        for name, value in condition.items()
+    }
 
 
 class LabelCodec(Codec[Sequence[str]]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from ..core.condition import Conditioner
@@ -14,7 +15,10 @@ from .unet import UNet
 
 
 class DenoiserNetwork(nn.Module):
-    """`(B, *shape)` at noise levels `(B,)` under conditions to `(B, *shape)`: a U-Net, or an MLP for rows."""
+    """`(B, *shape)` at noise levels `(B,)` under conditions to `(B, *shape)`: a U-Net, or an MLP for rows.
+
+    `extra` channels may follow those of x in what it is given: what else is known of each cell.
+    """
 
     def __init__(
         self,
@@ -26,17 +30,19 @@ class DenoiserNetwork(nn.Module):
         patch: int,
         dropout: float,
         condition_drop: float,
+        extra: int = 0,
     ) -> None:
         super().__init__()
         embedding = max(64, widths[-1])
         self.level = SinusoidalEmbedding(embedding)
         self.embed = nn.Sequential(nn.Linear(embedding, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
-        self.conditioner = Conditioner(conditions, embedding, condition_drop)
+        self.conditioner = Conditioner(conditions, embedding, condition_drop, grids=bool(space.size))
+        extra += self.conditioner.grid_channels
         self.backbone: nn.Module
         if space.size:
             self.backbone = UNet(
                 axes=len(space.size),
-                channels_in=space.channels,
+                channels_in=space.channels + extra,
                 channels_out=space.channels,
                 widths=widths,
                 blocks=blocks,
@@ -46,7 +52,7 @@ class DenoiserNetwork(nn.Module):
             )
         else:
             self.backbone = MLP(
-                features_in=space.channels,
+                features_in=space.channels + extra,
                 features_out=space.channels,
                 width=widths[-1],
                 layers=sum(blocks),
@@ -57,5 +63,7 @@ class DenoiserNetwork(nn.Module):
     def forward(self, x: Tensor, noise_level: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
         # ln σ / 4, the noise conditioning of arXiv 2206.00364, Table 1; clamped where σ/α is 0 or infinite.
         level = self.level(noise_level.clamp(1e-4, 1e4).log() / 4)
-        embedding = self.embed(level) + self.conditioner(condition, x).vector
-        return self.backbone(x, embedding).float()
+        context = self.conditioner(condition, x)
+        if self.conditioner.grid_channels:
+            x = torch.cat((x, context.grid.to(x.dtype)), dim=1)
+        return self.backbone(x, self.embed(level) + context.vector).float()

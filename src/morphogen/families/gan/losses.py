@@ -1,0 +1,47 @@
+"""What critic and generator play for: of their verdicts on data and on samples, higher being more like data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LossName = Literal["relativistic", "nonsaturating", "hinge", "wasserstein"]
+
+
+def critic_loss(name: LossName, real: Tensor, fake: Tensor) -> Tensor:
+    """The critic's loss of verdicts `(B,)`; README, equations 1 to 4."""
+    if name == "relativistic":
+        return F.softplus(fake - real).mean()
+    if name == "nonsaturating":
+        return (F.softplus(fake) + F.softplus(-real)).mean()
+    if name == "hinge":
+        return (F.relu(1 + fake) + F.relu(1 - real)).mean()
+    return (fake - real).mean()
+
+
+def generator_loss(name: LossName, real: Tensor, fake: Tensor) -> Tensor:
+    """The generator's loss of verdicts `(B,)`; README, equations 1 to 4."""
+    if name == "relativistic":
+        return F.softplus(real - fake).mean()
+    if name == "nonsaturating":
+        return F.softplus(-fake).mean()
+    return -fake.mean()
+
+
+def squared_gradient(critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """|∇D(x)|² of each item, `(B,)`, itself differentiable; of R1 and R2 (Mescheder et al., arXiv 1801.04406)."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+    return gradient.flatten(1).square().sum(1)
+
+
+def distance_from_slope_one(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
+    """(|∇D| − 1)² at a random point between each pair, `(B,)` (WGAN-GP, arXiv 1704.00028, Equation 3)."""
+    share = torch.rand(len(real), *[1] * (real.dim() - 1), device=real.device)
+    between = real + share * (fake - real)
+    return ((squared_gradient(critic, between) + 1e-12).sqrt() - 1).square()
