@@ -39,6 +39,14 @@ CONTESTANTS = {
     "ours-diffusion-unconditional": Contestant("ours.py", flags=("--family", "diffusion")),
     "ours-vae-conditional": Contestant("ours.py", flags=("--family", "vae", "--conditional")),
     "ours-vae-unconditional": Contestant("ours.py", flags=("--family", "vae")),
+    "ours-gan-conditional": Contestant("ours.py", flags=("--family", "gan", "--conditional")),
+    "ours-gan-unconditional": Contestant("ours.py", flags=("--family", "gan")),
+    "ours-gan-unconditional-1": Contestant("ours.py", flags=("--family", "gan", "--fit-seed", "1")),
+    "ours-gan-unconditional-2": Contestant("ours.py", flags=("--family", "gan", "--fit-seed", "2")),
+    "ours-autoregressive-conditional": Contestant(
+        "ours.py", flags=("--family", "autoregressive", "--through", "vq", "--conditional")
+    ),
+    "ours-autoregressive-unconditional": Contestant("ours.py", flags=("--family", "autoregressive", "--through", "vq")),
 }
 
 

@@ -27,6 +27,8 @@ def main() -> None:
     found = parser()
     found.add_argument("--family", required=True)
     found.add_argument("--conditional", action="store_true")
+    found.add_argument("--through", help="a family to fit first, for half of the minutes, and to go through")
+    found.add_argument("--fit-seed", type=int, default=0)
     found.add_argument("--control", action="append", default=[], metavar="NAME=VALUE", help="a Control, JSON value")
     arguments = found.parse_args()
     out, model = arguments.out, arguments.out / "model"
@@ -34,16 +36,16 @@ def main() -> None:
     prepare(arguments.threads, arguments.seed)
 
     if not (out / "training.json").exists():  # a finished training is not done again when only sampling failed
-        command = [str(Path(sys.executable).with_name("morphogen")), "fit", str(arguments.data)]
-        command += ["--family", arguments.family, "--minutes", str(arguments.minutes), "--out", str(model)]
-        command += ["--condition", "label"] if arguments.conditional else []
-        if (model / "training" / "settings.json").exists():  # a race that was stopped goes on
-            command = [*command[:2], "--resume", "--out", str(model)]
+        minutes = arguments.minutes / 2 if arguments.through else arguments.minutes
         start = time.perf_counter()
-        subprocess.run(command, check=True)
+        if arguments.through:
+            fit(out / "through", arguments.data, arguments.through, minutes, [])
+        flags = ["--condition", "label"] if arguments.conditional else []
+        flags += ["--through", str(out / "through")] if arguments.through else []
+        flags += ["--train.seed", str(arguments.fit_seed)] if arguments.fit_seed else []
+        fit(model, arguments.data, arguments.family, minutes, flags)
         command_seconds = time.perf_counter() - start
-        metrics = json.loads((model / "metrics.json").read_text())
-        training = metrics["training"]
+        training = json.loads((model / "metrics.json").read_text())["training"]
         record = {
             **training,
             "images_per_second": training["items_per_second"],
@@ -74,9 +76,24 @@ def main() -> None:
         counter.remove()
     samples, record = sample(draw, arguments.samples, 250)
     record |= {"controls": controls, "evaluations": len(calls) or None}
+    if arguments.through:
+        inner = morphogen.load(out / "through").model
+        record["codes_used"] = getattr(inner, "codes_used", None)
     if arguments.family == "vae":
         record["bound"] = bound(pipe, arguments.data, arguments.conditional)
     leave(out, samples, record, labels[: len(samples)] if arguments.conditional else None)
+
+
+def fit(out: Path, data: Path, family: str, minutes: float, flags: list[str]) -> None:
+    """`morphogen fit`; a race that was stopped goes on."""
+    if (out / "metrics.json").exists():
+        return
+    command = [str(Path(sys.executable).with_name("morphogen")), "fit"]
+    if (out / "training" / "settings.json").exists():
+        command += ["--resume", "--out", str(out)]
+    else:
+        command += [str(data), "--family", family, "--minutes", str(minutes), "--out", str(out), *flags]
+    subprocess.run(command, check=True)
 
 
 def bound(pipe: Pipeline, data: Path, conditional: bool) -> dict[str, Any]:

@@ -405,3 +405,20 @@ def test_a_damaged_checkpoint(tmp_path: Path, fit: Any, start: Any, capsys: Capt
     cut("state.safetensors")(checkpoint)
     refused(capsys, ["fit", "--resume", "--out", str(out)], "checkpoint", "cannot be read")
     assert checkpoint.exists()
+
+
+@pytest.mark.parametrize(("side", "colour"), [(16, None), (16, (200, 30, 40))], ids=["few", "plain"])
+def test_a_gan_of_odd_pictures(
+    tmp_path: Path, capsys: Captured, flags: Flags, side: int, colour: tuple[int, int, int] | None
+) -> None:
+    """Twenty, or of one colour only: it works, and says what to expect of so few."""
+    random = np.random.default_rng(0)
+    (tmp_path / "odd").mkdir()
+    for number in range(20):
+        pixels = random.integers(0, 256, (side, side, 3), dtype=np.uint8)
+        if colour:
+            pixels[:] = colour
+        Image.fromarray(pixels).save(tmp_path / "odd" / f"{number}.png")
+    out = tmp_path / "out"
+    accepted(capsys, ["fit", str(tmp_path / "odd"), *flags("gan"), "--out", str(out)], "expect copies")
+    assert morphogen.load(out).sample(2)[0].size == (side, side)

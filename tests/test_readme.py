@@ -48,7 +48,7 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest
         code = run(shlex.split(small))
         assert code == 0, f"{line}: {capfd.readouterr().err}"
         done.append(arguments[0])
-    assert set(done) == {"fit", "sample", "inspect", "replay"}
+    assert set(done) == {"fit", "sample", "impute", "inspect", "replay"}
     assert len(list((tmp_path / "samples").glob("0*.png"))) == 20
     assert {"sheet.png", "samples.json"} <= {path.name for path in (tmp_path / "samples").iterdir()}
 
@@ -69,7 +69,9 @@ def test_links(link: str) -> None:
     assert (ROOT / link).exists()
 
 
-@pytest.mark.parametrize("family", ["vae", "diffusion"])
+@pytest.mark.parametrize(
+    "family", sorted(path.parent.name for path in (ROOT / "src" / "morphogen" / "families").glob("*/README.md"))
+)
 def test_family_readme_names_every_setting_and_equation(family: str) -> None:
     folder = ROOT / "src" / "morphogen" / "families" / family
     text = (folder / "README.md").read_text(encoding="utf-8")

@@ -13,9 +13,10 @@ import pytest
 import torch
 from accelerate import Accelerator
 from conftest import ALONE
-from two_parts import IN_TURN, TOGETHER, weights
+from two_parts import FITS, IN_TURN, TOGETHER, weights
 
 import morphogen
+from morphogen.core import plugins
 
 
 def launch(*arguments: str | Path) -> str:
@@ -42,7 +43,9 @@ def test_the_ranks_end_equal(ranks: tuple[Path, list[dict[str, Any]]]) -> None:
     folder, (first, second) = ranks
     assert first == second
     assert first["ranks"] == 2
-    for family in ("diffusion", "vae"):
+    own = {name for name, module in plugins.known("families").items() if module.startswith("morphogen.families.")}
+    assert set(FITS) == own
+    for family in FITS:
         assert morphogen.load(folder / family, device="cpu").hash == first[family]
 
 

@@ -31,6 +31,16 @@ TOGETHER = (Phase("first", "first"), Phase("second", "second", every=2))
 ITEMS = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
 
 
+# Every family, with the options whose figures the processes have to share.
+FITS: dict[str, dict[str, Any]] = {
+    "autoregressive": {},
+    "diffusion": {},
+    "gan": {},
+    "vae": {},
+    "vq": {"quantiser": "codebook", "codes": 16},
+}
+
+
 class Nothing(Frozen):
     """No settings."""
 
@@ -120,14 +130,14 @@ def weights(plan: Sequence[Phase], accelerator: Accelerator) -> dict[str, list[A
 
 def main(folder: Path) -> None:
     found: dict[str, Any] = {}
-    for family in ("diffusion", "vae"):
+    for family, more in FITS.items():
         pipe = morphogen.fit(
             "digits",
             family=family,
-            condition="label",
+            condition="label" if family != "vq" else None,
             out=folder / family,
             train=TRAIN,
-            options=tiny(family),
+            options=tiny(family) | more,
             say=None,
         )
         found[family] = pipe.hash

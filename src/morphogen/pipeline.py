@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ from .core.codec import Codec
 from .core.condition import LabelCodec
 from .core.config import Frozen, build, read_json, replacing, write_json
 from .core.errors import UserError, unknown
-from .core.model import Batch, GenerativeModel, LatentModel, LikelihoodModel, Request
+from .core.model import Batch, GenerativeModel, LatentModel, LikelihoodModel, Partial, Request
 from .core.noise import Noise
-from .core.space import space_from_json, space_to_json
+from .core.space import Continuous, space_from_json, space_to_json
 from .nn.nd import autocast, place
+from .through import LatentCodec
 from .version import __version__
 
 FORMAT = 1  # of the model folder
@@ -38,7 +39,7 @@ class Pipeline:
         modality: str,
         model: GenerativeModel,
         codec: Codec[Any],
-        conditions: Mapping[str, LabelCodec],
+        conditions: Mapping[str, Codec[Any]],
         precision: str = "fp32",
         source: str = "",
         metrics: Mapping[str, Any] | None = None,
@@ -52,28 +53,73 @@ class Pipeline:
         count: int = 1,
         *,
         seed: int = 0,
-        condition: Mapping[str, str | int | Sequence[str | int]] | None = None,
+        condition: Mapping[str, Any] | None = None,
         batch: int = 64,
         progress: Callable[[int], None] | None = None,
         **controls: Any,
     ) -> Any:
         """`count` new items; item i has the seed `seed + i` and is the same alone and in any batch.
 
-        `condition` maps a name to one value for all, or to a list with one for each. `controls` are the family's
-        Controls. `progress` is called with the number of items finished. Raises UserError on a wrong control or class.
+        `condition` maps a name to one value for all, or to a list with one for each: a class, or an item or its file.
+        `controls` are the family's Controls. `progress` is called with the number of items finished. Raises UserError
+        on a wrong control or class.
         """
+        return self.codec.decode(self._generate(count, seed, condition or {}, batch, progress, controls, None))
+
+    def impute(
+        self,
+        items: Any,
+        holes: Any,
+        *,
+        seed: int = 0,
+        condition: Mapping[str, Any] | None = None,
+        batch: int = 64,
+        progress: Callable[[int], None] | None = None,
+        **controls: Any,
+    ) -> Any:
+        """The items with their holes filled in, at the model's own size; item i has the seed `seed + i`.
+
+        `holes` are in the modality's terms: of pictures, one picture each, black where all is known. What was given
+        comes back untouched, up to what the codec rounds. Raises UserError where the family cannot, or on bad holes.
+        """
+        if not self.model.fills:
+            raise UserError(
+                f"the family '{self.family}' cannot fill in; fit with --family diffusion --options.fill 0.5"
+            )
+        if len(items) != len(holes):
+            raise UserError(f"{len(holes)} holes were given for {len(items)} items; give one for each")
+        own: Codec[Any] = self.codec
+        while isinstance(own, LatentCodec):
+            own = own.pipeline.codec
+        given, observed = self.codec.observe(items, holes), own.observe(items, holes)
+        x = self._generate(len(given.x), seed, condition or {}, batch, progress, controls, given)
+        filled = own.encode(self.codec.decode(x))
+        return own.decode(torch.where(observed.known, observed.x, filled))
+
+    def _generate(
+        self,
+        count: int,
+        seed: int,
+        condition: Mapping[str, Any],
+        batch: int,
+        progress: Callable[[int], None] | None,
+        controls: Mapping[str, Any],
+        given: Partial | None,
+    ) -> Tensor:
+        """`(count, *space.shape)`, on the CPU."""
         if count < 1 or batch < 1:
             raise UserError(f"the number of samples and the batch must be at least 1, found {count} and {batch}")
         if not -(2**63) <= seed < 2**63 - count:
             raise UserError(f"the seed is {seed}; expected one of 64 bits, from -2^63 to 2^63 - 1 less the samples")
         chosen = self.controls(controls)
-        encoded = self.encode_conditions(condition or {}, count)
+        encoded = self.encode_conditions(condition, count)
         done = []
         for start in range(0, count, batch):
             stop = min(start + batch, count)
             request = Request(
                 noise=Noise.count(seed + start, stop - start),
                 condition={name: value[start:stop].to(self.model.device) for name, value in encoded.items()},
+                given=Partial(given.x[start:stop], given.known[start:stop]) if given else None,
             )
             with self._running():
                 for draft in self.model.generate(request, chosen):
@@ -81,7 +127,7 @@ class Pipeline:
             done.append(_on_cpu(x))
             if progress:
                 progress(stop)
-        return self.codec.decode(torch.cat(done))
+        return torch.cat(done)
 
     def controls(self, values: Mapping[str, Any]) -> Frozen:
         """The family's Controls with these values. Raises UserError on an unknown or impossible one."""
@@ -95,16 +141,27 @@ class Pipeline:
                 if not self.conditions:
                     raise UserError(f"this model takes no conditions, found '{name}'; fit with --condition {name}")
                 raise unknown("condition", name, self.conditions)
-            values = [str(one) for one in value] if isinstance(value, (list, tuple)) else [str(value)] * count
+            values = list(value) if isinstance(value, (list, tuple)) else [value] * count
             if len(values) != count:
                 raise UserError(f"condition '{name}' has {len(values)} values for {count} samples; give one or {count}")
-            encoded[name] = self.conditions[name].encode(values)
+            codec = self.conditions[name]
+            if isinstance(codec, LabelCodec):
+                encoded[name] = codec.encode([str(one) for one in values])
+            else:
+                read = plugins.load("modalities", self.modality, "files").read
+                items = [read(Path(one)) if isinstance(one, (str, Path)) else one for one in values]
+                encoded[name] = codec.encode(items)
         return encoded
 
     def log_likelihood(self, items: Any, *, condition: Mapping[str, Any] | None = None, seed: int = 0) -> Tensor:
-        """Nats per item, `(B,)`; `model.exact` says whether exact or a lower bound. Raises UserError if it has none."""
+        """Nats per item, `(B,)`; `model.exact` says whether exact or a lower bound. Through a vq, of its symbols.
+
+        Raises UserError where there is none.
+        """
         if not isinstance(self.model, LikelihoodModel):
             raise UserError(f"the family '{self.family}' has no likelihood")
+        if isinstance(self.codec, LatentCodec) and isinstance(self.codec.space, Continuous):
+            raise UserError("through a model, a likelihood is that of its latents and tells nothing of items in nats")
         nats = []
         for start, batch in self._batches(items, condition):
             nats.append(_on_cpu(self.model.log_likelihood(batch, Noise.count(seed + start, len(batch.x)))))
@@ -112,9 +169,13 @@ class Pipeline:
 
     def encode(self, items: Any) -> Tensor:
         """The latents of items, `(B, *latent.shape)`. Raises UserError where the family has no latents."""
+        return self.latents(self.codec.encode(items))
+
+    def latents(self, x: Tensor) -> Tensor:
+        """The latents of items that the codec has encoded. Raises UserError where the family has no latents."""
         model = self._latent_model()
         with torch.no_grad(), self._running():
-            return torch.cat([_on_cpu(model.encode(batch)) for _, batch in self._batches(items, None)])
+            return torch.cat([_on_cpu(model.encode(Batch(part.to(self.model.device)))) for part in x.split(_AT_ONCE)])
 
     def decode(self, z: Tensor, *, condition: Mapping[str, Any] | None = None) -> Any:
         """The items of latents. Raises UserError where the family has no latents."""
@@ -200,6 +261,20 @@ def _on_cpu(x: Tensor) -> Tensor:
     return x.float().cpu() if x.is_floating_point() else x.cpu()
 
 
+def load_codec(modality: str, folder: Path, device: str | None = None) -> Codec[Any]:
+    """The codec that was saved in a folder: the modality's own, or one through the model that lies in it."""
+    if "through" in read_json(folder / "config.json"):
+        return LatentCodec.read(folder, load(folder / "model", device))
+    return plugins.sole(plugins.load("modalities", modality, "codec"), Codec).load(folder)
+
+
+def load_condition(modality: str, folder: Path) -> Codec[Any]:
+    """The codec of a condition: class names, or the modality's own items."""
+    if "names" in read_json(folder / "config.json"):
+        return LabelCodec.load(folder)
+    return plugins.sole(plugins.load("modalities", modality, "codec"), Codec).load(folder)
+
+
 def load(folder: Path | str, device: str | None = None) -> Pipeline:
     """The pipeline in a model folder, on the GPU where there is one. Raises UserError on a folder that is none."""
     folder = Path(folder)
@@ -217,8 +292,10 @@ def load(folder: Path | str, device: str | None = None) -> Pipeline:
         )
     try:
         kind = plugins.sole(plugins.load("families", config["family"], "model"), GenerativeModel)
-        codec = plugins.sole(plugins.load("modalities", config["modality"], "codec"), Codec).load(folder / "codec")
-        conditions = {name: LabelCodec.load(folder / "conditions" / name) for name in config["conditions"]}
+        codec = load_codec(config["modality"], folder / "codec", device)
+        conditions = {
+            name: load_condition(config["modality"], folder / "conditions" / name) for name in config["conditions"]
+        }
         space = space_from_json(config["space"])
         spaces = {name: space_from_json(value) for name, value in config["conditions"].items()}
         model = kind(space, spaces, build(kind.Options, config["options"], "options"))

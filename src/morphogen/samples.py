@@ -32,12 +32,8 @@ def save_samples(
     controls: Mapping[str, Any],
 ) -> None:
     """Write the items, a sheet of the first 100, and `samples.json`. Raises UserError where the disk refuses."""
-    files = plugins.load("modalities", pipeline.modality, "files")
-    view = plugins.load("modalities", pipeline.modality, "view")
     with _whole(folder) as fresh:
-        written = files.write(items, fresh)
-        with replacing(fresh / "sheet.png") as temporary:
-            view.sheet(items[:100]).save(temporary, format="PNG")
+        written = _write(fresh, pipeline, items)
         record = {
             "format": FORMAT,
             "model": pipeline.hash,
@@ -57,6 +53,21 @@ def save_samples(
             "files": [path.name for path in written],
         }
         write_json(fresh / "samples.json", record)
+
+
+def save_items(folder: Path, pipeline: Pipeline, items: Any) -> None:
+    """Write the items and a sheet of the first 100. Raises UserError where the disk refuses."""
+    with _whole(folder) as fresh:
+        _write(fresh, pipeline, items)
+
+
+def _write(folder: Path, pipeline: Pipeline, items: Any) -> list[Path]:
+    files = plugins.load("modalities", pipeline.modality, "files")
+    view = plugins.load("modalities", pipeline.modality, "view")
+    written: list[Path] = files.write(items, folder)
+    with replacing(folder / "sheet.png") as temporary:
+        view.sheet(items[:100]).save(temporary, format="PNG")
+    return written
 
 
 @contextmanager

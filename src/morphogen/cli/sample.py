@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -15,6 +15,9 @@ from ..core.errors import UserError
 from ..sampling.solvers.base import Solver
 from ._flags import parse, positional, with_solvers
 
+if TYPE_CHECKING:
+    from ..pipeline import Pipeline
+
 
 def run(arguments: list[str]) -> int:
     folder = positional(arguments)
@@ -22,7 +25,7 @@ def run(arguments: list[str]) -> int:
         raise UserError("no model folder was given; expected: morphogen sample DIR --out PATH")
     controls, rest = None, list(arguments)
     if folder is not None:
-        controls, rest = with_solvers(_controls(Path(folder)), arguments)
+        controls, rest = with_solvers(controls_of(Path(folder)), arguments)
     parsed = parse(_command(controls), rest, "sample")
     if parsed.out.exists() and (not parsed.out.is_dir() or any(parsed.out.iterdir())):
         raise UserError(f"--out {parsed.out} already exists and is not empty; delete it or choose another folder")
@@ -31,7 +34,7 @@ def run(arguments: list[str]) -> int:
     from ..samples import save_samples
 
     pipeline = load(parsed.folder)
-    condition = _conditions(parsed.condition, parsed.n, {k: v.names for k, v in pipeline.conditions.items()})
+    condition = conditions(parsed.condition, parsed.n, pipeline)
     # Not dumped: a solver would lose its name.
     chosen = {name: getattr(parsed.controls, name) for name in type(parsed.controls).model_fields}
     progress = _progress(parsed.n) if sys.stderr.isatty() else None
@@ -45,7 +48,7 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def _controls(folder: Path) -> type[Frozen]:
+def controls_of(folder: Path) -> type[Frozen]:
     """The Controls of the family in a model folder. Raises UserError where it is none."""
     config = read_json(folder / "config.json") if (folder / "config.json").exists() else None
     family = str(config.get("family")) if isinstance(config, dict) else ""
@@ -88,15 +91,29 @@ def _command(controls: type[Any] | None) -> type[Any]:
     return command
 
 
-def _conditions(pairs: tuple[str, ...], count: int, classes: dict[str, list[str]]) -> dict[str, list[str]]:
-    """`("label=3,5",)` as `{"label": ["3", "5", "3", …]}`. Raises UserError on anything else."""
+def conditions(pairs: tuple[str, ...], count: int, pipeline: Pipeline) -> dict[str, list[str]]:
+    """`("label=3,5",)` as `{"label": ["3", "5", "3", …]}`, and a folder as the files in it.
+
+    Raises UserError on anything else.
+    """
+    from ..core.condition import LabelCodec
+
     found: dict[str, list[str]] = {}
     for pair in pairs:
         name, sign, value = pair.partition("=")
         if not sign or not value:
             raise UserError(f"--condition {pair} is not understood; expected NAME=VALUE such as label=3")
-        values = classes.get(name, []) if value == "all" else value.split(",")
-        found[name] = [values[index % len(values)] for index in range(count)] if values else [value] * count
+        codec = pipeline.conditions.get(name)
+        if isinstance(codec, LabelCodec):
+            values = codec.names if value == "all" else value.split(",")
+        elif codec is not None and Path(value).is_dir():
+            suffixes = plugins.load("modalities", pipeline.modality, "files").SUFFIXES
+            values = sorted(str(file.resolve()) for file in Path(value).iterdir() if file.suffix.lower() in suffixes)
+            if not values:
+                raise UserError(f"--condition {pair}: the folder holds no files of modality '{pipeline.modality}'")
+        else:
+            values = [str(Path(one).resolve()) if codec else one for one in value.split(",")]
+        found[name] = [values[index % len(values)] for index in range(count)]
     return found
 
 

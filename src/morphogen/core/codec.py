@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .config import read_json, replacing, write_json
 from .errors import UserError
+from .model import Partial
 from .space import Space
 
 Items = TypeVar("Items")
@@ -33,6 +34,20 @@ class Codec(ABC, Generic[Items]):
     @abstractmethod
     def decode(self, x: Tensor) -> Items:
         """The items of `x`; the reverse of `encode` up to what the codec rounds."""
+
+    def reduced(self, factor: int) -> Self:
+        """The codec of the same items, coarser by that factor along each axis.
+
+        Raises UserError where the modality knows none.
+        """
+        raise UserError("items of this modality have no smaller version")
+
+    def observe(self, items: Items, holes: Any) -> Partial:
+        """The encoded items of which all but the `holes`, in the modality's own terms, are known.
+
+        Raises UserError where the modality knows no holes, or one does not fit its item.
+        """
+        raise UserError("items of this modality cannot be given in part")
 
     @abstractmethod
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:

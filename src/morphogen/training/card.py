@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from ..core.codec import Codec
+from ..core.condition import LabelCodec
 from ..core.config import replacing
 from ..pipeline import Pipeline
 
@@ -11,10 +14,7 @@ from ..pipeline import Pipeline
 def write_card(folder: Path, pipeline: Pipeline) -> None:
     """Write `README.md` with the metadata block that the Hub reads."""
     training = pipeline.metrics["training"]
-    conditions = "".join(
-        f"\n- condition `{name}`: {', '.join(codec.names[:20])}{' …' if len(codec.names) > 20 else ''}"
-        for name, codec in pipeline.conditions.items()
-    )
+    conditions = "".join(f"\n- condition `{name}`: {_told(codec)}" for name, codec in pipeline.conditions.items())
     text = f"""---
 library_name: morphogen
 tags: [{pipeline.family}, {pipeline.modality}, generative]
@@ -37,3 +37,9 @@ It has not been evaluated: look at samples, and do not rely on them before you h
 """
     with replacing(folder / "README.md") as temporary:
         temporary.write_text(text, encoding="utf-8", errors="replace")
+
+
+def _told(codec: Codec[Any]) -> str:
+    if not isinstance(codec, LabelCodec):
+        return f"an item at `{codec.space}`"
+    return ", ".join(codec.names[:20]) + (" …" if len(codec.names) > 20 else "")

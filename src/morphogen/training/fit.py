@@ -15,6 +15,7 @@ import torch
 from accelerate import Accelerator, PartialState
 
 from ..core import plugins
+from ..core.condition import LabelCodec
 from ..core.config import Frozen, build, read_json, replacing, write_json
 from ..core.errors import UserError
 from ..core.model import Batch, GenerativeModel
@@ -22,14 +23,14 @@ from ..core.space import Space
 from ..data.loader import batch_indices
 from ..data.sources import open_source
 from ..nn.nd import place
-from ..pipeline import Pipeline
+from ..pipeline import Pipeline, load
 from ..version import __version__
 from .card import write_card
 from .checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from .claim import Claim
 from .loop import Budget, TrainState, train
 from .options import TrainOptions
-from .prepare import Data, Say, prepare, reopen
+from .prepare import SMALL, Data, Say, prepare, reopen
 from .probe import build_model, choose
 from .signals import Interrupted, Signals
 from .track import Track
@@ -50,6 +51,8 @@ def fit(
     train: TrainOptions | Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
     codec: Mapping[str, Any] | None = None,
+    through: Path | str | Pipeline | None = None,
+    enlarge: int | None = None,
     image_column: str | None = None,
     resume: bool = False,
     say: Say | None = print,
@@ -57,8 +60,10 @@ def fit(
     """Train a family on a source and write the model folder `out`; returns its pipeline.
 
     `source` is a path, a Hub id, an array, a list of items, or `(items, labels)`. `minutes` is the whole budget, the
-    start included; `train` are TrainOptions, `options` the family's, `codec` the modality's. With `resume`, an
-    interrupted fit in `out` goes on exactly, and all else is taken from it.
+    start included; `train` are TrainOptions, `options` the family's, `codec` the modality's. `through` is a trained
+    autoencoder (vae or vq), or its folder: what is modelled are its latents. With `enlarge`, a factor, the model makes
+    items from versions of them that much smaller, its condition `small`. With `resume`, an interrupted fit in `out`
+    goes on exactly, and all else is taken from it.
     Raises UserError on input it cannot use, and Interrupted after Ctrl-C or SIGTERM, with a checkpoint saved.
     """
     started = time.monotonic()
@@ -66,6 +71,8 @@ def fit(
     plan = train if isinstance(train, TrainOptions) else build(TrainOptions, train or {}, "train")
     if minutes is not None and minutes <= 0:
         raise UserError(f"--minutes is {minutes}; expected more than 0")
+    if enlarge is not None and enlarge < 2:
+        raise UserError(f"--enlarge is {enlarge}; expected a factor of 2 or more")
     if minutes is not None and plan.steps is not None:
         raise UserError("give --minutes or --train.steps, not both")
     seconds = None if plan.steps else 60 * (minutes or _MINUTES)
@@ -91,13 +98,18 @@ def fit(
                 out,
                 tell,
                 spec=str(source) if isinstance(source, (str, Path)) else None,
+                through=load(through) if isinstance(through, (str, Path)) else through,
+                enlarge=enlarge,
             )
             settings: dict[str, Any] = {
                 "morphogen": __version__,
                 "family": family,
                 "modality": opened.modality,
                 "source": opened.description,
-                "conditions": [condition] if isinstance(condition, str) else list(condition or ()),
+                "conditions": [
+                    *([condition] if isinstance(condition, str) else condition or ()),
+                    *([SMALL] if enlarge else ()),
+                ],
                 "train": plan.model_dump(mode="json"),
             }
             # What was spent on reading, encoding and probing belongs to the budget of minutes; training keeps a tenth.
@@ -230,6 +242,7 @@ def _run(
     """Read the training loop: average, show, preview, save, roll back, stop. Returns items per second."""
     folder, device, batch = out / "training", accelerator.device, settings["batch"]
     main = accelerator.is_main_process
+    parts = max(1, min(plan.accumulate, batch // accelerator.num_processes))  # alike in all processes
 
     def read(step: int) -> list[Batch]:
         indices = batch_indices(
@@ -240,7 +253,7 @@ def _run(
             rank=accelerator.process_index,
             ranks=accelerator.num_processes,
         )
-        return [data.batch(part, device) for part in indices.chunk(plan.accumulate)]
+        return [data.batch(part, device) for part in indices.tensor_split(parts)]
 
     def first() -> Iterator[Batch]:
         # Spread over the data, which may be sorted by class.
@@ -284,7 +297,7 @@ def _run(
             if previews and step.progress >= previews[0]:
                 previews = [at for at in previews if at > step.progress]
                 if main:
-                    _preview(pipeline, state, out, track)
+                    _preview(pipeline, state, data, out, track)
         return track.items_per_second
 
 
@@ -302,11 +315,14 @@ def _roll_back(state: TrainState, folder: Path, step: int, phase: str, tell: Say
     tell(f"the loss of phase '{phase}' was not finite at step {step}: back to step {state.step} at half the rate")
 
 
-def _preview(pipeline: Pipeline, state: TrainState, out: Path, track: Track) -> None:
+def _preview(pipeline: Pipeline, state: TrainState, data: Data, out: Path, track: Track) -> None:
     """A sheet of the same 16 seeds, by the averaged weights."""
     view = plugins.load("modalities", pipeline.modality, "view")
     condition = {
-        name: [codec.names[i % len(codec.names)] for i in range(16)] for name, codec in pipeline.conditions.items()
+        name: [codec.names[i % len(codec.names)] for i in range(16)]
+        if isinstance(codec, LabelCodec)
+        else codec.decode(data.batch(torch.arange(16) % len(data.store), torch.device("cpu")).condition[name])
+        for name, codec in pipeline.conditions.items()
     }
     state.model.eval()
     with state.average.applied():

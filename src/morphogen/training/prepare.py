@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,11 @@ from ..data.encode import chunks, encode_source, unreadable
 from ..data.sources import Source
 from ..data.split import split_by_hash
 from ..data.store import EncodedStore
+from ..pipeline import Pipeline, load_codec, load_condition
+from ..through import LatentCodec
 
+SMALL = "small"  # the condition of a model that enlarges
+_FEW = 100  # items, of which a model learns little but themselves
 _SURVEYED = 4_000  # items the codec is fitted to, spread over the source
 
 Say = Callable[[str], None]
@@ -33,11 +37,15 @@ class Data:
     """The encoded training data and the conditions of each item."""
 
     store: EncodedStore
-    conditions: dict[str, Tensor]
+    conditions: dict[str, Tensor | EncodedStore]
 
     def batch(self, indices: Tensor, device: torch.device) -> Batch:
         x = self.store.read(indices).to(device)
-        return Batch(x, {name: value[indices].to(device) for name, value in self.conditions.items()})
+        return Batch(x, {name: _read(value, indices).to(device) for name, value in self.conditions.items()})
+
+
+def _read(values: Tensor | EncodedStore, indices: Tensor) -> Tensor:
+    return values.read(indices) if isinstance(values, EncodedStore) else values[indices]
 
 
 def prepare(
@@ -49,11 +57,18 @@ def prepare(
     tell: Say,
     *,
     spec: str | None,
+    through: Pipeline | None,
+    enlarge: int | None,
 ) -> None:
-    """Fit the codecs, split, and encode the training items to disk; `spec` is how the source can be opened again."""
-    codec_kind = plugins.sole(plugins.load("modalities", source.modality, "codec"), Codec)
-    options = build(plugins.load("modalities", source.modality, "options").Options, codec_options, "codec")
+    """Fit the codecs, split, and encode the training items to disk; `spec` is how the source can be opened again.
+
+    With `through`, a trained autoencoder, what is encoded are its latents. With `enlarge`, a factor, each item's
+    smaller version is the condition SMALL.
+    """
+    fit_codec = _codec(source, kind, codec_options, through, enlarge)
     names = [condition] if isinstance(condition, str) else list(condition or ())
+    if enlarge and SMALL in names:
+        raise UserError(f"--enlarge makes a condition '{SMALL}', and a column is called so; rename the column")
     for name in names:
         if name != Path(name).name or name.startswith("."):
             raise UserError(f"the column '{name}' cannot name a folder of the model; rename it to condition on it")
@@ -68,10 +83,10 @@ def prepare(
         indices, held_out = held_out, indices  # of a handful, nothing is held out
     if not len(indices):
         raise UserError(f"{source.description} has no training items; add some to its training split")
-    if len(indices) < 10:
+    if len(indices) < _FEW:
         tell(f"only {len(indices)} to train on: expect copies of them; give hundreds")
     spread = indices[np.unique(np.linspace(0, len(indices) - 1, min(_SURVEYED, len(indices))).astype(int))]
-    fitted = codec_kind.fit(chunks(source, spread), kind.accepts[0], options)
+    fitted = fit_codec(chunks(source, spread))
     if len(spread) < len(indices):
         tell(f"looked at {len(spread):,} of them:")
     for note in getattr(fitted, "notes", ()):
@@ -96,6 +111,11 @@ def prepare(
         tell(f"skipped {len(skipped)} of {len(source)} items that cannot be read: {'; '.join(skipped[:3])}")
     values = {name: one.encode([source.columns[name][i] for i in kept.tolist()]) for name, one in labels.items()}
     fitted.save(out / "codec")
+    if enlarge:
+        small = fitted.reduced(enlarge)
+        small.save(out / "conditions" / SMALL)
+        encode_source(source, small, folder / f"condition-{SMALL}.store", kept)
+        tell(f"condition '{SMALL}': the same at {small.space}")
     for name, one in labels.items():
         one.save(out / "conditions" / name)
         np.save(folder / f"condition-{name}.npy", values[name].numpy(), allow_pickle=False)
@@ -112,12 +132,45 @@ def prepare(
     tell(f"{len(store):,} items to train on, {len(held_out):,} held out")
 
 
-def reopen(out: Path, settings: Mapping[str, Any]) -> tuple[Codec[Any], dict[str, LabelCodec], Data]:
-    """What `_prepare` left on disk."""
-    codec = plugins.sole(plugins.load("modalities", settings["modality"], "codec"), Codec).load(out / "codec")
-    labels = {name: LabelCodec.load(out / "conditions" / name) for name in settings["conditions"]}
-    values = {name: _column(out / "training" / f"condition-{name}.npy") for name in labels}
-    return codec, labels, Data(EncodedStore(out / "training" / "train.store"), values)
+def _codec(
+    source: Source,
+    kind: type[GenerativeModel],
+    options: Mapping[str, Any],
+    through: Pipeline | None,
+    enlarge: int | None,
+) -> Callable[[Iterable[Any]], Codec[Any]]:
+    """How the codec is fitted to chunks of items. Raises UserError where the settings do not go together."""
+    if through is not None and enlarge:
+        raise UserError("--enlarge does not go with --through: a latent's cells are as few as the smaller picture's")
+    if through is None:
+        own = plugins.sole(plugins.load("modalities", source.modality, "codec"), Codec)
+        chosen = build(plugins.load("modalities", source.modality, "options").Options, options, "codec")
+        return lambda items: own.fit(items, kind.accepts[0], chosen)
+    if through.modality != source.modality:
+        raise UserError(
+            f"--through leads to a model of modality '{through.modality}', and the source is of '{source.modality}'; "
+            "fit that one on such a source first"
+        )
+    if options:
+        raise UserError(f"codec.{min(options)} does not apply with --through: the model gone through has its own codec")
+    fits = [wanted for wanted in kind.accepts if isinstance(getattr(through.model, "latent", None), wanted)]
+    return lambda items: LatentCodec.fit(items, (fits or kind.accepts)[0], through)
+
+
+def reopen(out: Path, settings: Mapping[str, Any]) -> tuple[Codec[Any], dict[str, Codec[Any]], Data]:
+    """What `prepare` left on disk."""
+    codec = load_codec(settings["modality"], out / "codec")
+    conditions = {
+        name: load_condition(settings["modality"], out / "conditions" / name) for name in settings["conditions"]
+    }
+    folder = out / "training"
+    values: dict[str, Tensor | EncodedStore] = {
+        name: _column(folder / f"condition-{name}.npy")
+        if isinstance(one, LabelCodec)
+        else EncodedStore(folder / f"condition-{name}.store")
+        for name, one in conditions.items()
+    }
+    return codec, conditions, Data(EncodedStore(folder / "train.store"), values)
 
 
 def _column(file: Path) -> Tensor:

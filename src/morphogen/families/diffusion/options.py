@@ -26,6 +26,9 @@ class Options(Frozen):
     patch: int | None = Field(None, ge=1, description="Cells a side that become channels first; None: by the size.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout inside residual blocks.")
     condition_drop: float = Field(0.1, ge=0, lt=1, description="Share of samples trained without their condition.")
+    fill: float = Field(
+        0.0, ge=0, lt=1, description="Share of items trained to be filled in around cells given; 0: it cannot."
+    )
     noise_levels: Literal["lognormal", "uniform"] = Field("lognormal", description="Noise levels seen in training.")
     # Four 5-minute models of Fashion-MNIST without conditions, judged on training pictures: with these two coverage is
     # .31 and .32, density .63 and .63; with (-.8, 1.2) .28 and .30, .54 and .57. The distance is the same.

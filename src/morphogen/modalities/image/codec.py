@@ -8,10 +8,12 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from morphogen.core.codec import Codec
+from morphogen.core.errors import UserError
+from morphogen.core.model import Partial
 from morphogen.core.space import Continuous, Space, Tokens, space_from_json, space_to_json
 
 from .options import Options
@@ -107,6 +109,42 @@ class ImageCodec(Codec[list[Image.Image]]):
         array = pixels.astype(np.uint16 if self.mode == "I;16" else np.uint8)
         array = array[..., 0] if array.shape[-1] == 1 else array
         return [Image.fromarray(one) for one in np.ascontiguousarray(array)]
+
+    def reduced(self, factor: int) -> Self:
+        """The codec of the same pictures as numbers at a `factor` of the size, rounded up."""
+        height, width = (-(-side // factor) for side in self.size)
+        steps = self.high - self.low
+        return type(self)(
+            space=Continuous(_CHANNELS[self.mode], (height, width), step=2 / steps),
+            size=(height, width),
+            mode=self.mode,
+            fit_by=self.fit_by,
+            background=self.background,
+            low=self.low,
+            high=self.high,
+            steps=steps,
+            notes=[],
+        )
+
+    def observe(self, items: list[Image.Image], holes: list[Image.Image]) -> Partial:
+        """The pictures of which all is known but where a hole's picture, of the same size, is not black.
+
+        A cell of the model's own size in which a hole has any share is missing. Raises UserError on another size.
+        """
+        known = torch.ones(len(items), *self.size, dtype=torch.bool)
+        for number, (item, hole) in enumerate(zip(items, holes, strict=True)):
+            size = ImageOps.exif_transpose(item).size
+            if hole.size != size:
+                found, wanted = ("x".join(map(str, one)) for one in (hole.size, size))
+                raise UserError(f"mask {number} is {found}; its picture is {wanted}: make it as large")
+            # Resized as its picture is, in numbers that are not rounded: what is not 0 has a share in the hole.
+            missing = Image.fromarray((np.asarray(hole.convert("L")) > 0).astype(np.float32))
+            share = np.asarray(resized(missing, self.size, self.fit_by, "black"))
+            known[number] = torch.from_numpy(np.abs(share) < 1e-6)
+        x = self.encode(items)
+        if isinstance(self.space, Tokens):
+            return Partial(x, known.repeat_interleave(_CHANNELS[self.mode], dim=2))
+        return Partial(x, known.unsqueeze(1))
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         config = {
