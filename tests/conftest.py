@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import TRAIN, tiny
+from tiny import TRAIN, conditions, tiny
 
 STEPS = ("--train.steps", "6", "--train.batch", "16", "--train.precision", "fp32", "--train.previews", "0")
 ALONE = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -33,7 +33,7 @@ def flags() -> Callable[[str], list[str]]:
 
 @pytest.fixture(scope="session")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The model folder of a family fitted to the digits by class for a few steps; made once, not to be changed."""
+    """The model folder of a family fitted to the digits for a few steps, by class where it can; made once for all."""
 
     @cache
     def fitted(family: str) -> Path:
@@ -41,7 +41,9 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
         out = tmp_path_factory.mktemp("fitted") / family
         train = {**TRAIN, "previews": 1}
-        morphogen.fit("digits", family=family, condition="label", out=out, train=train, options=tiny(family), say=None)
+        morphogen.fit(
+            "digits", family=family, condition=conditions(family), out=out, train=train, options=tiny(family), say=None
+        )
         return out
 
     return fitted

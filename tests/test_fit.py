@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny import TRAIN, tiny
+from tiny import TRAIN, conditions, tiny
 
 import morphogen
 from morphogen import UserError
@@ -20,6 +20,7 @@ from morphogen.data.split import split_by_hash
 FAMILIES = list(plugins.known("families"))
 Fitted = Callable[[str], Path]
 each_family = pytest.mark.parametrize("family", FAMILIES)
+each_conditional_family = pytest.mark.parametrize("family", [name for name in FAMILIES if conditions(name)])
 
 
 def pixels(pictures: list[Any]) -> np.ndarray:
@@ -35,10 +36,10 @@ def test_the_folder_is_whole_and_says_what_it_is(fitted: Fitted, family: str) ->
         "config.json",
         "model.safetensors",
         "codec",
-        "conditions",
         "metrics.json",
         "split.json",
     } <= names
+    assert ("conditions" in names) == bool(conditions(family))
     assert "training" not in names, "what only a resume needs is removed"
     assert not [path for path in folder.rglob("*") if path.suffix in (".pt", ".pkl", ".pickle", ".ckpt")]
     assert not list(folder.rglob(".*")), "temporary files were left"
@@ -80,8 +81,11 @@ def test_saved_and_loaded_it_is_the_same_model(fitted: Fitted, family: str, tmp_
     pipe.save(tmp_path / "copy")
     again = morphogen.load(tmp_path / "copy", device="cpu")
     assert again.hash == pipe.hash
-    assert again.conditions["label"].names == [str(digit) for digit in range(10)]
-    first, second = (pixels(one.sample(4, seed=3, condition={"label": 5})) for one in (pipe, again))
+    assert [again.conditions[name].names for name in conditions(family)] == [
+        [str(digit) for digit in range(10)] for _ in conditions(family)
+    ]
+    fives = dict.fromkeys(conditions(family), 5)
+    first, second = (pixels(one.sample(4, seed=3, condition=fives)) for one in (pipe, again))
     assert (first == second).all()
 
 
@@ -95,7 +99,7 @@ def test_a_seed_is_one_picture(fitted: Fitted, family: str) -> None:
     assert abs(pixels(pipe.sample(16, seed=0, batch=5)) - together).max() <= 1
 
 
-@each_family
+@each_conditional_family
 def test_a_condition_is_a_name_a_number_or_a_list(fitted: Fitted, family: str) -> None:
     pipe = morphogen.load(fitted(family))
     named = pixels(pipe.sample(2, condition={"label": "3"}))
@@ -104,7 +108,7 @@ def test_a_condition_is_a_name_a_number_or_a_list(fitted: Fitted, family: str) -
     assert pipe.encode_conditions({"label": [3, "8"]}, 2)["label"].tolist() == [[3], [8]]
 
 
-@each_family
+@each_conditional_family
 def test_what_is_wrong_is_named(fitted: Fitted, family: str) -> None:
     pipe = morphogen.load(fitted(family))
     control = next(iter(pipe.model.Controls.model_fields))
@@ -135,7 +139,13 @@ def test_half_precision_trains_and_samples(fitted: Fitted, family: str, precisio
     """A few steps in half precision end near those in single precision."""
     train = {**TRAIN, "precision": precision}
     pipe = morphogen.fit(
-        "digits", family=family, condition="label", out=tmp_path / "out", train=train, options=tiny(family), say=None
+        "digits",
+        family=family,
+        condition=conditions(family),
+        out=tmp_path / "out",
+        train=train,
+        options=tiny(family),
+        say=None,
     )
     assert json.loads((tmp_path / "out" / "config.json").read_text())["precision"] == precision
     single = morphogen.load(fitted(family), device="cpu").model.state_dict()

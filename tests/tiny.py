@@ -9,6 +9,11 @@ from morphogen.core import plugins
 TRAIN: dict[str, Any] = {"steps": 6, "batch": 16, "precision": "fp32", "previews": 0}
 
 
+def conditions(family: str) -> list[str]:
+    """What a family can be conditioned on, of the digits' columns."""
+    return [] if family == "vq" else ["label"]
+
+
 def tiny(family: str) -> dict[str, Any]:
     """Options of the narrowest network of a family."""
     fields = plugins.load("families", family, "options").Options.model_fields

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import torch
 from accelerate import Accelerator
-from tiny import TRAIN, tiny
+from tiny import TRAIN, conditions, tiny
 from torch import Tensor, nn
 
 import morphogen
@@ -134,7 +134,7 @@ def main(folder: Path) -> None:
         pipe = morphogen.fit(
             "digits",
             family=family,
-            condition="label" if family != "vq" else None,
+            condition=conditions(family),
             out=folder / family,
             train=TRAIN,
             options=tiny(family) | more,

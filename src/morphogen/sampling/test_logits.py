@@ -45,8 +45,9 @@ def test_truncation(settings: dict[str, float], expected: list[float]) -> None:
 
 
 @given(
-    st.lists(st.floats(-30, 30), min_size=1, max_size=20),
-    st.floats(0, 3),
+    # Where a test before flushed them to zero, hypothesis has no subnormal numbers to offer.
+    st.lists(st.floats(-30, 30, allow_subnormal=False), min_size=1, max_size=20),
+    st.floats(0, 3, allow_subnormal=False),
     st.integers(0, 25),
     st.floats(1e-6, 1),
     st.floats(1e-7, 1 - 1e-7),
