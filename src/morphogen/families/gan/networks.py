@@ -65,6 +65,14 @@ class Generator(nn.Module):
                 self.leave.append(_map(axes, width, widths[level - 1], 1))
         self.head = _map(axes, widths[0], space.channels * patch**axes, 3)
 
+        # Without normalisation the noise must reach the picture by the weights alone. With torch's own, which shrink
+        # it, four minutes of Fashion-MNIST collapsed to some fifteen pictures.
+        for name, module in self.named_modules():
+            kept = name.startswith(("conditioner", "style", "head")) or name.endswith("leave")  # a block's, which is 0
+            if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)) and not kept:
+                nn.init.kaiming_normal_(module.weight, _LEAK)
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+
     def forward(self, z: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
         context = self.conditioner(condition, z).vector
         w = self.mapping(torch.cat((z, context), dim=1))
