@@ -31,7 +31,7 @@ FEWER = 5000
 def parser() -> argparse.ArgumentParser:
     """The flags that every contestant takes."""
     found = argparse.ArgumentParser()
-    found.add_argument("--data", type=Path, required=True, help="folder of the four official idx.gz files")
+    found.add_argument("--data", type=Path, required=True, help="the four idx.gz files, or train and test of PNG")
     found.add_argument("--out", type=Path, required=True)
     found.add_argument("--minutes", type=float, default=10)
     found.add_argument("--samples", type=int, default=10_000)
@@ -49,12 +49,27 @@ def prepare(threads: int, seed: int) -> None:
 
 
 def pictures(data: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Fashion-MNIST's `train` or `t10k`: uint8 `(N, 28, 28)` and its labels `(N,)`."""
-    with gzip.open(data / f"{split}-images-idx3-ubyte.gz") as file:
+    """`train` or `test`: uint8 `(N, H, W)`, or `(N, H, W, 3)` in colour, and labels `(N,)`.
+
+    Of the four idx files of Fashion-MNIST, or of PNG files in `split/label/` as `emoji64.py` leaves them.
+    """
+    if (data / split).is_dir():
+        files = sorted((data / split).glob("*/*.png"))
+        classes = sorted({file.parent.name for file in (data / "train").glob("*/*.png")})
+        labels = np.array([classes.index(file.parent.name) for file in files], dtype=np.int64)
+        return np.stack([np.asarray(Image.open(file)) for file in files]), labels
+    name = "t10k" if split == "test" else split
+    with gzip.open(data / f"{name}-images-idx3-ubyte.gz") as file:
         images = np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 28, 28)
-    with gzip.open(data / f"{split}-labels-idx1-ubyte.gz") as file:
+    with gzip.open(data / f"{name}-labels-idx1-ubyte.gz") as file:
         labels = np.frombuffer(file.read(), np.uint8, offset=8).astype(np.int64)
     return images, labels
+
+
+def planes(images: np.ndarray) -> Tensor:
+    """`(N, C, H, W)` in [0, 1] of what `pictures` gives."""
+    x = torch.from_numpy(np.array(images)).float() / 255
+    return x[:, None] if x.dim() == 3 else x.movedim(-1, 1)
 
 
 @dataclass(frozen=True)
@@ -121,7 +136,7 @@ def train(step: Callable[[Tensor, float], Tensor], batches: Iterator[Tensor], mi
 
 
 def sample(draw: Callable[[int, int], np.ndarray], asked: int, batch: int) -> tuple[np.ndarray, dict[str, Any]]:
-    """`draw(first, count)` in batches: uint8 `(N, 28, 28)` and the rate; FEWER where `asked` would take too long."""
+    """`draw(first, count)` in batches: uint8 pictures and the rate; FEWER where `asked` would take too long."""
     found: list[np.ndarray] = []
     start, count, wanted = time.perf_counter(), 0, asked
     while count < wanted:
@@ -140,8 +155,9 @@ def plain(rates: dict[str, float]) -> Mode:
 
 
 def to_bytes(x: Tensor, low: float, high: float) -> np.ndarray:
-    """`(B, 1, 28, 28)` in [low, high] as uint8 `(B, 28, 28)`, rounded to the nearest."""
-    return ((x.detach().float() - low) / (high - low) * 255).round().clamp(0, 255).byte().squeeze(1).numpy()
+    """`(B, C, H, W)` in [low, high] as `pictures` gives them, rounded to the nearest."""
+    x = ((x.detach().float() - low) / (high - low) * 255).round().clamp(0, 255).byte()
+    return (x.squeeze(1) if x.shape[1] == 1 else x.movedim(1, -1)).numpy()
 
 
 def peak_memory(who: int = resource.RUSAGE_SELF) -> float:
@@ -167,8 +183,11 @@ def leave(out: Path, samples: np.ndarray, record: dict[str, Any], labels: np.nda
 
 
 def sheet(samples: np.ndarray, path: Path) -> None:
-    """The first hundred as a 10 x 10 sheet, twice their size."""
-    tiles = np.zeros((100, 30, 30), np.uint8)
-    tiles[: len(samples[:100]), 1:29, 1:29] = samples[:100]
-    grid = tiles.reshape(10, 10, 30, 30).swapaxes(1, 2).reshape(300, 300)
-    Image.fromarray(grid).resize((600, 600), Image.Resampling.NEAREST).save(path)
+    """The first hundred as a 10 x 10 sheet, a pixel of black around each; small ones twice their size."""
+    height, width, *colours = samples.shape[1:]
+    tiles = np.zeros((100, height + 2, width + 2, *colours), np.uint8)
+    tiles[: len(samples[:100]), 1:-1, 1:-1] = samples[:100]
+    grid = np.concatenate([np.concatenate(list(row), axis=1) for row in tiles.reshape(10, 10, *tiles.shape[1:])])
+    factor = 2 if width < 50 else 1
+    size = (grid.shape[1] * factor, grid.shape[0] * factor)
+    Image.fromarray(grid).resize(size, Image.Resampling.NEAREST).save(path)

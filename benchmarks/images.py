@@ -1,7 +1,8 @@
-"""The race on pictures: equal minutes of training on Fashion-MNIST, ours against diffusers and pythae. One command.
+"""The race on pictures: equal minutes of training, ours against diffusers and pythae. One command.
 
-Each contestant is a process of its own and leaves its result in the work folder; what is there is not done again, so
-a race that was stopped goes on where it was. See README.md beside this file.
+On Fashion-MNIST (28 x 28, grey, 60,000), or with `--data-set emoji64` on EmojiTwo (64 x 64, colour, 1,600). Each
+contestant is a process of its own and leaves its result in the work folder; what is there is not done again, so a race
+that was stopped goes on where it was. See README.md beside this file.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import emoji64
 from contest import write_json
 from peers import environment
 
@@ -32,35 +34,55 @@ class Contestant:
     flags: tuple[str, ...] = ()
 
 
-CONTESTANTS = {
+PEERS = {
     "diffusers": Contestant("peers/diffusers_unet.py", peer="diffusers"),
     "pythae": Contestant("peers/pythae_vae.py", peer="pythae"),
-    "ours-diffusion-conditional": Contestant("ours.py", flags=("--family", "diffusion", "--conditional")),
-    "ours-diffusion-unconditional": Contestant("ours.py", flags=("--family", "diffusion")),
-    "ours-vae-conditional": Contestant("ours.py", flags=("--family", "vae", "--conditional")),
-    "ours-vae-unconditional": Contestant("ours.py", flags=("--family", "vae")),
-    "ours-gan-conditional": Contestant("ours.py", flags=("--family", "gan", "--conditional")),
-    "ours-gan-unconditional": Contestant("ours.py", flags=("--family", "gan")),
-    "ours-gan-unconditional-1": Contestant("ours.py", flags=("--family", "gan", "--fit-seed", "1")),
-    "ours-gan-unconditional-2": Contestant("ours.py", flags=("--family", "gan", "--fit-seed", "2")),
-    "ours-autoregressive-conditional": Contestant(
-        "ours.py", flags=("--family", "autoregressive", "--through", "vq", "--conditional")
-    ),
-    "ours-autoregressive-unconditional": Contestant("ours.py", flags=("--family", "autoregressive", "--through", "vq")),
 }
+
+
+def ours(family: str, *flags: str) -> Contestant:
+    return Contestant("ours.py", flags=("--family", family, *flags))
+
+
+CONTESTANTS = {
+    "fashion-mnist": PEERS
+    | {
+        "ours-diffusion-conditional": ours("diffusion", "--conditional"),
+        "ours-diffusion-unconditional": ours("diffusion"),
+        "ours-vae-conditional": ours("vae", "--conditional"),
+        "ours-vae-unconditional": ours("vae"),
+        "ours-gan-conditional": ours("gan", "--conditional"),
+        "ours-gan-unconditional": ours("gan"),
+        "ours-gan-unconditional-1": ours("gan", "--fit-seed", "1"),
+        "ours-gan-unconditional-2": ours("gan", "--fit-seed", "2"),
+        "ours-autoregressive-conditional": ours("autoregressive", "--through", "vq", "--conditional"),
+        "ours-autoregressive-unconditional": ours("autoregressive", "--through", "vq"),
+    },
+    "emoji64": PEERS
+    | {
+        "ours-vae": ours("vae"),
+        "ours-diffusion": ours("diffusion"),
+        "ours-diffusion-through-vae": ours("diffusion", "--through", "vae"),
+        "ours-gan": ours("gan"),
+        "ours-autoregressive-through-vq": ours("autoregressive", "--through", "vq"),
+    },
+}
+SAMPLES = {"fashion-mnist": 10_000, "emoji64": 2000}
 
 
 def arguments() -> argparse.Namespace:
     """The command line."""
-    default = Path(os.environ.get("MORPHOGEN_DATA", HERE.parent.parent / "shared" / "data")) / "fashion-mnist"
+    default = Path(os.environ.get("MORPHOGEN_DATA", HERE.parent.parent / "shared" / "data"))
     found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    found.add_argument("--data", type=Path, default=default, help="the four official idx.gz files")
-    found.add_argument("--work", type=Path, default=HERE / ".work" / "images")
-    found.add_argument("--results", type=Path, default=HERE / "results" / "images.json")
-    found.add_argument("--only", nargs="+", choices=["judge", *CONTESTANTS, "measure"], help="run these and no others")
+    found.add_argument("--data-set", choices=CONTESTANTS, default="fashion-mnist")
+    found.add_argument("--data", type=Path, default=default, help="the folder above that of the data set")
+    found.add_argument("--work", type=Path, help="default: .work/images, for emoji64 .work/emoji64")
+    found.add_argument("--results", type=Path, help="default: results/images.json, for emoji64 results/emoji64.json")
+    names = dict.fromkeys(name for contestants in CONTESTANTS.values() for name in contestants)
+    found.add_argument("--only", nargs="+", choices=["judge", *names, "measure"], help="run these and no others")
     found.add_argument("--again", action="store_true", help="forget what these left before")
     found.add_argument("--minutes", type=float, default=10)
-    found.add_argument("--samples", type=int, default=10_000)
+    found.add_argument("--samples", type=int, help="of each; default: 10,000, for emoji64 2,000")
     found.add_argument("--judge-epochs", type=int, default=6)
     found.add_argument("--threads", type=int, default=2)
     found.add_argument("--seed", type=int, default=0)
@@ -93,7 +115,7 @@ def probe(threads: int) -> dict[str, float]:
 
 def compete(name: str, options: argparse.Namespace) -> bool:
     """Run a contestant where its result is not there yet, on the same terms; True where it is there in the end."""
-    contestant, folder = CONTESTANTS[name], options.work / name
+    contestant, folder = CONTESTANTS[options.data_set][name], options.work / name
     flags = [*contestant.flags]
     if "diffusion" in contestant.flags:
         flags += [part for control in options.control for part in ("--control", control)]
@@ -139,17 +161,25 @@ def report(results: Path) -> None:
 
 def main() -> None:
     options = arguments()
-    options.work, options.results = options.work.resolve(), options.results.resolve()
+    label = "images" if options.data_set == "fashion-mnist" else options.data_set
+    options.work = (options.work or HERE / ".work" / label).resolve()
+    options.results = (options.results or HERE / "results" / f"{label}.json").resolve()
+    options.samples = options.samples or SAMPLES[options.data_set]
     if options.report:
         report(options.results)
         return
+    options.data = options.data / options.data_set
     if not options.data.is_dir():
-        sys.exit(
-            f"{options.data} is not a folder; give --data, or set MORPHOGEN_DATA to the folder above fashion-mnist"
-        )
+        sys.exit(f"{options.data} is not a folder; give --data, or set MORPHOGEN_DATA, the folder above it")
+    contestants = CONTESTANTS[options.data_set]
+    if options.only and (strange := set(options.only) - {"judge", *contestants, "measure"}):
+        sys.exit(f"{', '.join(strange)}: not in the race on {options.data_set}, which has {', '.join(contestants)}")
     options.work.mkdir(parents=True, exist_ok=True)
     options.results.parent.mkdir(parents=True, exist_ok=True)
-    chosen = options.only or ["judge", *CONTESTANTS, "measure"]
+    if options.data_set == "emoji64":
+        emoji64.write(options.data / "emojitwo64.parquet", options.work / "emoji64")
+        options.data = options.work / "emoji64"
+    chosen = options.only or ["judge", *contestants, "measure"]
     data = ["--data", str(options.data), "--threads", str(options.threads)]
 
     if not (options.work / "judge" / "judge.json").exists() and {"judge", "measure"} & set(chosen):
@@ -157,7 +187,7 @@ def main() -> None:
         flags = [*data, "--out", str(options.work / "judge"), "--epochs", str(options.judge_epochs)]
         if not run(sys.executable, "images_classifier.py", flags, None, options.threads):
             sys.exit("the judge could not be trained")
-    failed = [name for name in chosen if name in CONTESTANTS and not compete(name, options)]
+    failed = [name for name in chosen if name in contestants and not compete(name, options)]
     if "measure" in chosen:
         flags = [*data, "--out", str(options.results), "--work", str(options.work)]
         if not run(sys.executable, "images_measure.py", flags, None, options.threads):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from contest import epochs, fastest, parser, pictures, prepare, write_json
+from contest import epochs, fastest, parser, pictures, planes, prepare, write_json
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -18,24 +18,27 @@ from torch.nn import functional
 FEATURES = 128
 BATCH = 128
 EPOCHS = 6
+FEW = 10_000  # so few are seen fifteen times as often, each time changed
 RATE = 2e-3
 
 
-def block(inputs: int, outputs: int) -> nn.Sequential:
+def block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
         nn.BatchNorm2d(outputs),
         nn.ReLU(),
     )
 
 
 class Classifier(nn.Module):
-    """Five convolutions, a layer of 128 features, ten classes. Pictures are `(B, 1, 28, 28)` in [0, 1]."""
+    """Five convolutions, a layer of 128 features, the classes. Pictures are `(B, C, H, W)` in [0, 1]."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: tuple[int, int, int], classes: int) -> None:
         super().__init__()
+        channels, height, width = size
+        stride = 1 if max(height, width) <= 32 else 2
         self.trunk = nn.Sequential(
-            block(1, 32),
+            block(channels, 32, stride),
             nn.MaxPool2d(2),
             block(32, 64),
             block(64, 64),
@@ -44,11 +47,21 @@ class Classifier(nn.Module):
             block(128, 64),
             nn.Flatten(),
         )
-        self.features = nn.Sequential(nn.Dropout(0.3), nn.Linear(64 * 7 * 7, FEATURES), nn.ReLU())
-        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(FEATURES, 10))
+        cells = (height // stride // 4) * (width // stride // 4)
+        self.features = nn.Sequential(nn.Dropout(0.3), nn.Linear(64 * cells, FEATURES), nn.ReLU())
+        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(FEATURES, classes))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(self.trunk(x)))
+
+
+def changed(x: Tensor, few: bool) -> Tensor:
+    """Where there are few pictures: each batch mirrored or not, shifted and brightened by chance."""
+    if not few:
+        return x
+    x = x.flip(3) if torch.rand(()) < 0.5 else x
+    down, right = torch.randint(-5, 6, (2,)).tolist()
+    return (x.roll((down, right), (2, 3)) + 0.2 * torch.rand(len(x), x.shape[1], 1, 1) - 0.1).clamp(0, 1)
 
 
 class Judge:
@@ -56,20 +69,24 @@ class Judge:
 
     def __init__(self, folder: Path) -> None:
         self.record = json.loads((folder / "judge.json").read_text())
-        self.model = Classifier()
+        self.model = Classifier(tuple(self.record.get("size", (1, 28, 28))), self.classes)
         self.model.load_state_dict(load_file(folder / "judge.safetensors"))
         self.model = self.model.to(memory_format=torch.channels_last).eval()
 
     @property
+    def classes(self) -> int:
+        return self.record.get("classes", 10)
+
+    @property
     def name(self) -> str:
-        return f"fashion-cnn-{self.record['sha256'][:8]}"
+        return f"{self.record.get('data', 'fashion-mnist').split('-')[0]}-cnn-{self.record['sha256'][:8]}"
 
     @torch.no_grad()
     def look(self, images: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Features `(N, 128)` and classes `(N,)` of uint8 pictures `(N, 28, 28)`, in float32."""
+        """Features `(N, 128)` and classes `(N,)` of pictures in bytes, in float32."""
         features, classes = [], []
-        for batch in torch.from_numpy(np.array(images)).split(500):
-            x = (batch.float()[:, None] / 255).contiguous(memory_format=torch.channels_last)
+        for start in range(0, len(images), 500):
+            x = planes(images[start : start + 500]).contiguous(memory_format=torch.channels_last)
             features.append(self.model.features(self.model.trunk(x)))
             classes.append(self.model.head(features[-1]).argmax(dim=1))
         return torch.cat(features), torch.cat(classes)
@@ -83,16 +100,17 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     prepare(arguments.threads, arguments.seed)
     images, labels = pictures(arguments.data, "train")
-    x = torch.from_numpy(images.copy()).float()[:, None] / 255
-    y = torch.from_numpy(labels)
-    model = Classifier()
+    x, y = planes(images), torch.from_numpy(labels)
+    size, classes = (x.shape[1], x.shape[2], x.shape[3]), int(y.max()) + 1
+    model = Classifier(size, classes)
     mode, rates = fastest(model, lambda network, batch: network(batch).square().mean(), x[:BATCH])
     print(f"{mode}: {rates}", flush=True)
 
     torch.manual_seed(arguments.seed)
     model = model.to(memory_format=mode.layout).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.02)
-    steps, start = arguments.epochs * (len(x) // BATCH), time.perf_counter()
+    few = len(x) < FEW
+    steps, start = arguments.epochs * (15 if few else 1) * (len(x) // BATCH), time.perf_counter()
     order = epochs(torch.arange(len(x)), BATCH, arguments.seed)
     for step in range(steps):
         index = next(order)
@@ -101,7 +119,7 @@ def main() -> None:
             RATE * min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / steps))
         )
         with mode.autocast():
-            scores = model(x[index].contiguous(memory_format=mode.layout))
+            scores = model(changed(x[index], few).contiguous(memory_format=mode.layout))
         loss = functional.cross_entropy(scores.float(), y[index], label_smoothing=0.05)
         loss.backward()
         optimiser.step()
@@ -111,6 +129,9 @@ def main() -> None:
 
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, out / "judge.safetensors")
     record = {
+        "data": arguments.data.name,
+        "size": size,
+        "classes": classes,
         "sha256": hashlib.sha256((out / "judge.safetensors").read_bytes()).hexdigest(),
         "epochs": arguments.epochs,
         "seconds": time.perf_counter() - start,
@@ -118,7 +139,7 @@ def main() -> None:
         "seed": arguments.seed,
     }
     write_json(out / "judge.json", record)
-    images, labels = pictures(arguments.data, "t10k")
+    images, labels = pictures(arguments.data, "test")
     accuracy = float((Judge(out).look(images)[1].numpy() == labels).mean())
     write_json(out / "judge.json", record | {"test_accuracy": accuracy})
     print(f"accuracy {accuracy:.4f} on the test pictures, {record['seconds']:.0f} s", flush=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from contest import leave, parser, pictures, prepare, write_json
+from contest import leave, parser, pictures, planes, prepare, write_json
 from images_classifier import Judge
 
 from morphogen.evaluation.metrics import frechet
@@ -16,6 +16,7 @@ from morphogen.evaluation.metrics.frechet import Frechet
 from morphogen.evaluation.metrics.manifold import Manifold
 
 RESAMPLES = 200
+COMPARED = 2000  # pictures and samples whose nearest training picture is looked up
 
 
 def figures(judge: Judge, real: torch.Tensor, samples: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:
@@ -27,7 +28,7 @@ def figures(judge: Judge, real: torch.Tensor, samples: np.ndarray, labels: np.nd
         metric.update(features, real=False)
         found |= metric.compute()
     found["frechet_interval"] = frechet.interval(real, features, resamples=RESAMPLES)
-    shares = classes.bincount(minlength=10).double() / len(classes)
+    shares = classes.bincount(minlength=judge.classes).double() / len(classes)
     found["class_shares"] = [round(share, 4) for share in shares.tolist()]
     if labels is not None:
         found["class_accuracy"] = float((classes.numpy() == labels).mean())
@@ -52,9 +53,17 @@ def read(folder: Path, name: str) -> Any:
 def bounds(work: Path, data: Path) -> None:
     """Leave the ceiling (real training pictures) and the floor (uniform noise), as if they were contestants."""
     if not (work / "floor" / "sampling.json").exists():
-        leave(work / "ceiling", pictures(data, "train")[0][:10_000], {"samples": 10_000})
-        noise = np.random.default_rng(0).integers(0, 256, (10_000, 28, 28), dtype=np.uint8)
-        leave(work / "floor", noise, {"samples": 10_000})
+        images = pictures(data, "train")[0]
+        images = images[np.random.default_rng(0).permutation(len(images))] if len(images) < 10_000 else images[:10_000]
+        leave(work / "ceiling", images, {"samples": len(images)})
+        noise = np.random.default_rng(0).integers(0, 256, images.shape, dtype=np.uint8)
+        leave(work / "floor", noise, {"samples": len(images)})
+
+
+def nearest(images: np.ndarray, train: np.ndarray) -> torch.Tensor:
+    """Distance of the pixels of each to those of the nearest training picture, `(N,)`."""
+    x = planes(train).flatten(1)
+    return torch.cat([torch.cdist(batch.flatten(1), x).amin(1) for batch in planes(images).split(500)])
 
 
 def measure(work: Path, data: Path) -> dict[str, Any]:
@@ -64,7 +73,10 @@ def measure(work: Path, data: Path) -> dict[str, Any]:
     found = entries(work)
     sampled = {name: read(folder, "sampling.json") for name, folder in found.items()}
     count = min(record["samples"] for record in sampled.values())
-    real, _ = judge.look(pictures(data, "t10k")[0])
+    train, test = pictures(data, "train")[0], pictures(data, "test")[0]
+    real, _ = judge.look(test)
+    # All but 1 % of the test pictures lie further than this from the training picture nearest to them.
+    copy = float(nearest(test[:COMPARED], train).quantile(0.01))
     results: dict[str, Any] = {}
     for name, folder in found.items():
         # Kept beside the samples, so that one more contestant does not mean judging all of them again.
@@ -73,13 +85,16 @@ def measure(work: Path, data: Path) -> dict[str, Any]:
         if kept.get("key") != key:
             print(f"judging {name} on {count} samples …", flush=True)
             labels = np.load(folder / "labels.npy")[:count] if (folder / "labels.npy").exists() else None
-            kept = {"key": key, "figures": figures(judge, real, np.load(folder / "samples.npy")[:count], labels)}
+            samples = np.load(folder / "samples.npy")[:count]
+            kept = {"key": key, "figures": figures(judge, real, samples, labels)}
+            kept["figures"]["copies"] = float((nearest(samples[:COMPARED], train) < copy).float().mean())
             write_json(folder / "figures.json", kept)
         record = {"figures": kept["figures"], "sampling": sampled[name], "training": read(folder, "training.json")}
         results[name] = record | {"terms": read(folder, "done.json")}
     return {
         "benchmark": "images",
-        "data": "Fashion-MNIST, official split",
+        "data": data.name,
+        "test_pictures": len(test),
         "judged_samples": count,
         "judge": {"name": judge.name, **judge.record},
         "extractor": f"FD[{judge.name}]",
@@ -101,14 +116,14 @@ def ratios(distances: dict[str, float]) -> dict[str, dict[str, float]]:
 
 def table(results: dict[str, Any]) -> str:
     """The results as Markdown, best distance first."""
-    columns = [results["extractor"], "95 %", "precision", "recall", "density", "coverage", "class accuracy"]
+    columns = [results["extractor"], "95 %", "precision", "recall", "density", "coverage", "copies", "class accuracy"]
     columns += ["training images/s", "parameters", "precision of numbers", "sampling images/s", "evaluations"]
     columns += ["bound, bits/dim", "peak MiB", "÷ diffusers", "÷ pythae"]
     lines = ["| |" + "|".join(columns) + "|", "|---|" + "---|" * len(columns)]
     for name, entry in sorted(results["entries"].items(), key=lambda item: item[1]["figures"]["frechet"]):
         f, made, drawn, ratio = entry["figures"], entry["training"], entry["sampling"], results["ratios"].get(name, {})
         cells = [show(f["frechet"]), " – ".join(show(end) for end in f["frechet_interval"])]
-        cells += [show(f[key], ".3f") for key in ("precision", "recall", "density", "coverage")]
+        cells += [show(f[key], ".3f") for key in ("precision", "recall", "density", "coverage", "copies")]
         cells += [show(f.get("class_accuracy"), ".3f"), show(made.get("images_per_second"), ".0f")]
         cells += [show(made.get("parameters"), ",d"), str(made.get("precision", "")) or "–"]
         cells += [show(drawn.get("images_per_second"), ".0f"), show(drawn.get("evaluations"), "d")]
@@ -123,7 +138,9 @@ def table(results: dict[str, Any]) -> str:
     ]
     lines += [
         "",
-        f"{results['judged_samples']} samples each against the 10,000 test pictures; precision to coverage with k = 5.",
+        f"{results['judged_samples']:,} samples each against the {results['test_pictures']:,} test pictures; precision "
+        "to coverage with k = 5. copies: the share of samples that lie nearer to a training picture, pixel by pixel, "
+        "than 99 % of the test pictures do (.01 is what those get; the ceiling is made of training pictures).",
     ]
     lines += [f"The judge {judge['name']} names {judge['test_accuracy']:.4f} of the real test pictures rightly."]
     lines += ["", "The machine before each (GFLOP/s):", ""]

@@ -39,7 +39,9 @@ def main() -> None:
         minutes = arguments.minutes / 2 if arguments.through else arguments.minutes
         start = time.perf_counter()
         if arguments.through:
-            fit(out / "through", arguments.data, arguments.through, minutes, [])
+            # A prior of its own would take half of the minutes, and the model in front is one.
+            alone = ["--options.prior", "normal"] if arguments.through == "vae" else []
+            fit(out / "through", arguments.data, arguments.through, minutes, alone)
         flags = ["--condition", "label"] if arguments.conditional else []
         flags += ["--through", str(out / "through")] if arguments.through else []
         flags += ["--train.seed", str(arguments.fit_seed)] if arguments.fit_seed else []
@@ -59,6 +61,7 @@ def main() -> None:
 
     pipe = morphogen.load(model)
     controls = {name: json.loads(value) for name, value in (text.split("=", 1) for text in arguments.control)}
+    mode = "L" if pictures(arguments.data, "test")[0].ndim == 3 else "RGB"
     labels = np.arange(arguments.samples) % CLASSES  # any multiple of ten from the start on is balanced
 
     def draw(first: int, count: int) -> np.ndarray:
@@ -66,7 +69,7 @@ def main() -> None:
         if arguments.conditional:
             asked["condition"] = {"label": [str(label) for label in labels[first : first + count]]}
         return np.stack(
-            [np.asarray(picture.convert("L")) for picture in pipe.sample(count, seed=first, batch=count, **asked)]
+            [np.asarray(picture.convert(mode)) for picture in pipe.sample(count, seed=first, batch=count, **asked)]
         )
 
     calls: list[None] = []
@@ -98,7 +101,7 @@ def fit(out: Path, data: Path, family: str, minutes: float, flags: list[str]) ->
 
 def bound(pipe: Pipeline, data: Path, conditional: bool) -> dict[str, Any]:
     """The importance-weighted bound on the first thousand test pictures."""
-    images, labels = pictures(data, "t10k")
+    images, labels = pictures(data, "test")
     nats = []
     for start in range(0, BOUNDED, 100):
         items = [Image.fromarray(image) for image in images[start : start + 100]]

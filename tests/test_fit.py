@@ -89,6 +89,20 @@ def test_saved_and_loaded_it_is_the_same_model(fitted: Fitted, family: str, tmp_
     assert (first == second).all()
 
 
+def test_an_option_that_a_later_version_adds_changes_no_hash(fitted: Fitted, tmp_path: Path) -> None:
+    pipe = morphogen.load(fitted("vae"), device="cpu")
+    pipe.save(tmp_path / "old")
+    config = json.loads((tmp_path / "old" / "config.json").read_text())
+    del config["options"]["beta"]
+    (tmp_path / "old" / "config.json").write_text(json.dumps(config))
+    old = morphogen.load(tmp_path / "old", device="cpu")
+    assert old.hash != pipe.hash
+    assert old.model.options == pipe.model.options
+    old.save(tmp_path / "again")
+    assert json.loads((tmp_path / "again" / "config.json").read_text())["options"] == config["options"]
+    assert morphogen.load(tmp_path / "again", device="cpu").hash == old.hash
+
+
 @each_family
 def test_a_seed_is_one_picture(fitted: Fitted, family: str) -> None:
     """Alone, among sixteen and in batches of five; rounding may move a value by one grey level of 255."""

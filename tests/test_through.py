@@ -19,9 +19,10 @@ SMALL = {
     "vae": {"width": 8, "prior": "normal"},
     "vq": {"width": 8, "levels": (4, 4)},
     "diffusion": {"width": 8},
+    "gan": {"width": 8},
     "autoregressive": {"width": 16, "layers": 1},
 }
-PAIRS = [("diffusion", "vae"), ("vae", "vae"), ("vq", "vae"), ("autoregressive", "vq")]
+PAIRS = [("diffusion", "vae"), ("gan", "vae"), ("vae", "vae"), ("vq", "vae"), ("autoregressive", "vq")]
 
 
 @pytest.fixture(scope="module")

@@ -115,6 +115,7 @@ def start(
         prepared=_prepared(model, options, accelerator),
         read=read,
         first=first,
+        share_read=(options.batch or 16) / len(ITEMS),
     )
     return state, steps
 

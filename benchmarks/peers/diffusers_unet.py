@@ -25,6 +25,7 @@ from contest import (
     peak_memory,
     pictures,
     plain,
+    planes,
     prepare,
     sample,
     to_bytes,
@@ -43,17 +44,19 @@ STEPS = 20
 SAMPLERS = {"dpm_solver": DPMSolverMultistepScheduler, "ddim": DDIMScheduler}
 
 
-def network() -> UNet2DModel:
-    """Three levels, attention at the lowest; 28 halves twice, so that nothing need be padded."""
+def network(size: tuple[int, int, int]) -> UNet2DModel:
+    """Attention at the lowest level, of 7 or 8 cells a side; 28 halves twice and 64 three times, without padding."""
+    channels, height, _ = size
+    halved = 2 if height <= 32 else 3
     return UNet2DModel(
-        sample_size=28,
-        in_channels=1,
-        out_channels=1,
+        sample_size=height,
+        in_channels=channels,
+        out_channels=channels,
         norm_num_groups=8,
         layers_per_block=2,
-        block_out_channels=(32, 64, 64),
-        down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
-        up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+        block_out_channels=(32, *(64,) * halved),
+        down_block_types=(*("DownBlock2D",) * halved, "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", *("UpBlock2D",) * halved),
     )
 
 
@@ -63,7 +66,9 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     prepare(arguments.threads, arguments.seed)
     schedule = DDPMScheduler(num_train_timesteps=1000, beta_schedule="linear")
-    model = network()
+    images = planes(pictures(arguments.data, "train")[0]) * 2 - 1
+    size = (images.shape[1], images.shape[2], images.shape[3])
+    model = network(size)
 
     def loss(network: nn.Module, x: Tensor) -> Tensor:
         noise = torch.randn_like(x)
@@ -72,7 +77,6 @@ def main() -> None:
 
     weights = out / "weights.pt"
     if not weights.exists():  # a finished training is not done again when only sampling failed
-        images = torch.from_numpy(pictures(arguments.data, "train")[0].copy()).float()[:, None] / 127.5 - 1
         mode, rates = fastest(model, loss, images[:BATCH])
         print(f"{mode}: {rates}", flush=True)
         torch.manual_seed(arguments.seed)
@@ -111,7 +115,7 @@ def main() -> None:
         def draw(first: int, count: int, kind: type = kind, random: torch.Generator = random) -> np.ndarray:
             solver = kind.from_config(schedule.config)
             solver.set_timesteps(STEPS)
-            x = torch.randn(count, 1, 28, 28, generator=random).contiguous(memory_format=mode.layout)
+            x = torch.randn(count, *size, generator=random).contiguous(memory_format=mode.layout)
             for t in solver.timesteps:
                 x = solver.step(model(x, t).sample.float(), t, x).prev_sample
             return to_bytes(x, -1, 1)

@@ -1,7 +1,8 @@
 """The peer `pythae`: its benchmark's convolutional VAE for MNIST, sampled by its normal and its mixture sampler.
 
-Settings are its examples/scripts/configs/mnist: 16 latents, squared error, Adam 1e-3, batches of 100. Its trainer knows
-epochs and no clock, so the same steps are taken here in a loop that does.
+Settings are its examples/scripts/configs/mnist: 16 latents, squared error, Adam 1e-3, batches of 100. At 64 x 64 in
+colour they are those of configs/celeba: its network for CelebA and 64 latents. Its trainer knows epochs and no clock,
+so the same steps are taken here in a loop that does.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from contest import (
     peak_memory,
     pictures,
     plain,
+    planes,
     prepare,
     sample,
     to_bytes,
@@ -26,6 +28,7 @@ from contest import (
     write_json,
 )
 from pythae.models import VAE, VAEConfig
+from pythae.models.nn.benchmarks.celeba import Decoder_Conv_AE_CELEBA, Encoder_Conv_VAE_CELEBA
 from pythae.models.nn.benchmarks.mnist import Decoder_Conv_AE_MNIST, Encoder_Conv_VAE_MNIST
 from pythae.samplers import GaussianMixtureSampler, GaussianMixtureSamplerConfig, NormalSampler
 from torch import Tensor, nn
@@ -39,9 +42,14 @@ def main() -> None:
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     prepare(arguments.threads, arguments.seed)
-    config = VAEConfig(input_dim=(1, 28, 28), latent_dim=16, reconstruction_loss="mse")
-    model = VAE(config, encoder=Encoder_Conv_VAE_MNIST(config), decoder=Decoder_Conv_AE_MNIST(config))
-    images = torch.from_numpy(pictures(arguments.data, "train")[0].copy()).float()[:, None] / 255
+    images = planes(pictures(arguments.data, "train")[0])
+    if images.shape[1] == 1:
+        config = VAEConfig(input_dim=(1, 28, 28), latent_dim=16, reconstruction_loss="mse")
+        encoder, decoder = Encoder_Conv_VAE_MNIST(config), Decoder_Conv_AE_MNIST(config)
+    else:
+        config = VAEConfig(input_dim=(3, 64, 64), latent_dim=64, reconstruction_loss="mse")
+        encoder, decoder = Encoder_Conv_VAE_CELEBA(config), Decoder_Conv_AE_CELEBA(config)
+    model = VAE(config, encoder=encoder, decoder=decoder)
 
     def loss(network: nn.Module, x: Tensor) -> Tensor:
         return network({"data": x}).loss

@@ -47,6 +47,7 @@ class Pipeline:
         self.family, self.modality, self.model, self.codec = family, modality, model.eval(), codec
         self.conditions, self.precision, self.source = dict(conditions), precision, source
         self.metrics = dict(metrics or {})
+        self._named = set(model.options.model_dump())  # options that its folder names
 
     def sample(
         self,
@@ -235,7 +236,10 @@ class Pipeline:
             "modality": self.modality,
             "space": space_to_json(self.model.space),
             "conditions": {name: space_to_json(codec.space) for name, codec in self.conditions.items()},
-            "options": self.model.options.model_dump(mode="json"),
+            # Not those that a later version added, or no model would keep its hash.
+            "options": {
+                name: value for name, value in self.model.options.model_dump(mode="json").items() if name in self._named
+            },
         }
 
     def _batches(self, items: Any, condition: Mapping[str, Any] | None) -> Iterator[tuple[int, Batch]]:
@@ -306,7 +310,7 @@ def load(folder: Path | str, device: str | None = None) -> Pipeline:
     _load_weights(model, folder / "model.safetensors")
     metrics = read_json(folder / "metrics.json") if (folder / "metrics.json").exists() else {}
     place(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return Pipeline(
+    pipeline = Pipeline(
         family=config["family"],
         modality=config["modality"],
         model=model,
@@ -316,6 +320,8 @@ def load(folder: Path | str, device: str | None = None) -> Pipeline:
         source=source,
         metrics=metrics,
     )
+    pipeline._named = set(config["options"])
+    return pipeline
 
 
 def _load_weights(model: GenerativeModel, file: Path) -> None:

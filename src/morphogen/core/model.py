@@ -104,7 +104,11 @@ class GenerativeModel(nn.Module, ABC):
         """Once, before a phase's first step: sets what is computed from data. What it keeps is a buffer."""
 
     def adapt(self, progress: float, seen: Mapping[str, float]) -> None:
-        """Between steps, alike on all ranks; `progress` is the share of the budget spent. What it keeps is a buffer."""
+        """Between steps, alike on all ranks. What it keeps is a buffer.
+
+        `progress` is the share of the budget spent; `seen` holds the parts of the step's losses, and as `passes` how
+        often each training item has been read so far.
+        """
 
     @abstractmethod
     def forward(self, batch: Batch, phase: str = "model") -> Loss:

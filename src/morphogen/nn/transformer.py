@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import nd
+from .attention import attend
 
 _BASE = 100.0  # of the rotary frequencies: grids have sides of tens, not of thousands
 
@@ -83,7 +84,7 @@ class Layer(nn.Module):
         if cache is not None:
             k, v = cache.extend(number, k, v)
         # A single new cell sees all that was read; several at once follow each other, from the first cell on.
-        h = F.scaled_dot_product_attention(q, k, v.to(q.dtype), is_causal=causal and count > 1)
+        h = attend(q, k, v.to(q.dtype), causal=causal and count > 1)
         x = x + self.dropout(self.mix(h.transpose(1, 2).reshape(batch, count, width)))
         return x + self.dropout(self.contract(F.relu(self.expand(_norm(x))).square()))
 

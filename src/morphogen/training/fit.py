@@ -278,6 +278,7 @@ def _run(
             prepared=prepared,
             read=read,
             first=first,
+            share_read=batch / len(data.store),
         ):
             if not step.finite:
                 _roll_back(state, folder, step.number, step.phase, tell if main else (lambda line: None))

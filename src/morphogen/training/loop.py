@@ -84,12 +84,13 @@ def train(
     prepared: nn.Module,
     read: Callable[[int], list[Batch]],
     first: Callable[[], Iterator[Batch]],
+    share_read: float,
 ) -> Iterator[Step]:
     """Yield one Step per update until the budget is spent; `precision` is fp32, bf16 or fp16.
 
     `prepared` is the model as Accelerate wrapped it; `read(step)` this rank's micro-batches; `first()` batches for
-    `begin`, alike on all ranks. Random numbers of a step depend on the seed, the step and the rank only, so that a
-    resumed run continues exactly.
+    `begin`, alike on all ranks; `share_read` of the items are read in a step, by all ranks together.
+    Random numbers of a step depend on the seed, the step and the rank only, so that a resumed run continues exactly.
     """
     model, phases = state.model, model_phases(state.model)
     started = time.monotonic() - state.seconds
@@ -125,7 +126,7 @@ def train(
                 state.progress = min(1.0, budget.progress(state.step, state.seconds))
                 if budget.seconds:
                     taken = _from_rank_0(time.monotonic() - entered, accelerator) / budget.seconds
-                model.adapt(state.progress, seen)
+                model.adapt(state.progress, seen | {"passes": state.step * share_read})
             yield Step(
                 number=state.step,
                 progress=state.progress,

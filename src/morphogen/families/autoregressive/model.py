@@ -20,8 +20,6 @@ from ...nn.transformer import Cache, Transformer
 from ...sampling.logits import draw, guided, probabilities
 from . import options as settings
 
-_CAP = 15.0  # logits stay within it, softly (Gemma 2, arXiv 2408.00118)
-
 
 class Hints(nn.Module):
     """What a cell may know of given cells that lie after it: a transformer that sees all of them at once."""
@@ -56,8 +54,9 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
         width = options.width
         alphabets = torch.tensor([space.vocab] if isinstance(space.vocab, int) else space.vocab)
         self.vocab = int(alphabets.max())
-        # The symbols of each position, or of all alike: `(L or 1, vocab)`.
-        self.register_buffer("allowed", torch.arange(self.vocab) < alphabets[:, None], persistent=False)
+        # The symbols of each position, or of all alike: `(L or 1, vocab)`; empty where all are allowed everywhere.
+        allowed = torch.arange(self.vocab) < alphabets[:, None]
+        self.register_buffer("allowed", allowed[:0] if allowed.all() else allowed, persistent=False)
         self.embed = nn.Embedding(self.vocab, width)
         self.start = nn.Parameter(0.02 * torch.randn(width))
         self.position = nn.ParameterList(
@@ -98,8 +97,11 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
             total = total + table
         return total.expand(*self.space.size, -1).reshape(-1, self.options.width)
 
-    def _logits(self, hidden: Tensor) -> Tensor:
-        return _CAP * torch.tanh(self.head(hidden).float() / _CAP)
+    def _allow(self, logits: Tensor, cells: slice) -> Tensor:
+        """−∞ for symbols that have no place in those cells."""
+        if not len(self.allowed):
+            return logits
+        return logits.masked_fill(~self.allowed[cells if len(self.allowed) > 1 else slice(1)], -torch.inf)
 
     def _surroundings(self, x: Tensor, known: Tensor | None, condition: Mapping[str, Tensor]) -> Tensor:
         """What each cell is told besides the symbol before it, `(B, L, width)`; x and known `(B, L)`."""
@@ -114,8 +116,8 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
         """−ln p of each symbol given those before it, `(B, L)`; 0 for the known ones and for those after the end."""
         x = batch.x.flatten(1)
         before = torch.cat((self.start.expand(len(x), 1, -1), self.embed(x[:, :-1])), dim=1)
-        logits = self._logits(self.transformer(before + self._surroundings(x, known, batch.condition)))
-        logits = logits.masked_fill(~self.allowed, -torch.inf)
+        hidden = self.transformer(before + self._surroundings(x, known, batch.condition))
+        logits = self._allow(self.head(hidden).float(), slice(None))
         nats = F.cross_entropy(logits.flatten(0, 1), x.flatten(), reduction="none").reshape(x.shape)
         if self.space.end is not None:
             ended = (x == self.space.end).cumsum(1) - (x == self.space.end).long()
@@ -153,9 +155,11 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
             if guides:
                 conditional, unconditional = logits.chunk(2)
                 logits = guided(conditional, unconditional, controls.guidance)
-            logits = logits.masked_fill(~self.allowed[min(at, len(self.allowed) - 1)], -torch.inf)
             chances = probabilities(
-                logits, temperature=controls.temperature, top_k=controls.top_k, top_p=controls.top_p
+                self._allow(logits, slice(at, at + 1)),
+                temperature=controls.temperature,
+                top_k=controls.top_k,
+                top_p=controls.top_p,
             )
             drawn = draw(chances, uniform[:, at])
             if space.end is not None:
@@ -185,7 +189,7 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
         if len(told) > len(x):
             before = torch.cat((before, before))
         hidden = self.transformer(before + told[:, since : at + 1], cache)
-        return self._logits(hidden[:, -1])
+        return self.head(hidden[:, -1]).float()
 
     def _beginning(self, x: Tensor, at: int) -> Tensor:
         return torch.cat((self.start.expand(len(x), 1, -1), self.embed(x[:, :at])), dim=1)

@@ -40,5 +40,5 @@ class Controls(Frozen):
         1.0, gt=0, le=1, description="Draw among the likeliest symbols that together have this probability (nucleus)."
     )
     guidance: float = Field(
-        1.0, ge=0, description="Classifier-free guidance scale, where there is a condition; 1 is none."
+        1.5, ge=0, description="Classifier-free guidance scale, where there is a condition; 1 is none."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -12,16 +13,23 @@ from torch import Tensor
 from ...core.condition import forget
 from ...core.model import Batch, GenerativeModel, Loss, Partial, Phase, Request
 from ...core.space import Continuous, Space
+from ...nn.critic import Critic
 from ...nn.moments import moments
+from ...nn.verdicts import critic_loss, distance_from_slope_one, generator_loss, squared_gradient
 from . import options as settings
 from .augment import augment
-from .losses import critic_loss, distance_from_slope_one, generator_loss, squared_gradient
-from .networks import Critic, Generator
+from .generator import Generator
 
 # Adaptive augmentation: while the critic ranks more than this share of pairs rightly, more of what it sees is changed,
 # at a speed that takes a quarter of the budget from none to all (ADA, arXiv 2006.06676, section 3: r_t of .6).
-_RANKED, _SPEED = 0.8, 4.0
+# Not before each item has been looked at this often: until then the critic knows none by heart, and ranks them rightly
+# because the samples are poor. Fashion-MNIST in two and a half minutes, less than one pass: distance 25.9 for 28.4.
+_RANKED, _SPEED, _PASSES = 0.9, 4.0, 10
 _BETAS = (0.0, 0.99)
+# An adaptive γ starts here, and in the first quarter of the budget grows, by a factor of e^(_PULL / 4) were all pairs
+# ranked rightly, while the critic ranks more than this share rightly. On Fashion-MNIST in two and a half minutes γ of
+# 1, 3, 10 led to shares of .89, .84, .81 and distances of 25.9, 20.6, 27.0.
+_GAMMA, _CRITIC_GAMMA, _WANTED, _PULL, _SETTLED = 3.0, 1.0, 0.84, 75.0, 0.25
 
 
 class GenerativeAdversarialNetwork(GenerativeModel):
@@ -36,6 +44,7 @@ class GenerativeAdversarialNetwork(GenerativeModel):
     mean: Tensor
     deviation: Tensor
     augmented: Tensor
+    gamma: Tensor
     progress: Tensor
 
     def __init__(self, space: Continuous, conditions: Mapping[str, Space], options: settings.Options) -> None:
@@ -55,6 +64,8 @@ class GenerativeAdversarialNetwork(GenerativeModel):
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("deviation", torch.ones(()))
         self.register_buffer("augmented", torch.tensor(0.0 if options.augment == "adaptive" else options.augment))
+        start = _CRITIC_GAMMA if options.loss == "wasserstein" else _GAMMA
+        self.register_buffer("gamma", torch.tensor(start if options.gamma == "adaptive" else options.gamma))
         self.register_buffer("progress", torch.zeros(()))
 
     def phases(self) -> Sequence[Phase]:
@@ -78,10 +89,15 @@ class GenerativeAdversarialNetwork(GenerativeModel):
 
     @torch.no_grad()
     def adapt(self, progress: float, seen: Mapping[str, float]) -> None:
-        if self.options.augment == "adaptive" and "ranked_rightly" in seen:
-            step = _SPEED * (progress - float(self.progress))
-            self.augmented.add_(step if seen["ranked_rightly"] > _RANKED else -step).clamp_(0.0, 1.0)
+        ranked, step = seen.get("ranked_rightly"), progress - float(self.progress)
         self.progress.fill_(progress)
+        if ranked is None:
+            return
+        if self.options.augment == "adaptive":
+            overfits = ranked > _RANKED and seen["passes"] > _PASSES
+            self.augmented.add_(_SPEED * (step if overfits else -step)).clamp_(0.0, 1.0)
+        if self.options.gamma == "adaptive" and self.options.loss != "wasserstein" and progress < _SETTLED:
+            self.gamma.mul_(math.exp(_PULL * step * (ranked - _WANTED)))
 
     def forward(self, batch: Batch, phase: str = "critic") -> Loss:
         real, condition = (batch.x - self.mean) / self.deviation, forget(batch.condition, self.options.condition_drop)
@@ -105,7 +121,7 @@ class GenerativeAdversarialNetwork(GenerativeModel):
         return self.critic(augment(x, self.augmented), condition)
 
     def _judge(self, real: Tensor, fake: Tensor, condition: Mapping[str, Tensor]) -> Loss:
-        of_real, of_fake = self._verdict(real, condition), self._verdict(fake, condition)
+        of_real, of_fake = self._verdict(torch.cat((real, fake)), _twice(condition)).chunk(2)
         parts = {
             "ranked_rightly": (of_real > of_fake).float().mean().detach(),
             "verdict_gap": (of_real - of_fake).mean().detach(),
@@ -115,19 +131,21 @@ class GenerativeAdversarialNetwork(GenerativeModel):
 
     @torch.compiler.disable  # a gradient of gradients, which the compiler refuses
     def _penalise(self, real: Tensor, fake: Tensor, condition: Mapping[str, Tensor]) -> Loss:
-        """README, equations 5 and 6; in single precision, for it is a gradient of gradients."""
-        options = self.options
-        with torch.autocast(real.device.type, enabled=False):
+        """README, equations 5 and 6."""
+        options, kind = self.options, real.device.type
+        # The squares of its gradients leave the range of fp16.
+        half = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) is not torch.float16
+        with torch.autocast(kind, torch.bfloat16, enabled=half):
             fake = fake.float()
             if options.loss == "wasserstein":
                 slope = distance_from_slope_one(lambda x: self._verdict(x, condition), real, fake)
                 parts = {"slope_error": slope.mean().detach()}
             else:
-                on_real = squared_gradient(lambda x: self._verdict(x, condition), real)
-                on_fake = squared_gradient(lambda x: self._verdict(x, condition), fake)
+                both = torch.cat((real, fake))
+                on_real, on_fake = squared_gradient(lambda x: self._verdict(x, _twice(condition)), both).chunk(2)
                 parts = {"gradient_on_data": on_real.mean().detach(), "gradient_on_samples": on_fake.mean().detach()}
                 slope = 0.5 * (on_real + on_fake)
-        return Loss(self._penalty_every() * options.gamma * slope.mean(), parts)
+        return Loss(self._penalty_every() * self.gamma * slope.mean(), parts | {"gamma": self.gamma.clone()})
 
     def _play(self, real: Tensor, condition: Mapping[str, Tensor]) -> Loss:
         fake = self._generate(real, condition)
@@ -143,3 +161,8 @@ class GenerativeAdversarialNetwork(GenerativeModel):
         z = request.noise.normal("z", (self.options.latent_channels,)).to(self.device)
         x = self.generator(controls.truncation * z, dict(request.condition)) * self.deviation + self.mean
         yield Partial(x, torch.ones_like(x, dtype=torch.bool))
+
+
+def _twice(condition: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """For data, and after them samples."""
+    return {name: torch.cat((value, value)) for name, value in condition.items()}

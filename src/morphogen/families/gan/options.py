@@ -17,8 +17,10 @@ class Options(Frozen):
     loss: Literal["relativistic", "nonsaturating", "hinge", "wasserstein"] = Field(
         "relativistic", description="What the critic and the generator play for."
     )
-    gamma: float = Field(
-        1.0, ge=0, description="Weight of the gradient penalties: on data and samples, or between them for wasserstein."
+    gamma: Annotated[float, Field(ge=0)] | Literal["adaptive"] = Field(
+        "adaptive",
+        description="Weight of the gradient penalties: on data and samples, or between them for wasserstein; "
+        "adaptive: found in the first quarter of the budget, 1 for wasserstein.",
     )
     penalty_every: int | None = Field(
         None, ge=1, description="Steps from penalty to penalty, which then weigh as much more; None: 4, wasserstein 1."

@@ -12,10 +12,10 @@ from torch import Tensor
 from morphogen.core.model import Batch, Request
 from morphogen.core.noise import Noise
 from morphogen.core.space import Continuous, Tokens
+from morphogen.nn.verdicts import critic_loss, distance_from_slope_one, generator_loss, squared_gradient
 from morphogen.testing import check_model
 
 from .augment import augment
-from .losses import critic_loss, distance_from_slope_one, generator_loss, squared_gradient
 from .model import GenerativeAdversarialNetwork
 from .options import Controls, Options
 
@@ -114,11 +114,12 @@ def test_a_shift_moves_and_a_box_blanks() -> None:
 
 def test_augmentation_follows_the_critic() -> None:
     model = GenerativeAdversarialNetwork(Continuous(2), {}, Options(width=16))
-    for step in range(10):
-        model.adapt((step + 1) / 100, {"ranked_rightly": 0.95})
+    for step in range(20):
+        model.adapt((step + 1) / 100, {"ranked_rightly": 0.95, "passes": 1 + step})
+        assert (model.augmented.item() > 0) == (step >= 10), "the first ten passes are over novelties"
     assert model.augmented.item() == pytest.approx(0.4, abs=1e-5)
-    for step in range(10, 15):
-        model.adapt((step + 1) / 100, {"ranked_rightly": 0.6})
+    for step in range(20, 25):
+        model.adapt((step + 1) / 100, {"ranked_rightly": 0.6, "passes": 1 + step})
     assert model.augmented.item() == pytest.approx(0.2, abs=1e-5)
 
 
@@ -146,7 +147,7 @@ def play(model: GenerativeAdversarialNetwork, data: Batch, *, steps: int, rate: 
 @pytest.mark.parametrize("loss", ["relativistic", "nonsaturating", "hinge"])
 def test_a_game_finds_a_gaussian_in_each_class(loss: str) -> None:
     torch.manual_seed(0)
-    options = Options(width=32, latent_channels=4, loss=loss, gamma=0.1)
+    options = Options(width=32, latent_channels=4, loss=loss, gamma=1.0)
     model = GenerativeAdversarialNetwork(Continuous(2), {"label": Tokens(2, (1,))}, options)
     label = torch.randint(0, 2, (4096, 1))
     x = torch.where(label == 1, torch.tensor([2.0, 0.0]), torch.tensor([-2.0, 0.0])) + 0.5 * torch.randn(4096, 2)
@@ -163,13 +164,30 @@ def test_a_game_finds_a_gaussian_in_each_class(loss: str) -> None:
 
 def test_the_wasserstein_game_finds_a_gaussian() -> None:
     torch.manual_seed(0)
-    model = GenerativeAdversarialNetwork(Continuous(2), {}, Options(width=32, latent_channels=4, loss="wasserstein"))
+    options = Options(width=32, latent_channels=4, loss="wasserstein", gamma=0.1)
+    model = GenerativeAdversarialNetwork(Continuous(2), {}, options)
     deviation = torch.tensor([0.5, 2.0])
     x = torch.tensor([2.0, 0.0]) + deviation * torch.randn(4096, 2)
-    play(model, Batch(x), steps=1200, rate=5e-3)
+    play(model, Batch(x), steps=1200, rate=3e-3)
     *_, draft = model.generate(Request(Noise.count(0, 2000)), Controls())
     assert ((draft.x.mean(0) - x.mean(0)) / deviation).abs().max() < 0.3
     assert (draft.x.std(0) / deviation - 1).abs().max() < 0.25
+
+
+def test_an_adaptive_weight_follows_the_critic_and_settles() -> None:
+    model = GenerativeAdversarialNetwork(Continuous(2), {}, Options(width=16))
+    start = model.gamma.item()
+    for step in range(10):
+        model.adapt((step + 1) / 100, {"ranked_rightly": 0.94, "passes": 1.0})
+    assert model.gamma.item() == pytest.approx(start * math.exp(75 * 0.1 * 0.1), rel=1e-4)
+    for step in range(10, 20):
+        model.adapt((step + 1) / 100, {"ranked_rightly": 0.74, "passes": 1.0})
+    assert model.gamma.item() == pytest.approx(start, rel=1e-4)
+    model.adapt(0.25, {"ranked_rightly": 1.0, "passes": 1.0})
+    assert model.gamma.item() == pytest.approx(start, rel=1e-4)
+    fixed = GenerativeAdversarialNetwork(Continuous(2), {}, Options(width=16, gamma=0.5))
+    fixed.adapt(0.1, {"ranked_rightly": 1.0, "passes": 1.0})
+    assert fixed.gamma.item() == 0.5
 
 
 def test_truncation_brings_samples_together() -> None:

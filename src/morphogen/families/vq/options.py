@@ -26,6 +26,10 @@ class Options(Frozen):
     code_channels: int = Field(8, ge=1, description="Width of a vector in the codebook.")
     code_decay: float = Field(0.99, gt=0, lt=1, description="Of the running means that the codebook is.")
     commitment: float = Field(0.25, ge=0, description="Weight of staying near the vector chosen.")
+    adversarial: float = Field(
+        0.0, ge=0, description="Weight of deceiving a critic that tells data from what is decoded; against blur."
+    )
+    perceptual: float = Field(0.0, ge=0, description="Weight of looking alike to that critic: of its features.")
     width: int = Field(
         64, ge=8, multiple_of=8, description="Channels at the first level; the deeper ones have twice as many."
     )

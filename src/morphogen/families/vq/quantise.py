@@ -44,6 +44,10 @@ class FiniteScalar(nn.Module):
         code = ((digit + self.levels // 2).long() * self.place).sum(1)
         return Quantised(straight / (self.levels // 2), code, z.new_zeros(()))
 
+    def code(self, z: Tensor) -> Tensor:
+        """The symbols `(N,)` of vectors `(N, width)`."""
+        return self(z).code
+
     def vectors(self, code: Tensor) -> Tensor:
         """`(N,)` to `(N, width)`."""
         digit = code.unsqueeze(1) // self.place % self.levels
@@ -69,11 +73,16 @@ class Codebook(nn.Module):
 
     def forward(self, z: Tensor) -> Quantised:
         z = z.float()
-        code = torch.cdist(z.detach(), self.weight).argmin(1)
+        code = self.code(z)
         near = self.weight[code]
         if self.training:
             self._learn(z.detach(), code)
         return Quantised(z + (near - z).detach(), code, self.commitment * (z - near).square().mean())
+
+    @torch.no_grad()
+    def code(self, z: Tensor) -> Tensor:
+        """The symbols `(N,)` of vectors `(N, width)`."""
+        return torch.cdist(z.float(), self.weight).argmin(1)
 
     @torch.no_grad()
     def _learn(self, z: Tensor, code: Tensor) -> None:

@@ -118,3 +118,40 @@ def test_rows_and_conditions_are_refused() -> None:
         VectorQuantised(Continuous(5), {}, Options())
     with pytest.raises(UserError, match="--through"):
         VectorQuantised(Continuous(1, (8, 8)), {"label": Tokens(3, (1,))}, Options())
+
+
+def test_the_terms_against_blur() -> None:
+    """README, equation 4; nothing of it before it is heard, and the critic's phases move no codebook."""
+    torch.manual_seed(0)
+    options = Options(width=8, quantiser="codebook", codes=16, adversarial=0.3, perceptual=0.2)
+    model = VectorQuantised(Continuous(1, (8, 8)), {}, options).eval()
+    book = model.autoencoder.quantiser
+    assert isinstance(book, Codebook)
+    assert model.critic is not None
+    for block in model.critic.levels.parameters():  # residuals start as nothing
+        torch.nn.init.normal_(block, std=0.1)
+    x = torch.randn(6, 1, 8, 8)
+    plain = model(Batch(x)).total
+    model.adapt(1.0, {})
+    y = model.decode(model.encode(Batch(x)), {})
+    squared_error = (x - y).square().mean()
+    verdict = torch.nn.functional.softplus(model.critic(x, {}) - model.critic(y, {})).mean()
+    unlike = []
+    for a, b in zip(model.critic.judge(x, {})[1], model.critic.judge(y, {})[1], strict=True):
+        a, b = a / a.norm(dim=1, keepdim=True), b / b.norm(dim=1, keepdim=True)
+        unlike.append((a - b).square().sum() / a[:, 0].numel())
+    term = squared_error * (0.3 * verdict + 0.2 * torch.stack(unlike).mean())
+    torch.testing.assert_close(model(Batch(x)).total - plain, term)
+
+    model.train()
+    before = book.weight.clone()
+    for phase in ("critic", "penalty"):
+        model(Batch(x), phase).total.backward()
+    assert torch.equal(book.weight, before)
+    assert all(parameter.grad is None for parameter in model.autoencoder.parameters())
+    model(Batch(x))
+    assert not torch.equal(book.weight, before)
+
+
+def test_with_terms_against_blur_it_keeps_the_contract() -> None:
+    check_model(VectorQuantised, {"width": 8, "levels": (4, 4), "adversarial": 0.1, "perceptual": 0.1}, steps=30)

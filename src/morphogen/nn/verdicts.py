@@ -1,4 +1,7 @@
-"""What critic and generator play for: of their verdicts on data and on samples, higher being more like data."""
+"""What a critic and its opponent play for: of verdicts on data and on samples, higher being more like data.
+
+The equations are numbered in families/gan/README.md.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ LossName = Literal["relativistic", "nonsaturating", "hinge", "wasserstein"]
 
 
 def critic_loss(name: LossName, real: Tensor, fake: Tensor) -> Tensor:
-    """The critic's loss of verdicts `(B,)`; README, equations 1 to 4."""
+    """The critic's loss of verdicts `(B,)`, equations 1 to 4."""
     if name == "relativistic":
         return F.softplus(fake - real).mean()
     if name == "nonsaturating":
@@ -24,7 +27,7 @@ def critic_loss(name: LossName, real: Tensor, fake: Tensor) -> Tensor:
 
 
 def generator_loss(name: LossName, real: Tensor, fake: Tensor) -> Tensor:
-    """The generator's loss of verdicts `(B,)`; README, equations 1 to 4."""
+    """The generator's loss of verdicts `(B,)`, equations 1 to 4."""
     if name == "relativistic":
         return F.softplus(real - fake).mean()
     if name == "nonsaturating":
