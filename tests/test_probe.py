@@ -16,13 +16,15 @@ from morphogen.training.probe import Speed, choose, speed
 seconds = st.floats(1e-6, 1e-2)
 
 
-@given(item=seconds, step=seconds, budget=st.floats(1, 1e4), processes=st.integers(1, 8))
-def test_a_batch_leaves_enough_steps_and_wastes_none(item: float, step: float, budget: float, processes: int) -> None:
-    found = Speed(item, step)
+@given(item=seconds, step=seconds, budget=st.floats(1, 1e4), processes=st.integers(1, 8), least=st.integers(1, 9999))
+def test_a_batch_leaves_enough_steps_and_wastes_none(
+    item: float, step: float, budget: float, processes: int, least: int
+) -> None:
+    found = Speed(item, step, least_steps=least)
     batch = found.batch(budget, 10**6, processes)
     steps = {size: found.rate(size, processes) * budget / size for size in (16, 32, 64, 128, 256, 512)}
-    assert batch == 16 or steps[batch] >= 1500
-    assert all(count < 1500 for size, count in steps.items() if size > batch)
+    assert batch == 16 or steps[batch] >= least
+    assert all(count < least for size, count in steps.items() if size > batch)
     assert found.rate(batch, processes) == pytest.approx(batch / (batch * item / processes + step))
 
 

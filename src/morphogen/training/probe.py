@@ -21,7 +21,6 @@ from .options import TrainOptions
 # What a network must see to be worth its size, in m minutes: _ITEMS m^¾. On Fashion-MNIST in three minutes 48 channels
 # (73,000 items) beat 16 (500,000) and 64; that ten are enough for 64 (222,000) is a choice, not compared on like terms.
 _ITEMS = 32_000
-_STEPS = 1_500  # at least, in which it should see them
 _PROBED = 64  # items a process takes at once where no batch is given
 _BATCHES = (16, 32, 64, 128, 256, 512)
 
@@ -39,12 +38,13 @@ class Choice(NamedTuple):
 class Speed:
     """Seconds that one process takes: for the loss and gradient of an item, and for a step of the optimiser.
 
-    `share` is that of the budget in which it is so.
+    `share` is that of the budget in which it is so; `least_steps` are what training should have in it.
     """
 
     item: float
     step: float
     share: float = 1.0
+    least_steps: int = GenerativeModel.least_steps
 
     def rate(self, batch: int, processes: int) -> float:
         """Items per second of all processes together, which share a batch."""
@@ -55,7 +55,8 @@ class Speed:
         sizes = [size for size in _BATCHES if size == _BATCHES[0] or size <= max(items, processes)]
         if not seconds:
             return max(size for size in sizes if size <= 128)
-        enough = [size for size in sizes if self.rate(size, processes) * self.share * seconds / size >= _STEPS]
+        own = self.share * seconds
+        enough = [size for size in sizes if self.rate(size, processes) * own / size >= self.least_steps]
         return max([*enough, sizes[0]])
 
 
@@ -74,7 +75,7 @@ def speed(model: GenerativeModel, batch: Batch, precision: str, plan: TrainOptio
             times = [_step(model, batch, precision, phase, optimizers[phase.trains]) for _ in range(3)]
         of_items += min(items for items, _ in times[1:]) / phase.every
         of_steps += min(steps for _, steps in times[1:]) / phase.every
-    return Speed(of_items / len(batch.x), of_steps, min(phase.during[1] for phase in phases))
+    return Speed(of_items / len(batch.x), of_steps, min(phase.during[1] for phase in phases), model.least_steps)
 
 
 def _step(
