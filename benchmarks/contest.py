@@ -22,10 +22,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-PATIENCE = (
-    480  # seconds that sampling may take; a slower contestant gives FEWER pictures, and then all are judged on so many
-)
-FEWER = 5000
+# Seconds that sampling may take; a slower contestant gives half as many, and then all are judged on so many.
+PATIENCE = 480
 
 
 def parser() -> argparse.ArgumentParser:
@@ -136,7 +134,7 @@ def train(step: Callable[[Tensor, float], Tensor], batches: Iterator[Tensor], mi
 
 
 def sample(draw: Callable[[int, int], np.ndarray], asked: int, batch: int) -> tuple[np.ndarray, dict[str, Any]]:
-    """`draw(first, count)` in batches: uint8 pictures and the rate; FEWER where `asked` would take too long."""
+    """`draw(first, count)` in batches: uint8 pictures and the rate; half as many where `asked` would take too long."""
     found: list[np.ndarray] = []
     start, count, wanted = time.perf_counter(), 0, asked
     while count < wanted:
@@ -144,7 +142,7 @@ def sample(draw: Callable[[int, int], np.ndarray], asked: int, batch: int) -> tu
         count += len(found[-1])
         seconds = time.perf_counter() - start
         if len(found) == 2 and seconds / count * asked > PATIENCE:
-            wanted = min(asked, FEWER)
+            wanted = asked // 2
     print(f"sampled {count} in {seconds:.1f} s", flush=True)
     return np.concatenate(found), {"samples": count, "seconds": seconds, "images_per_second": count / seconds}
 

@@ -81,7 +81,7 @@ def measure(work: Path, data: Path) -> dict[str, Any]:
     for name, folder in found.items():
         # Kept beside the samples, so that one more contestant does not mean judging all of them again.
         kept = read(folder, "figures.json") if (folder / "figures.json").exists() else {}
-        key = [judge.name, count, (folder / "sampling.json").stat().st_mtime]
+        key = [judge.name, count, COMPARED, (folder / "sampling.json").stat().st_mtime]
         if kept.get("key") != key:
             print(f"judging {name} on {count} samples …", flush=True)
             labels = np.load(folder / "labels.npy")[:count] if (folder / "labels.npy").exists() else None
@@ -133,8 +133,8 @@ def table(results: dict[str, Any]) -> str:
     judge = results["judge"]
     lines += [
         "",
-        "bound: the importance-weighted bound (64 draws) of the first 1,000 test pictures, given their class where the "
-        "model is conditional. evaluations: of the network for one sample.",
+        "bound: the importance-weighted bound (64 draws) of the first 1,000 test pictures (or all there are), given "
+        "their class where the model is conditional. evaluations: of the network for one sample.",
     ]
     lines += [
         "",

@@ -168,6 +168,10 @@ def test_the_command_line(filler: Path, tmp_path: Path, capfd: pytest.CaptureFix
     enlarged = ["sample", str(filler), "-n", "6", "--condition", f"small={tmp_path / 'in'}", "--steps", "3"]
     assert run([*enlarged, "--out", str(tmp_path / "enlarged")]) == 0, capfd.readouterr().err
     assert run(["replay", str(filler), str(tmp_path / "enlarged")]) == 0
+    picture(9).save(tmp_path / "in" / "2.png")
+    capfd.readouterr()
+    assert run(["replay", str(filler), str(tmp_path / "enlarged")]) == 2
+    assert "2.png was changed since" in capfd.readouterr().err
 
 
 def test_completion_by_symbols(tmp_path: Path, flags: Callable[[str], list[str]]) -> None:

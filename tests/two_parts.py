@@ -37,7 +37,7 @@ FITS: dict[str, dict[str, Any]] = {
     "diffusion": {},
     "gan": {},
     "vae": {},
-    "vq": {"quantiser": "codebook", "codes": 16},
+    "vq": {"quantiser": "codebook", "codes": 16, "adversarial": 0.1, "perceptual": 0.1},
 }
 
 
@@ -70,8 +70,8 @@ class TwoParts(GenerativeModel):
         self.mean.copy_(torch.cat([batch.x for batch in batches]).mean(0))
         self.seen.append(("begin", phase))
 
-    def adapt(self, progress: float, seen: Mapping[str, float]) -> None:
-        self.seen.append(("adapt", progress, dict(seen)))
+    def adapt(self, progress: float, passes: float, seen: Mapping[str, float]) -> None:
+        self.seen.append(("adapt", progress, passes, dict(seen)))
 
     def forward(self, batch: Batch, phase: str = "first") -> Loss:
         self.calls += 1

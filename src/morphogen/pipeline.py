@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,13 @@ class Pipeline:
         precision: str = "fp32",
         source: str = "",
         metrics: Mapping[str, Any] | None = None,
+        named: Iterable[str] | None = None,
     ) -> None:
+        """`named` are the options that the model's folder names, where it came from one."""
         self.family, self.modality, self.model, self.codec = family, modality, model.eval(), codec
         self.conditions, self.precision, self.source = dict(conditions), precision, source
         self.metrics = dict(metrics or {})
-        self._named = set(model.options.model_dump())  # options that its folder names
+        self._named = set(model.options.model_dump() if named is None else named)
 
     def sample(
         self,
@@ -310,7 +312,7 @@ def load(folder: Path | str, device: str | None = None) -> Pipeline:
     _load_weights(model, folder / "model.safetensors")
     metrics = read_json(folder / "metrics.json") if (folder / "metrics.json").exists() else {}
     place(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    pipeline = Pipeline(
+    return Pipeline(
         family=config["family"],
         modality=config["modality"],
         model=model,
@@ -319,9 +321,8 @@ def load(folder: Path | str, device: str | None = None) -> Pipeline:
         precision=precision,
         source=source,
         metrics=metrics,
+        named=config["options"],
     )
-    pipeline._named = set(config["options"])
-    return pipeline
 
 
 def _load_weights(model: GenerativeModel, file: Path) -> None:

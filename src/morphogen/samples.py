@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 from .core import plugins
+from .core.condition import LabelCodec
 from .core.config import read_json, replacing, write_json
 from .core.errors import UserError
 from .pipeline import Pipeline
@@ -40,6 +42,7 @@ def save_samples(
             "family": pipeline.family,
             "seeds": list(range(seed, seed + len(items))),
             "condition": dict(condition),
+            "condition_files": _hashes(pipeline, condition),
             "controls": pipeline.controls(controls).model_dump(mode="json"),
             "batch": batch,
             "precision": pipeline.precision,
@@ -53,6 +56,26 @@ def save_samples(
             "files": [path.name for path in written],
         }
         write_json(fresh / "samples.json", record)
+
+
+def _hashes(pipeline: Pipeline, condition: Mapping[str, Any]) -> dict[str, str]:
+    """The hash of each file that is a condition."""
+    files = {
+        str(value)
+        for name, values in condition.items()
+        if not isinstance(pipeline.conditions[name], LabelCodec)
+        for value in (values if isinstance(values, list) else [values])
+        if isinstance(value, (str, Path))
+    }
+    return {file: digest for file in sorted(files) if (digest := _hash(file))}
+
+
+def _hash(file: str) -> str | None:
+    """SHA-256; None where the file cannot be read, of which the sampler tells more."""
+    try:
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 def save_items(folder: Path, pipeline: Pipeline, items: Any) -> None:
@@ -100,6 +123,9 @@ def replay(record: Path, pipeline: Pipeline) -> Any:
             raise UserError(f"{record} was made by model {data['model'][:16]}; this one is {pipeline.hash[:16]}")
         if data["seeds"] != list(range(data["seeds"][0], data["seeds"][0] + len(data["seeds"]))):
             raise UserError(f"{record} has seeds that do not follow each other; it was changed, draw anew")
+        for file, digest in dict(data.get("condition_files", {})).items():
+            if _hash(file) not in (digest, None):
+                raise UserError(f"the condition {file} was changed since {record} was written; restore it or draw anew")
         return pipeline.sample(
             len(data["seeds"]),
             seed=data["seeds"][0],
@@ -107,5 +133,5 @@ def replay(record: Path, pipeline: Pipeline) -> Any:
             batch=data["batch"],
             **data["controls"],
         )
-    except (KeyError, TypeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError) as error:
         raise UserError(f"{record} is not a record of samples: {error!r} is missing") from None

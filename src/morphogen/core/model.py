@@ -104,11 +104,11 @@ class GenerativeModel(nn.Module, ABC):
     def begin(self, phase: str, batches: Iterable[Batch]) -> None:
         """Once, before a phase's first step: sets what is computed from data. What it keeps is a buffer."""
 
-    def adapt(self, progress: float, seen: Mapping[str, float]) -> None:
+    def adapt(self, progress: float, passes: float, seen: Mapping[str, float]) -> None:
         """Between steps, alike on all ranks. What it keeps is a buffer.
 
-        `progress` is the share of the budget spent; `seen` holds the parts of the step's losses, and as `passes` how
-        often each training item has been read so far.
+        `progress` is the share of the budget spent, `passes` how often each training item has been read so far, and
+        `seen` holds the parts of the step's losses.
         """
 
     @abstractmethod

@@ -22,8 +22,8 @@ class Block(nn.Module):
     def __init__(self, axes: int, width: int, normalised: bool) -> None:
         super().__init__()
         self.norm = nd.group_norm(width) if normalised else nn.Identity()
-        self.enter = cells(axes, width, width, 3)
-        self.leave = cells(axes, width, width, 3)
+        self.enter = local_map(axes, width, width, 3)
+        self.leave = local_map(axes, width, width, 3)
         if not normalised:
             nd.zero(self.leave)
 
@@ -47,11 +47,11 @@ class Critic(nn.Module):
         super().__init__()
         axes = len(space.size)
         self.patch, self.multiple = patch, patch * 2 ** (len(widths) - 1)
-        self.stem = cells(axes, space.channels * patch**axes, widths[0], 3)
+        self.stem = local_map(axes, space.channels * patch**axes, widths[0], 3)
         self.levels, self.enter = nn.ModuleList(), nn.ModuleList()
         for level, (width, count) in enumerate(zip(widths, blocks, strict=True)):
             if level:
-                self.enter.append(cells(axes, widths[level - 1], width, 1))
+                self.enter.append(local_map(axes, widths[level - 1], width, 1))
             self.levels.append(nn.ModuleList(Block(axes, width, normalised=False) for _ in range(count)))
         self.flatten = nn.Linear(widths[-1] * math.prod(coarse_size(space.size, self.multiple)), widths[-1])
         self.conditioner = Conditioner(conditions, widths[-1], 0.0)
@@ -81,7 +81,7 @@ class Critic(nn.Module):
         return verdict, features
 
 
-def cells(axes: int, features_in: int, features_out: int, kernel: int) -> nn.Module:
+def local_map(axes: int, features_in: int, features_out: int, kernel: int) -> nn.Module:
     """A convolution, or for rows a linear map."""
     return nd.convolution(axes, features_in, features_out, kernel) if axes else nn.Linear(features_in, features_out)
 

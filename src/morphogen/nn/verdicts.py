@@ -1,6 +1,7 @@
 """What a critic and its opponent play for: of verdicts on data and on samples, higher being more like data.
 
-The equations are numbered in families/gan/README.md.
+relativistic: arXiv 1807.00734, as in R3GAN (arXiv 2501.05441); nonsaturating: arXiv 1406.2661; hinge: arXiv 1705.02894;
+wasserstein: arXiv 1704.00028.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ LossName = Literal["relativistic", "nonsaturating", "hinge", "wasserstein"]
 
 
 def critic_loss(name: LossName, real: Tensor, fake: Tensor) -> Tensor:
-    """The critic's loss of verdicts `(B,)`, equations 1 to 4."""
+    """The critic's loss of verdicts `(B,)`."""
     if name == "relativistic":
         return F.softplus(fake - real).mean()
     if name == "nonsaturating":
@@ -27,7 +28,7 @@ def critic_loss(name: LossName, real: Tensor, fake: Tensor) -> Tensor:
 
 
 def generator_loss(name: LossName, real: Tensor, fake: Tensor) -> Tensor:
-    """The generator's loss of verdicts `(B,)`, equations 1 to 4."""
+    """The generator's loss of verdicts `(B,)`."""
     if name == "relativistic":
         return F.softplus(real - fake).mean()
     if name == "nonsaturating":
@@ -35,9 +36,15 @@ def generator_loss(name: LossName, real: Tensor, fake: Tensor) -> Tensor:
     return -fake.mean()
 
 
+@torch.compiler.disable  # a gradient of gradients, which the compiler refuses
 def squared_gradient(critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """|∇D(x)|² of each item, `(B,)`, itself differentiable; of R1 and R2 (Mescheder et al., arXiv 1801.04406)."""
-    with torch.enable_grad():
+    """|∇D(x)|² of each item, `(B,)`, itself differentiable; of R1 and R2 (Mescheder et al., arXiv 1801.04406).
+
+    In single precision where fp16 is asked for: squares leave its range.
+    """
+    kind = x.device.type
+    half = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) is not torch.float16
+    with torch.enable_grad(), torch.autocast(kind, torch.bfloat16, enabled=half):
         x = x.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
     return gradient.flatten(1).square().sum(1)

@@ -137,7 +137,7 @@ def _train(model: GenerativeModel, steps: int, rate: float, where: str) -> str:
                     loss = _step(model, phase, batch, optimisers[phase.trains], where)
                     curves[phase.name].append(loss.total.item())
                     seen |= {name: float(value) for name, value in loss.parts.items()}
-            model.adapt(first + (last - first) * (step + 1) / steps, seen | {"passes": step + 1.0})
+            model.adapt(first + (last - first) * (step + 1) / steps, step + 1.0, seen)
         for phase in active:
             curve = torch.tensor(curves[phase.name], dtype=torch.float64)
             window = max(2, len(curve) // 3)

@@ -126,7 +126,7 @@ def train(
                 state.progress = min(1.0, budget.progress(state.step, state.seconds))
                 if budget.seconds:
                     taken = _from_rank_0(time.monotonic() - entered, accelerator) / budget.seconds
-                model.adapt(state.progress, seen | {"passes": state.step * share_read})
+                model.adapt(state.progress, state.step * share_read, seen)
             yield Step(
                 number=state.step,
                 progress=state.progress,

@@ -54,7 +54,7 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
         width = options.width
         alphabets = torch.tensor([space.vocab] if isinstance(space.vocab, int) else space.vocab)
         self.vocab = int(alphabets.max())
-        # The symbols of each position, or of all alike: `(L or 1, vocab)`; empty where all are allowed everywhere.
+        # The symbols of each position `(L, vocab)`, empty where all have one alphabet.
         allowed = torch.arange(self.vocab) < alphabets[:, None]
         self.register_buffer("allowed", allowed[:0] if allowed.all() else allowed, persistent=False)
         self.embed = nn.Embedding(self.vocab, width)
@@ -101,7 +101,7 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
         """−∞ for symbols that have no place in those cells."""
         if not len(self.allowed):
             return logits
-        return logits.masked_fill(~self.allowed[cells if len(self.allowed) > 1 else slice(1)], -torch.inf)
+        return logits.masked_fill(~self.allowed[cells], -torch.inf)
 
     def _surroundings(self, x: Tensor, known: Tensor | None, condition: Mapping[str, Tensor]) -> Tensor:
         """What each cell is told besides the symbol before it, `(B, L, width)`; x and known `(B, L)`."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ...core.condition import Conditioner
 from ...core.space import Continuous, Space
 from ...nn import nd
-from ...nn.critic import LEAK, Block, cells
+from ...nn.critic import LEAK, Block, local_map
 from ...nn.pyramid import coarse_size
 
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
@@ -46,8 +46,8 @@ class Generator(nn.Module):
             self.levels.append(nn.ModuleList(Block(axes, width, normalised) for _ in range(count)))
             self.style.append(nn.Linear(widths[-1], width))
             if level:
-                self.leave.append(cells(axes, width, widths[level - 1], 1))
-        self.head = cells(axes, widths[0], space.channels * patch**axes, 3)
+                self.leave.append(local_map(axes, width, widths[level - 1], 1))
+        self.head = local_map(axes, widths[0], space.channels * patch**axes, 3)
 
         # Without normalisation the noise must reach the picture by the weights alone. With torch's own, which shrink
         # it, four minutes of Fashion-MNIST collapsed to some fifteen pictures.

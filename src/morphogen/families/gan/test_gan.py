@@ -115,11 +115,11 @@ def test_a_shift_moves_and_a_box_blanks() -> None:
 def test_augmentation_follows_the_critic() -> None:
     model = GenerativeAdversarialNetwork(Continuous(2), {}, Options(width=16))
     for step in range(20):
-        model.adapt((step + 1) / 100, {"ranked_rightly": 0.95, "passes": 1 + step})
+        model.adapt((step + 1) / 100, 1 + step, {"ranked_rightly": 0.95})
         assert (model.augmented.item() > 0) == (step >= 10), "the first ten passes are over novelties"
     assert model.augmented.item() == pytest.approx(0.4, abs=1e-5)
     for step in range(20, 25):
-        model.adapt((step + 1) / 100, {"ranked_rightly": 0.6, "passes": 1 + step})
+        model.adapt((step + 1) / 100, 1 + step, {"ranked_rightly": 0.6})
     assert model.augmented.item() == pytest.approx(0.2, abs=1e-5)
 
 
@@ -132,12 +132,16 @@ def play(model: GenerativeAdversarialNetwork, data: Batch, *, steps: int, rate: 
     for step in range(steps):
         index = torch.randint(0, len(data.x), (128,))
         batch = Batch(data.x[index], {name: value[index] for name, value in data.condition.items()})
+        seen: dict[str, float] = {}
         for phase in model.phases():
             if step % phase.every == 0:
                 optimisers[phase.trains].param_groups[0]["lr"] = rate * (1 - step / steps)
                 model.zero_grad(set_to_none=True)
-                model(batch, phase.name).total.backward()
+                loss = model(batch, phase.name)
+                loss.total.backward()
                 optimisers[phase.trains].step()
+                seen |= {name: float(value) for name, value in loss.parts.items()}
+        model.adapt((step + 1) / steps, (step + 1) * 128 / len(data.x), seen)
         for name, parameter in model.generator.named_parameters():
             average[name].lerp_(parameter.detach(), 0.02)
     model.generator.load_state_dict(average, strict=False)
@@ -147,7 +151,7 @@ def play(model: GenerativeAdversarialNetwork, data: Batch, *, steps: int, rate: 
 @pytest.mark.parametrize("loss", ["relativistic", "nonsaturating", "hinge"])
 def test_a_game_finds_a_gaussian_in_each_class(loss: str) -> None:
     torch.manual_seed(0)
-    options = Options(width=32, latent_channels=4, loss=loss, gamma=1.0)
+    options = Options(width=32, latent_channels=4, loss=loss)
     model = GenerativeAdversarialNetwork(Continuous(2), {"label": Tokens(2, (1,))}, options)
     label = torch.randint(0, 2, (4096, 1))
     x = torch.where(label == 1, torch.tensor([2.0, 0.0]), torch.tensor([-2.0, 0.0])) + 0.5 * torch.randn(4096, 2)
@@ -178,15 +182,15 @@ def test_an_adaptive_weight_follows_the_critic_and_settles() -> None:
     model = GenerativeAdversarialNetwork(Continuous(2), {}, Options(width=16))
     start = model.gamma.item()
     for step in range(10):
-        model.adapt((step + 1) / 100, {"ranked_rightly": 0.94, "passes": 1.0})
+        model.adapt((step + 1) / 100, 1.0, {"ranked_rightly": 0.94})
     assert model.gamma.item() == pytest.approx(start * math.exp(75 * 0.1 * 0.1), rel=1e-4)
     for step in range(10, 20):
-        model.adapt((step + 1) / 100, {"ranked_rightly": 0.74, "passes": 1.0})
+        model.adapt((step + 1) / 100, 1.0, {"ranked_rightly": 0.74})
     assert model.gamma.item() == pytest.approx(start, rel=1e-4)
-    model.adapt(0.25, {"ranked_rightly": 1.0, "passes": 1.0})
+    model.adapt(0.25, 1.0, {"ranked_rightly": 1.0})
     assert model.gamma.item() == pytest.approx(start, rel=1e-4)
     fixed = GenerativeAdversarialNetwork(Continuous(2), {}, Options(width=16, gamma=0.5))
-    fixed.adapt(0.1, {"ranked_rightly": 1.0, "passes": 1.0})
+    fixed.adapt(0.1, 1.0, {"ranked_rightly": 1.0})
     assert fixed.gamma.item() == 0.5
 
 

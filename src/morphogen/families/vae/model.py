@@ -123,7 +123,7 @@ class VariationalAutoencoder(GenerativeModel, LatentModel, LikelihoodModel):
             self.prior.begin(torch.cat([z for z, _ in encoded]), [condition for _, condition in encoded])
 
     @torch.no_grad()
-    def adapt(self, progress: float, seen: Mapping[str, float]) -> None:
+    def adapt(self, progress: float, passes: float, seen: Mapping[str, float]) -> None:
         self.progress.fill_(progress)
         if "squared_error" in seen:
             target = 0.5 * math.log(max(seen["squared_error"], 1e-8))

@@ -113,7 +113,7 @@ class VectorQuantised(GenerativeModel, LatentModel):
             ones = torch.ones_like(code, dtype=self.frequency.dtype)
             self.frequency.index_put_((cells.expand_as(code), code), ones, accumulate=True)
 
-    def adapt(self, progress: float, seen: Mapping[str, float]) -> None:
+    def adapt(self, progress: float, passes: float, seen: Mapping[str, float]) -> None:
         if self.critic is not None:
             self.heard.fill_(min(1.0, max(0.0, (progress - _HEARD) / (_IN_FULL - _HEARD))))
 
@@ -127,7 +127,7 @@ class VectorQuantised(GenerativeModel, LatentModel):
         used = (found.code.bincount(minlength=self.codes) > 0).float().mean()
         parts = {"squared_error": squared_error.detach(), "codes_used": used}
         total = squared_error + found.commitment
-        if self.critic is None:
+        if self.critic is None or not self.heard:
             return Loss(total, parts)
         verdict, likeness = self._looks(batch.x, x)
         parts |= {"verdict_loss": verdict.detach(), "unlikeness": likeness.detach()}

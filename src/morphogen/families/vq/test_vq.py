@@ -132,7 +132,9 @@ def test_the_terms_against_blur() -> None:
         torch.nn.init.normal_(block, std=0.1)
     x = torch.randn(6, 1, 8, 8)
     plain = model(Batch(x)).total
-    model.adapt(1.0, {})
+    weight = model.autoencoder.decoder.head.weight
+    assert isinstance(weight, torch.Tensor)
+    model.adapt(1.0, 1.0, {})
     y = model.decode(model.encode(Batch(x)), {})
     squared_error = (x - y).square().mean()
     verdict = torch.nn.functional.softplus(model.critic(x, {}) - model.critic(y, {})).mean()
@@ -140,8 +142,11 @@ def test_the_terms_against_blur() -> None:
     for a, b in zip(model.critic.judge(x, {})[1], model.critic.judge(y, {})[1], strict=True):
         a, b = a / a.norm(dim=1, keepdim=True), b / b.norm(dim=1, keepdim=True)
         unlike.append((a - b).square().sum() / a[:, 0].numel())
-    term = squared_error * (0.3 * verdict + 0.2 * torch.stack(unlike).mean())
-    torch.testing.assert_close(model(Batch(x)).total - plain, term)
+    # The squared error is a unit here: no gradient passes through it.
+    term = squared_error.detach() * (0.3 * verdict + 0.2 * torch.stack(unlike).mean())
+    total = model(Batch(x)).total
+    torch.testing.assert_close(total - plain, term)
+    torch.testing.assert_close(*(torch.autograd.grad(loss, weight)[0] for loss in (total - plain, term)))
 
     model.train()
     before = book.weight.clone()
