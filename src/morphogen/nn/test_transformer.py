@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from .transformer import Rotary, Transformer
+from .transformer import Rotary, Transformer, rotate
 
 
 def network(causal: bool, size: tuple[int, ...] = (3, 4)) -> Transformer:
@@ -52,7 +52,7 @@ def test_rotation_makes_scores_depend_on_the_distance_alone(size: tuple[int, ...
     strides = torch.tensor([1, *reversed(size[1:])]).cumprod(0).flip(0).tolist()
     q, k = torch.randn(24), torch.randn(24)
     cells = torch.Size(size).numel()
-    turned_q, turned_k = (rotary(v.expand(1, 1, cells, 24), 0)[0, 0] for v in (q, k))
+    turned_q, turned_k = (rotate(v.expand(1, cells, 1, 1, 24), *rotary(0, cells)).squeeze() for v in (q, k))
     for axis, stride in enumerate(strides):
         near, far = (turned_q[start] @ turned_k[start + stride] for start in (0, (size[axis] - 2) * stride))
         torch.testing.assert_close(near, far)

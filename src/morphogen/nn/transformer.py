@@ -35,14 +35,20 @@ class Rotary(nn.Module):
             for axis, share in enumerate(shares)
         ]
         angle = torch.cat(angles, dim=1)  # (L, pairs)
-        self.register_buffer("cosine", angle.cos(), persistent=False)
-        self.register_buffer("sine", angle.sin(), persistent=False)
+        # Each pair twice, as `rotate` needs them.
+        cosine, sine = angle.cos()[:, None, None], angle.sin()[:, None, None]
+        self.register_buffer("cosine", torch.cat((cosine, cosine), dim=-1), persistent=False)
+        self.register_buffer("sine", torch.cat((-sine, sine), dim=-1), persistent=False)
 
-    def forward(self, x: Tensor, start: int) -> Tensor:
-        """Turn `(B, heads, n, head_width)`, the cells from `start` on."""
-        cosine, sine = (table[start : start + x.shape[2]].to(x.dtype) for table in (self.cosine, self.sine))
-        first, second = x.chunk(2, dim=-1)
-        return torch.cat((first * cosine - second * sine, first * sine + second * cosine), dim=-1)
+    def forward(self, start: int, count: int) -> tuple[Tensor, Tensor]:
+        """Cosine and sine `(count, 1, 1, head_width)` of the cells from `start` on."""
+        return self.cosine[start : start + count], self.sine[start : start + count]
+
+
+def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Turn the pairs (i, i + head_width / 2) of `(B, n, 2, heads, head_width)` by what `Rotary` has for the n cells."""
+    cosine, sine = cosine.to(x.dtype), sine.to(x.dtype)
+    return torch.addcmul(x * cosine, x.roll(x.shape[-1] // 2, dims=-1), sine)
 
 
 class Cache:
@@ -75,12 +81,11 @@ class Layer(nn.Module):
         self.contract = nd.zero(nn.Linear(4 * width, width, bias=False))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, rotary: Rotary, causal: bool, cache: Cache | None, number: int) -> Tensor:
+    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor], causal: bool, cache: Cache | None, number: int) -> Tensor:
         batch, count, width = x.shape
         qkv = self.qkv(_norm(x)).reshape(batch, count, 3, self.heads, width // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        start = cache.filled if cache else 0
-        q, k = rotary(_norm(q), start), rotary(_norm(k), start)
+        q, k = rotate(_norm(qkv[:, :, :2]), *turn).permute(2, 0, 3, 1, 4)
+        v = qkv[:, :, 2].transpose(1, 2)
         if cache is not None:
             k, v = cache.extend(number, k, v)
         # A single new cell sees all that was read; several at once follow each other, from the first cell on.
@@ -113,8 +118,9 @@ class Transformer(nn.Module):
         """Raises ValueError on several cells after the first with a cache, which it does not need to serve."""
         if cache is not None and cache.filled and x.shape[1] > 1:
             raise ValueError(f"{x.shape[1]} cells after {cache.filled} cached ones; give one at a time")
+        turn = self.rotary(cache.filled if cache else 0, x.shape[1])
         for number, layer in enumerate(self.layers):
-            x = layer(x, self.rotary, self.causal, cache, number)
+            x = layer(x, turn, self.causal, cache, number)
         if cache is not None:
             cache.filled += x.shape[1]
         return _norm(x)

@@ -19,10 +19,11 @@ def probabilities(logits: Tensor, *, temperature: float, top_k: int, top_p: floa
     of these the fewest whose probabilities reach `top_p` (nucleus sampling, Holtzman et al., arXiv 1904.09751); always
     the most likely one. Ties go to the lower symbol.
     """
-    logits = logits.double()
     if temperature == 0:
-        return torch.zeros_like(logits).scatter(-1, logits.argmax(-1, keepdim=True), 1.0)
-    p = ((logits - logits.amax(-1, keepdim=True)) / temperature).softmax(-1)
+        return torch.zeros_like(logits, dtype=torch.float64).scatter(-1, logits.argmax(-1, keepdim=True), 1.0)
+    if temperature != 1:  # the highest becomes 0, so that no quotient overflows
+        logits = logits.double().sub(logits.amax(-1, keepdim=True)).div_(temperature)
+    p = logits.softmax(-1, dtype=torch.float64)
     if not top_k and top_p >= 1:
         return p
     ranked, order = p.sort(dim=-1, descending=True, stable=True)
@@ -41,8 +42,7 @@ def draw(probability: Tensor, uniform: Tensor) -> Tensor:
     One number a symbol, so that a sample is a function of its own noise alone; never a symbol of probability 0.
     """
     cumulative = probability.cumsum(-1)
-    total = cumulative[..., -1:]
-    found = torch.searchsorted(cumulative, uniform.to(cumulative).unsqueeze(-1) * total, right=True)
-    # Rounding may carry the last uniform past the last symbol that has any probability.
-    last = (cumulative < total).sum(-1, keepdim=True)
-    return found.minimum(last).squeeze(-1)
+    total = cumulative[..., -1]
+    # Rounding may carry the last uniform up to the total, and so past the last symbol that has any probability.
+    target = (uniform.to(total) * total).minimum(total.nextafter(torch.zeros_like(total)))
+    return torch.searchsorted(cumulative, target.unsqueeze(-1), right=True).squeeze(-1)
