@@ -10,8 +10,9 @@ from two_parts import ITEMS, TwoParts
 
 from morphogen.core.config import Frozen
 from morphogen.core.model import Batch, GenerativeModel, Phase
+from morphogen.core.space import Continuous, Tokens
 from morphogen.training.options import TrainOptions
-from morphogen.training.probe import Speed, choose, speed
+from morphogen.training.probe import Speed, choose, needed_items, speed
 
 seconds = st.floats(1e-6, 1e-2)
 
@@ -54,6 +55,13 @@ def test_phases_that_run_together_add_up() -> None:
     found = {name: speed(Slow(plan), Batch(ITEMS), "fp32", TrainOptions()).item for name, plan in plans.items()}
     assert found["both"] > 10 * max(found["alone"], found["later"])
     assert found["both"] > 10 * found["lazy"]
+
+
+def test_larger_items_need_not_be_as_many() -> None:
+    needed = [needed_items(Continuous(3, size), 600.0) for size in ((), (7, 7), (28, 28), (64, 64), (256, 256))]
+    assert needed[0] == needed[1] == needed[2] == pytest.approx(180_000, rel=0.01)
+    assert needed[2] > 2 * needed[3] > 4 * needed[4]
+    assert needed_items(Tokens(10, (28, 28)), 600.0) == needed[2]
 
 
 class Width(Frozen):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +19,13 @@ from ..nn.ranks import alone
 from .optimise import PartOptimizer, trained_parts
 from .options import TrainOptions
 
-# What a network must see to be worth its size, in m minutes: _ITEMS m^¾. On Fashion-MNIST in three minutes 48 channels
-# (73,000 items) beat 16 (500,000) and 64; that ten are enough for 64 (222,000) is a choice, not compared on like terms.
+# What a network must see to be worth its size, in m minutes: _ITEMS m^¾ pictures of Fashion-MNIST. In three minutes 48
+# channels (73,000) beat 16 (500,000) and 64; that ten are enough for 64 (222,000) is a choice, not compared on like
+# terms.
 _ITEMS = 32_000
+# A larger picture tells more: of EmojiTwo at 64 x 64 in three and a half minutes, 48 channels (28,000 items) and 32
+# (49,000) came out even, and 16 with ten times as many made blobs. Larger grids need fewer by this power of their cells.
+_CELLS, _POWER = 28 * 28, 2 / 3
 _PROBED = 64  # items a process takes at once where no batch is given
 _BATCHES = (16, 32, 64, 128, 256, 512)
 
@@ -58,6 +63,12 @@ class Speed:
         own = self.share * seconds
         enough = [size for size in sizes if self.rate(size, processes) * own / size >= self.least_steps]
         return max([*enough, sizes[0]])
+
+
+def needed_items(space: Space, seconds: float) -> float:
+    """What a network must see in that time to be worth its size; as many on all grids up to that of 28 x 28."""
+    cells = math.prod(space.size)
+    return _ITEMS * (seconds / 60) ** 0.75 * min(1.0, (_CELLS / cells) ** _POWER)
 
 
 def speed(model: GenerativeModel, batch: Batch, precision: str, plan: TrainOptions) -> Speed:
@@ -128,7 +139,7 @@ def choose(
             return _Rung(0.0, plan.batch or _BATCHES[0], False)
         batch = plan.batch or found.batch(seconds, items, processes)
         rate, own = found.rate(batch, processes), (seconds or 0.0) * found.share
-        return _Rung(rate, batch, rate * own >= _ITEMS * (own / 60) ** 0.75)
+        return _Rung(rate, batch, rate * own >= max(needed_items(model.space, own), found.least_steps * batch))
 
     index = min(len(rungs) - 1, len(rungs) // 2)
     # GPUs without bfloat16 emulate it, slowly.
