@@ -24,7 +24,7 @@ from .options import TrainOptions
 # terms.
 _ITEMS = 32_000
 # A larger picture tells more: of EmojiTwo at 64 x 64 in three and a half minutes, 48 channels (28,000 items) and 32
-# (49,000) came out even, and 16 with ten times as many made blobs. Larger grids need fewer by this power of their cells.
+# (49,000) came out even, and 16 with ten times as many made blobs. Larger grids need fewer, by this power of the cells.
 _CELLS, _POWER = 28 * 28, 2 / 3
 _PROBED = 64  # items a process takes at once where no batch is given
 _BATCHES = (16, 32, 64, 128, 256, 512)
