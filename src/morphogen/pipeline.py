@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,18 @@ class Pipeline:
         for start, batch in self._batches(items, condition):
             nats.append(_on_cpu(self.model.log_likelihood(batch, Noise.count(seed + start, len(batch.x)))))
         return torch.cat(nats)
+
+    def bits_per_dimension(self, items: Any, *, condition: Mapping[str, Any] | None = None, seed: int = 0) -> Tensor:
+        """−log₂ of the likelihood over the numbers of an item (pixels times colours; through a vq, symbols), `(B,)`.
+
+        An upper bound where the likelihood is a lower one. Raises UserError where there is none, or only a density.
+        """
+        if isinstance(self.model.space, Continuous) and not self.model.space.step:
+            raise UserError(
+                "the likelihood of numbers that are not quantised is a density, which no bits can spell out"
+            )
+        nats = self.log_likelihood(items, condition=condition, seed=seed)
+        return -nats / (math.log(2) * self.model.space.dimensions)
 
     def encode(self, items: Any) -> Tensor:
         """The latents of items, `(B, *latent.shape)`. Raises UserError where the family has no latents."""

@@ -1,4 +1,4 @@
-"""From logits to a symbol: temperature, top-k, nucleus, guidance, and a draw by inverse distribution function."""
+"""From logits to a symbol: temperature, what is cut off, guidance, and a draw by inverse distribution function."""
 
 from __future__ import annotations
 
@@ -12,28 +12,72 @@ def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
     return unconditional + scale * (conditional - unconditional)
 
 
-def probabilities(logits: Tensor, *, temperature: float, top_k: int, top_p: float) -> Tensor:
-    """The distribution `(…, vocab)` in double precision that is drawn from.
+def probabilities(
+    logits: Tensor,
+    *,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    min_p: float = 0.0,
+    typical_p: float = 1.0,
+) -> Tensor:
+    """The distribution `(…, vocab)` in double precision that is drawn from; the defaults leave it as it is.
 
-    First the temperature; 0 leaves the most likely symbol alone. Then only the `top_k` most likely remain (0: all), and
-    of these the fewest whose probabilities reach `top_p` (nucleus sampling, Holtzman et al., arXiv 1904.09751); always
-    the most likely one. Ties go to the lower symbol.
+    First the temperature; 0 leaves the most likely symbol alone. Then, each of what the one before left: `top_k`,
+    `nucleus`, `min_p` and `typical`.
     """
     if temperature == 0:
         return torch.zeros_like(logits, dtype=torch.float64).scatter(-1, logits.argmax(-1, keepdim=True), 1.0)
     if temperature != 1:  # the highest becomes 0, so that no quotient overflows
         logits = logits.double().sub(logits.amax(-1, keepdim=True)).div_(temperature)
     p = logits.softmax(-1, dtype=torch.float64)
-    if not top_k and top_p >= 1:
-        return p
-    ranked, order = p.sort(dim=-1, descending=True, stable=True)
-    if top_k:
-        ranked = ranked.index_fill(-1, torch.arange(min(top_k, p.shape[-1]), p.shape[-1], device=p.device), 0.0)
-        ranked = ranked / ranked.sum(-1, keepdim=True)
-    before = F.pad(ranked.cumsum(-1)[..., :-1], (1, 0))
-    ranked = ranked.where(before < top_p, 0.0)
-    ranked[..., 0] = ranked[..., 0].clamp(min=torch.finfo(p.dtype).tiny)  # where top_p is 0
-    return torch.zeros_like(p).scatter(-1, order, ranked / ranked.sum(-1, keepdim=True))
+    if 0 < top_k < p.shape[-1]:
+        p = likeliest(p, top_k)
+    if top_p < 1:
+        p = nucleus(p, top_p)
+    if min_p > 0:
+        p = _left(p, p >= min_p * p.amax(-1, keepdim=True))  # Nguyen et al., arXiv 2407.01082
+    return typical(p, typical_p) if typical_p < 1 else p
+
+
+def likeliest(p: Tensor, count: int) -> Tensor:
+    """Only the `count` most likely symbols; of equals the lower ones."""
+    order = p.argsort(dim=-1, descending=True, stable=True)[..., :count]
+    return _left(p, torch.zeros_like(p, dtype=torch.bool).scatter(-1, order, True))
+
+
+def nucleus(p: Tensor, mass: float) -> Tensor:
+    """The fewest symbols whose probabilities reach `mass`, the most likely always (Holtzman et al., arXiv 1904.09751).
+
+    Of equals the lower ones.
+    """
+    return _until(p, -p, mass)
+
+
+def typical(p: Tensor, mass: float) -> Tensor:
+    """The symbols that reach `mass`, those first that surprise about as much as is expected: −ln p near the entropy.
+
+    Meister et al., arXiv 2202.00666; at least one.
+    """
+    nats = -p.clamp(min=torch.finfo(p.dtype).tiny).log()
+    entropy = (p * nats).sum(-1, keepdim=True)
+    # What has no probability any more comes last.
+    return _until(p, (nats - entropy).abs().masked_fill(p == 0, torch.inf), mass)
+
+
+def _until(p: Tensor, rank: Tensor, mass: float) -> Tensor:
+    """The symbols of lowest `rank`, until their probabilities reach `mass`."""
+    ranked = rank.argsort(dim=-1, stable=True)
+    before = F.pad(p.gather(-1, ranked).cumsum(-1)[..., :-1], (1, 0))
+    keep = before < mass
+    keep[..., 0] = True
+    return _left(p, torch.zeros_like(keep).scatter(-1, ranked, keep))
+
+
+def _left(p: Tensor, keep: Tensor) -> Tensor:
+    """What is kept, as a distribution."""
+    p = p.where(keep, 0.0)
+    return p / p.sum(-1, keepdim=True)
 
 
 def draw(probability: Tensor, uniform: Tensor) -> Tensor:

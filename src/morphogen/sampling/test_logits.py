@@ -10,13 +10,13 @@ from scipy import stats
 
 from morphogen.core.noise import Noise
 
-from .logits import draw, guided, probabilities
+from .logits import draw, guided, nucleus, probabilities
 
 LOGITS = torch.tensor([0.5, 0.3, 0.15, 0.05], dtype=torch.float64).log()
 
 
-def spread(temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> list[float]:
-    return probabilities(LOGITS, temperature=temperature, top_k=top_k, top_p=top_p).tolist()
+def spread(**settings: float) -> list[float]:
+    return probabilities(LOGITS, **settings).tolist()  # type: ignore[arg-type]
 
 
 def test_plain_probabilities() -> None:
@@ -38,10 +38,19 @@ def test_temperature_raises_to_a_power() -> None:
         ({"top_p": 0.81}, [0.5 / 0.95, 0.3 / 0.95, 0.15 / 0.95, 0]),
         ({"top_p": 0.01}, [1, 0, 0, 0]),
         ({"top_k": 3, "top_p": 0.5}, [1, 0, 0, 0]),
+        ({"min_p": 0.59}, [0.625, 0.375, 0, 0]),
+        ({"min_p": 0.61}, [1, 0, 0, 0]),
+        ({"min_p": 1}, [1, 0, 0, 0]),
+        # The entropy is 1.14 nats; .3 surprises by 1.20, .5 by .69, .15 by 1.90, .05 by 3.00.
+        ({"typical_p": 0.29}, [0, 1, 0, 0]),
+        ({"typical_p": 0.31}, [0.625, 0.375, 0, 0]),
+        ({"typical_p": 0.9}, [0.5 / 0.95, 0.3 / 0.95, 0.15 / 0.95, 0]),
+        # .5 and .3 are left, of entropy .66; the one's surprise, .47, is nearer to it than the other's, .98.
+        ({"top_k": 2, "typical_p": 0.5}, [1, 0, 0, 0]),
     ],
 )
 def test_truncation(settings: dict[str, float], expected: list[float]) -> None:
-    assert spread(**settings) == pytest.approx(expected, abs=1e-12)  # type: ignore[arg-type]
+    assert spread(**settings) == pytest.approx(expected, abs=1e-12)
 
 
 @given(
@@ -50,15 +59,36 @@ def test_truncation(settings: dict[str, float], expected: list[float]) -> None:
     st.floats(0, 3, allow_subnormal=False),
     st.integers(0, 25),
     st.floats(1e-6, 1),
+    st.floats(0, 1, allow_subnormal=False),
+    st.floats(1e-6, 1),
     st.floats(1e-7, 1 - 1e-7),
 )
 def test_a_distribution_and_a_symbol_it_allows(
-    logits: list[float], temperature: float, top_k: int, top_p: float, uniform: float
+    logits: list[float], temperature: float, top_k: int, top_p: float, min_p: float, typical_p: float, uniform: float
 ) -> None:
-    p = probabilities(torch.tensor(logits), temperature=temperature, top_k=top_k, top_p=top_p)
+    given = torch.tensor(logits)
+    settings = {"top_k": top_k, "top_p": top_p, "min_p": min_p, "typical_p": typical_p}
+    p = probabilities(given, temperature=temperature, **settings)  # type: ignore[arg-type]
+    assert given.tolist() == torch.tensor(logits).tolist(), "the input changed"
     assert p.sum().item() == pytest.approx(1)
     assert (p >= 0).all()
     assert p[int(draw(p, torch.tensor(uniform)))] > 0
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=12).filter(any),
+    st.floats(1e-6, 1, exclude_max=True, allow_subnormal=False),
+)
+def test_the_nucleus_is_the_smallest_set_that_reaches_the_mass(weights: list[int], mass: float) -> None:
+    """With many equal weights, alone and in a batch of other rows."""
+    p = torch.tensor(weights, dtype=torch.float64) / sum(weights)
+    kept = nucleus(p, mass) > 0
+    assert p[kept].sum() >= mass - 1e-12
+    assert p[kept].sum() - p[kept].min() < mass, "one less would have reached it"
+    assert p[kept].min() >= p[~kept].max() if (~kept).any() else True
+    lowest = torch.nonzero(p == p[kept].min()).flatten()
+    assert kept[lowest].tolist() == sorted(kept[lowest].tolist(), reverse=True), "of equals the lower ones"
+    assert torch.equal(nucleus(torch.stack((p.flip(0), p)), mass)[1] > 0, kept)
 
 
 def test_a_forbidden_symbol_is_never_drawn() -> None:

@@ -160,6 +160,8 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
                 temperature=controls.temperature,
                 top_k=controls.top_k,
                 top_p=controls.top_p,
+                min_p=controls.min_p,
+                typical_p=controls.typical_p,
             )
             drawn = draw(chances, uniform[:, at])
             if space.end is not None:

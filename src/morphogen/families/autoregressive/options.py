@@ -39,6 +39,15 @@ class Controls(Frozen):
     top_p: float = Field(
         1.0, gt=0, le=1, description="Draw among the likeliest symbols that together have this probability (nucleus)."
     )
+    min_p: float = Field(
+        0.0, ge=0, le=1, description="Draw among the symbols at least this share as likely as the likeliest; 0: all."
+    )
+    typical_p: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Draw among the symbols of about the expected surprise that together have this probability.",
+    )
     guidance: float = Field(
         1.5, ge=0, description="Classifier-free guidance scale, where there is a condition; 1 is none."
     )

@@ -161,7 +161,7 @@ class VectorQuantised(GenerativeModel, LatentModel):
     @torch.no_grad()
     def generate(self, request: Request, controls: settings.Controls) -> Iterator[Partial]:
         logits = self.frequency.clamp(min=1e-9).log()
-        chances = probabilities(logits, temperature=controls.temperature, top_k=0, top_p=1.0)
+        chances = probabilities(logits, temperature=controls.temperature)
         uniform = request.noise.uniform("codes", (self.latent.dimensions,)).to(chances.device)
         code = draw(chances.expand(len(request), -1, -1), uniform)
         x = self.decode(code.reshape(-1, *self.latent.size), {})
