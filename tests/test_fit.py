@@ -57,7 +57,9 @@ def test_the_split_is_remembered(fitted: Fitted, family: str) -> None:
     digits = open_source("digits")
     expected = np.flatnonzero(split_by_hash([digits.item_name(i) for i in range(len(digits))]))
     assert split["held_out"] == expected.tolist()
-    assert split["train"] + len(split["held_out"]) == len(digits) == 1797
+    kept = len(split["validation"])
+    assert split["train"] + kept + len(split["held_out"]) == len(digits) == 1797
+    assert bool(kept) == (family == "autoregressive")
     assert not split["official"]
 
 

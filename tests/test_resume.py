@@ -20,7 +20,7 @@ Flags = Callable[[str], list[str]]
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    names = ("diffusion-fp32", "diffusion-bf16", "diffusion-fp16", "gan-fp32", "vae-fp32")
+    names = ("autoregressive-fp32", "diffusion-fp32", "diffusion-bf16", "diffusion-fp16", "gan-fp32", "vae-fp32")
     return {name: tmp_path_factory.mktemp("undisturbed") / name for name in names}
 
 
@@ -45,6 +45,7 @@ def reach(process: Any, out: Path, step: int) -> None:
 @pytest.mark.parametrize(
     ("family", "precision", "number"),
     [
+        ("autoregressive", "fp32", signal.SIGKILL),  # with the weights that did best so far
         ("diffusion", "fp32", signal.SIGKILL),
         ("diffusion", "fp32", signal.SIGTERM),
         ("diffusion", "bf16", signal.SIGKILL),

@@ -14,6 +14,7 @@ from .core.config import read_json
 from .core.errors import UserError
 from .core.model import LatentModel, Partial
 from .core.space import Continuous, Space
+from .nn.holes import patched
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
@@ -69,7 +70,7 @@ class LatentCodec(Codec[Any]):
         return self.pipeline.decode(x)
 
     def observe(self, items: Any, holes: Any) -> Partial:
-        """A latent is known where nothing near it is a hole: neither its own cells of the data nor a neighbour's."""
+        """A latent is known where none of its own cells of the data is a hole."""
         inner = self.pipeline.codec.observe(items, holes)
         size = self.space.size
         if not size:
@@ -80,11 +81,11 @@ class LatentCodec(Codec[Any]):
             # A cell stands for at least `low` of the data's, and for a power of two but where the patch is none.
             low = -(-length // count)
             high = 2 ** (low - 1).bit_length()
-            reach = [range(max(0, (i - 1) * low), min(length, (i + 2) * high)) for i in range(count)]
+            reach = [range(i * low, min(length, (i + 1) * high)) for i in range(count)]
             missing = torch.stack([missing.index_select(axis, torch.tensor(r)).amax(axis) for r in reach], axis)
         known = ~missing
-        # Blanked, so that nothing of what is hidden is told.
-        z = self._standardised(self.pipeline.latents(torch.where(inner.known, inner.x, 0.0)))
+        # Nothing of what is hidden is told, and the encoder sees a whole that is not unlike others.
+        z = self._standardised(self.pipeline.latents(patched(inner.x, inner.known)))
         return Partial(z, known if z.dim() == known.dim() else known.unsqueeze(1))
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -90,6 +90,7 @@ class GenerativeModel(nn.Module, ABC):
     Controls: ClassVar[type[Frozen]]
     accepts: ClassVar[tuple[type, ...]]  # kinds of space; a codec is fitted to the first of them it offers
     fills: ClassVar[bool] = False  # honours `request.given`
+    validates: ClassVar[bool] = False  # its loss on items kept from training tells which weights are the best
     least_steps: ClassVar[int] = 1500  # that training should have: what the size of a batch is chosen by
 
     def __init__(self, space: Space, conditions: Mapping[str, Space], options: Any) -> None:

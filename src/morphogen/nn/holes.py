@@ -1,11 +1,30 @@
-"""Random sets of known cells, for training a model to fill in the rest."""
+"""Random sets of known cells, for training a model to fill in the rest; and holes patched up."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+_POOL = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
+
+
+def patched(x: Tensor, known: Tensor) -> Tensor:
+    """`(B, channels, *size)`, its unknown cells made up from the known ones: smooth, and a mean where none is near.
+
+    By averages over ever larger cells and back (the pull-push algorithm, Gortler et al. 1996).
+    """
+    size = x.shape[2:]
+    weight = known.expand(len(x), 1, *size).to(x.dtype)
+    if max(size) == 1 or bool(known.all()):
+        return x * weight
+    half = [-(-length // 2) for length in size]
+    pool = _POOL[len(size)]
+    share = pool(weight, half)
+    coarse = patched(pool(x * weight, half) / share.clamp(min=1e-6), share > 0)
+    return torch.where(known, x, F.interpolate(coarse, size=size, mode="nearest"))
 
 
 def random_known(count: int, size: Sequence[int], share: float, device: torch.device) -> Tensor:

@@ -18,7 +18,19 @@ from ..core.errors import UserError
 from .loop import TrainState
 
 _NAME = re.compile(r"step-(\d+)")
-_FIELDS = ("step", "seconds", "progress", "rate", "rollbacks", "begun", "settled", "loss_scale", "scaled")
+_FIELDS = (
+    "step",
+    "seconds",
+    "progress",
+    "rate",
+    "rollbacks",
+    "best",
+    "checks",
+    "begun",
+    "settled",
+    "loss_scale",
+    "scaled",
+)
 
 
 def save_checkpoint(folder: Path, state: TrainState, settings: dict[str, Any]) -> Path:
@@ -29,6 +41,7 @@ def save_checkpoint(folder: Path, state: TrainState, settings: dict[str, Any]) -
         shutil.rmtree(old, ignore_errors=True)
     tensors: dict[str, Tensor] = {f"model.{name}": value for name, value in state.model.state_dict().items()}
     tensors.update({f"average.{name}": value for name, value in state.average.shadow.items()})
+    tensors.update({f"kept.{name}": value for name, value in state.kept.items()})
     for part, optimizer in state.optimizers.items():
         tensors.update({f"optimizer.{part}|{name}": value for name, value in optimizer.state().items()})
     try:
@@ -72,6 +85,11 @@ def load_checkpoint(checkpoint: Path, state: TrainState) -> None:
                 value.copy_(tensors[f"model.{name}"])
             for name, value in state.average.shadow.items():
                 value.copy_(tensors[f"average.{name}"])
+        state.kept = {
+            name.removeprefix("kept."): value.to(state.model.device)
+            for name, value in tensors.items()
+            if name.startswith("kept.")
+        }
         for part, optimizer in state.optimizers.items():
             prefix = f"optimizer.{part}|"
             optimizer.load({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, PartialState
+from torch import Tensor
 
 from ..core import plugins
 from ..core.condition import LabelCodec
@@ -25,6 +26,7 @@ from ..data.sources import open_source
 from ..nn.nd import place
 from ..pipeline import Pipeline, load
 from ..version import __version__
+from . import validate
 from .card import write_card
 from .checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from .claim import Claim
@@ -90,7 +92,7 @@ def fit(
             user_options = build(kind.Options, options or {}, "options")
             opened = open_source(source, modality, image_column)
             tell(f"{opened.description}: {len(opened):,} items, taken for modality '{opened.modality}'")
-            prepare(
+            count = prepare(
                 opened,
                 kind,
                 condition,
@@ -111,6 +113,7 @@ def fit(
                     *([SMALL] if enlarge else ()),
                 ],
                 "train": plan.model_dump(mode="json"),
+                "items": count,
             }
             # What was spent on reading, encoding and probing belongs to the budget of minutes; training keeps a tenth.
             settings["budget_seconds"] = _left(seconds, started)
@@ -176,18 +179,19 @@ def _train(out: Path, resume: bool, tell: Say, show: bool) -> Pipeline:
     )
     budget = Budget(steps=plan.steps, seconds=settings["budget_seconds"])
     speed = _run(state, budget, plan, accelerator, data, out, settings, pipeline, tell, show)
+    validate.take_best(state)
     model.eval()
     pipeline.metrics["training"] = {
         "seconds": round(state.seconds + settings["start_seconds"], 1),
         "start_seconds": settings["start_seconds"],
         "steps": state.step,
         "batch": settings["batch"],
-        "items": len(data.store),
+        "items": data.count,
         "items_per_second": round(speed, 1),
         "parameters": sum(p.numel() for p in model.parameters()),
         "precision": precision,
         "rollbacks": state.rollbacks,
-    }
+    } | ({"validation_loss": round(state.best, 5)} if state.kept else {})
     return pipeline
 
 
@@ -208,8 +212,8 @@ def _probe(
         build_model(kind, codec.space, spaces, plan.seed),
         options,
         ladder,
-        lambda count: data.batch(torch.arange(count) % len(data.store), process.device),
-        items=len(data.store),
+        lambda count: data.batch(torch.arange(count) % data.count, process.device),
+        items=data.count,
         seconds=settings["budget_seconds"],
         plan=plan,
         processes=process.num_processes,
@@ -249,16 +253,23 @@ def _run(
             seed=plan.seed,
             step=step,
             batch_size=batch,
-            count=len(data.store),
+            count=data.count,
             rank=accelerator.process_index,
             ranks=accelerator.num_processes,
         )
         return [data.batch(part, device) for part in indices.tensor_split(parts)]
 
     def first() -> Iterator[Batch]:
-        # Spread over the data, which may be sorted by class.
-        indices = torch.linspace(0, len(data.store) - 1, min(_BEGIN_ITEMS, len(data.store)), dtype=torch.float64).long()
-        return (data.batch(part, device) for part in indices.split(_BEGIN_BATCH))
+        return (data.batch(part, device) for part in spread(0, data.count, _BEGIN_ITEMS).split(_BEGIN_BATCH))
+
+    rate = settings["probed_items_per_second"]
+    expected = plan.steps * batch if plan.steps else rate * settings["budget_seconds"]
+    looked = spread(data.count, len(data.store), validate.affordable(expected))
+
+    def kept() -> Iterator[Batch]:
+        # No more at once than in training, for which there is the memory.
+        at_once = max(1, batch // accelerator.num_processes // parts)
+        return (data.batch(part, device) for part in looked.split(at_once))
 
     if batch < accelerator.num_processes:
         raise UserError(f"a batch of {batch} cannot be shared by {accelerator.num_processes} processes; raise it")
@@ -278,7 +289,7 @@ def _run(
             prepared=prepared,
             read=read,
             first=first,
-            share_read=batch / len(data.store),
+            share_read=batch / data.count,
         ):
             if not step.finite:
                 _roll_back(state, folder, step.number, step.phase, tell if main else (lambda line: None))
@@ -286,6 +297,9 @@ def _run(
             track.step(step)
             if not step.whole:
                 continue
+            if len(looked) and validate.due(state):
+                found = validate.keep_best(state, kept(), settings["precision"])
+                track.figure("validation/loss", found, state.step)
             stop = _any(signals.number, accelerator)
             if main and (stop or time.monotonic() - saved > plan.save_seconds):
                 save_checkpoint(folder, state, settings)
@@ -300,6 +314,11 @@ def _run(
                 if main:
                     _preview(pipeline, state, data, out, track)
         return track.items_per_second
+
+
+def spread(start: int, stop: int, most: int) -> Tensor:
+    """At most so many of the numbers from start to before stop, evenly, for data may be sorted by class."""
+    return torch.linspace(start, stop - 1, min(most, stop - start), dtype=torch.float64).long()
 
 
 def _roll_back(state: TrainState, folder: Path, step: int, phase: str, tell: Say) -> None:
@@ -322,7 +341,7 @@ def _preview(pipeline: Pipeline, state: TrainState, data: Data, out: Path, track
     condition = {
         name: [codec.names[i % len(codec.names)] for i in range(16)]
         if isinstance(codec, LabelCodec)
-        else codec.decode(data.batch(torch.arange(16) % len(data.store), torch.device("cpu")).condition[name])
+        else codec.decode(data.batch(torch.arange(16) % data.count, torch.device("cpu")).condition[name])
         for name, codec in pipeline.conditions.items()
     }
     state.model.eval()

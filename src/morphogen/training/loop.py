@@ -62,6 +62,9 @@ class TrainState:
     rollbacks: int = 0
     begun: list[str] = field(default_factory=list)  # phases
     settled: list[str] = field(default_factory=list)  # parts that took their averaged weights
+    best: float = math.inf  # the lowest loss on items kept from training
+    checks: int = 0  # how often it was looked at
+    kept: dict[str, torch.Tensor] = field(default_factory=dict)  # the averaged weights of that time
     loss_scale: float = 65536.0  # what fp16 losses are multiplied by, so that small gradients do not vanish
     scaled: int = 0  # steps since it was changed
 

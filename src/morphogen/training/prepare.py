@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core import plugins
@@ -26,6 +27,7 @@ from ..pipeline import Pipeline, load_codec, load_condition
 from ..through import LatentCodec
 
 SMALL = "small"  # the condition of a model that enlarges
+_VALIDATED, _SHARE, _MOST = 200, 0.05, 1_000  # items from which on so large a share is kept, about so many at most
 _FEW = 100  # items, of which a model learns little but themselves
 _SURVEYED = 4_000  # items the codec is fitted to, spread over the source
 
@@ -34,10 +36,11 @@ Say = Callable[[str], None]
 
 @dataclass
 class Data:
-    """The encoded training data and the conditions of each item."""
+    """The encoded items and the conditions of each: the first `count` to train on, those after them for validation."""
 
     store: EncodedStore
     conditions: dict[str, Tensor | EncodedStore]
+    count: int
 
     def batch(self, indices: Tensor, device: torch.device) -> Batch:
         x = self.store.read(indices).to(device)
@@ -59,8 +62,10 @@ def prepare(
     spec: str | None,
     through: Pipeline | None,
     enlarge: int | None,
-) -> None:
+) -> int:
     """Fit the codecs, split, and encode the training items to disk; `spec` is how the source can be opened again.
+
+    Returns how many there are to train on; of a family that validates, items for that follow them on disk.
 
     With `through`, a trained autoencoder, what is encoded are its latents. With `enlarge`, a factor, each item's
     smaller version is the condition SMALL.
@@ -83,6 +88,8 @@ def prepare(
         indices, held_out = held_out, indices  # of a handful, nothing is held out
     if not len(indices):
         raise UserError(f"{source.description} has no training items; add some to its training split")
+    validating = _validating(source, indices) if kind.validates else indices[:0]
+    indices = indices[~np.isin(indices, validating)]
     if len(indices) < _FEW:
         tell(f"only {len(indices)} to train on: expect copies of them; give hundreds")
     spread = indices[np.unique(np.linspace(0, len(indices) - 1, min(_SURVEYED, len(indices))).astype(int))]
@@ -103,7 +110,8 @@ def prepare(
         tell(f"condition '{name}': {len(counts)} classes{few}{gone}")
     folder = out / "training"
     folder.mkdir(parents=True, exist_ok=True)
-    store, kept, skipped = encode_source(source, fitted, folder / "train.store", indices)
+    _, kept, skipped = encode_source(source, fitted, folder / "train.store", np.concatenate((indices, validating)))
+    trained, validating = kept[~np.isin(kept, validating)], kept[np.isin(kept, validating)]
     lost_items = unreadable(source, held_out)
     skipped += lost_items.values()
     held_out = held_out[[index not in lost_items for index in held_out.tolist()]]
@@ -124,12 +132,23 @@ def prepare(
         "spec": spec,
         "modality": source.modality,
         "official": source.test is not None,
-        "train": len(indices),
+        "train": len(trained),
+        "validation": validating.tolist(),
         "held_out": held_out.tolist(),
         "skipped": skipped,
     }
     write_json(out / "split.json", split)
-    tell(f"{len(store):,} items to train on, {len(held_out):,} held out")
+    validated = f", {len(validating):,} to tell which weights are best" if len(validating) else ""
+    tell(f"{len(trained):,} items to train on{validated}, {len(held_out):,} held out")
+    return len(trained)
+
+
+def _validating(source: Source, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of the training items, those kept for validation; none of a few."""
+    if len(indices) < _VALIDATED:
+        return indices[:0]
+    names = [source.item_name(index) for index in indices.tolist()]
+    return indices[split_by_hash(names, share=min(_SHARE, _MOST / len(indices)), seed=1)]
 
 
 def _codec(
@@ -170,7 +189,7 @@ def reopen(out: Path, settings: Mapping[str, Any]) -> tuple[Codec[Any], dict[str
         else EncodedStore(folder / f"condition-{name}.store")
         for name, one in conditions.items()
     }
-    return codec, conditions, Data(EncodedStore(folder / "train.store"), values)
+    return codec, conditions, Data(EncodedStore(folder / "train.store"), values, settings["items"])
 
 
 def _column(file: Path) -> Tensor:

@@ -80,6 +80,11 @@ class Track:
             self._shown = time.monotonic()
             print(f"{step.progress:4.0%} {text}", file=sys.stderr, flush=True)
 
+    def figure(self, name: str, value: float, number: int) -> None:
+        """A figure that is not of a step, to TensorBoard."""
+        if self._writer:
+            self._writer.add_scalar(name, value, number)
+
     def sheet(self, picture: Any, number: int) -> None:
         """A preview sheet to TensorBoard."""
         if self._writer:

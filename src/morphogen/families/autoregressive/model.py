@@ -44,6 +44,7 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
     accepts: ClassVar[tuple[type, ...]] = (Tokens,)
     exact = True
     fills = True
+    validates = True
 
     space: Tokens
     options: settings.Options
