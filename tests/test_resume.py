@@ -27,6 +27,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def arguments(flags: Flags, family: str, precision: str = "fp32") -> list[str]:
     # A checkpoint at every step.
     later = ["--train.steps", str(STEPS), "--train.save-seconds", "1e-6", "--train.precision", precision]
+    if family == "autoregressive":
+        later += ["--train.batch", "64"]  # so many items that some are worth looking at for validation
     return ["fit", "digits", "--condition", "label", *flags(family), *later]
 
 

@@ -87,4 +87,21 @@ def test_the_loss_is_the_same_every_time() -> None:
 
 def test_looking_costs_a_twentieth_of_training() -> None:
     assert validate.affordable(20_000) == 150  # 20 times 150, at a third of the price: 1,000
-    assert validate.affordable(10) == 32
+    assert validate.affordable(1_000) == 0, "a handful of items tells nothing"
+
+
+def test_a_class_of_one_is_trained_on(tmp_path: Path) -> None:
+    fit(noise(260), tmp_path / "model", 2, width=16, layers=1)
+    kept = json.loads((tmp_path / "model" / "split.json").read_text())["validation"]
+    labels = ["rare" if index == kept[0] else "ab"[index % 2] for index in range(260)]
+    pipe = morphogen.fit(
+        (noise(260), labels),
+        family="autoregressive",
+        condition="label",
+        out=tmp_path / "classes",
+        train={"steps": 2, "batch": 16, "precision": "fp32", "previews": 0},
+        options={"width": 16, "layers": 1},
+        say=None,
+    )
+    assert json.loads((tmp_path / "classes" / "split.json").read_text())["validation"] == kept[1:]
+    assert pipe.sample(1, condition={"label": "rare"})

@@ -260,11 +260,11 @@ def _run(
         return [data.batch(part, device) for part in indices.tensor_split(parts)]
 
     def first() -> Iterator[Batch]:
-        return (data.batch(part, device) for part in spread(0, data.count, _BEGIN_ITEMS).split(_BEGIN_BATCH))
+        return (data.batch(part, device) for part in _spread(0, data.count, _BEGIN_ITEMS).split(_BEGIN_BATCH))
 
     rate = settings["probed_items_per_second"]
     expected = plan.steps * batch if plan.steps else rate * settings["budget_seconds"]
-    looked = spread(data.count, len(data.store), validate.affordable(expected))
+    looked = _spread(data.count, len(data.store), validate.affordable(expected))
 
     def kept() -> Iterator[Batch]:
         # No more at once than in training, for which there is the memory.
@@ -316,7 +316,7 @@ def _run(
         return track.items_per_second
 
 
-def spread(start: int, stop: int, most: int) -> Tensor:
+def _spread(start: int, stop: int, most: int) -> Tensor:
     """At most so many of the numbers from start to before stop, evenly, for data may be sorted by class."""
     return torch.linspace(start, stop - 1, min(most, stop - start), dtype=torch.float64).long()
 

@@ -88,7 +88,7 @@ def prepare(
         indices, held_out = held_out, indices  # of a handful, nothing is held out
     if not len(indices):
         raise UserError(f"{source.description} has no training items; add some to its training split")
-    validating = _validating(source, indices) if kind.validates else indices[:0]
+    validating = _validating(source, indices, names) if kind.validates else indices[:0]
     indices = indices[~np.isin(indices, validating)]
     if len(indices) < _FEW:
         tell(f"only {len(indices)} to train on: expect copies of them; give hundreds")
@@ -143,12 +143,17 @@ def prepare(
     return len(trained)
 
 
-def _validating(source: Source, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Of the training items, those kept for validation; none of a few."""
+def _validating(source: Source, indices: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.int64]:
+    """Of the training items, those kept for validation: none of a few, nor all of a class of the columns `names`."""
     if len(indices) < _VALIDATED:
         return indices[:0]
-    names = [source.item_name(index) for index in indices.tolist()]
-    return indices[split_by_hash(names, share=min(_SHARE, _MOST / len(indices)), seed=1)]
+    items = [source.item_name(index) for index in indices.tolist()]
+    chosen = split_by_hash(items, share=min(_SHARE, _MOST / len(indices)), seed=1)
+    for name in names:
+        classes = [source.columns[name][index] for index in indices.tolist()]
+        trained = {one for one, kept in zip(classes, chosen, strict=True) if not kept}
+        chosen &= np.array([one in trained for one in classes])
+    return indices[chosen]
 
 
 def _codec(

@@ -10,18 +10,20 @@ from ..core.model import Batch
 from ..nn.nd import autocast
 from .loop import TrainState
 
-CHECKS = 20  # spread over the budget
+_CHECKS = 20  # spread over the budget
 _PRICE = 0.05  # of what training costs; an item costs a third of one that is trained on
+_LEAST = 16  # fewer items tell nothing
 
 
 def affordable(trained: float) -> int:
-    """How many items to look at each time, where so many are trained on in all; at least 32."""
-    return max(32, int(3 * _PRICE * trained / CHECKS))
+    """How many items to look at each time, where so many are trained on in all; 0 where they would be too few."""
+    count = int(3 * _PRICE * trained / _CHECKS)
+    return count if count >= _LEAST else 0
 
 
 def due(state: TrainState) -> bool:
     """Whether it is time to look again."""
-    return state.progress * CHECKS >= state.checks + 1
+    return state.progress * _CHECKS >= state.checks + 1
 
 
 def keep_best(state: TrainState, batches: Iterable[Batch], precision: str) -> float:
@@ -29,7 +31,7 @@ def keep_best(state: TrainState, batches: Iterable[Batch], precision: str) -> fl
     model = state.model
     with state.average.applied():
         found = loss(state, batches, precision)
-    state.checks = int(state.progress * CHECKS)
+    state.checks = int(state.progress * _CHECKS)
     if found < state.best:
         state.best = found
         state.kept = {name: value.clone() for name, value in state.average.shadow.items()}
