@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
+import torch
 from torch import Tensor
 
 from .config import read_json, replacing, write_json
@@ -29,7 +30,25 @@ class Codec(ABC, Generic[Items]):
 
     @abstractmethod
     def encode(self, items: Items) -> Tensor:
-        """`(B, *space.shape)`: float32 for a Continuous space, int64 for Tokens."""
+        """`(B, *space.shape)`: float32 for a Continuous space, int64 for Tokens.
+
+        Of Tokens with an `end`, as long as the longest item, filled up with `end`, and at least `space.size`.
+        """
+
+    def cut(self, items: Items, alone: bool) -> tuple[Tensor, Tensor]:
+        """Rows to train on, `(R, *space.shape)`, and which item each is of, int64 `(R,)`, not falling.
+
+        One row an item, but where items are longer than the space, or shorter. With `alone` no row holds two items.
+        """
+        return self.encode(items), torch.arange(len(items))  # type: ignore[arg-type]
+
+    def blank(self, count: int) -> Partial | None:
+        """What is known of `count` items before anything is known of them; None: nothing."""
+        return None
+
+    def sizes(self, items: Items) -> Tensor:
+        """The raw numbers in each item, `(B,)`, over which bits are spread: pixels times colours, bytes of a text."""
+        return torch.full((len(items),), self.space.dimensions)  # type: ignore[arg-type]
 
     @abstractmethod
     def decode(self, x: Tensor) -> Items:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +46,19 @@ class Prediction(NamedTuple):
 Predict = Callable[[Tensor, Tensor], Prediction]  # (x, t) with t broadcastable against x
 
 
+class Rule(Protocol):
+    """What one sample's symbols must obey: a grammar, a stop string. It keeps what was drawn so far."""
+
+    def allowed(self) -> Tensor | None:
+        """Bool `(vocab,)`: the symbols that may come next, at least one of them; None: all."""
+
+    def advance(self, symbol: int) -> None:
+        """That symbol was drawn, or was given."""
+
+    def fork(self) -> Rule:
+        """A copy that goes its own way from here on."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What a batch of samples is asked to be, one per seed in `noise`.
@@ -56,6 +69,7 @@ class Request:
     noise: Noise
     condition: Mapping[str, Tensor] = field(default_factory=dict)
     given: Partial | None = None
+    rules: Sequence[Sequence[Rule]] = ()  # of each sample, where there are any
     drafts: bool = False  # whether drafts before the last are wanted, where making them costs something
 
     def __len__(self) -> int:

@@ -36,12 +36,15 @@ class Tokens:
     """Symbols on a grid with 1 to 3 axes.
 
     Shape of one element: `size`, integers in `[0, vocab)`. `vocab` is one alphabet, or one per position of a row.
-    After the symbol `end`, where there is one, nothing counts.
+    After the symbol `end`, where there is one, nothing counts; an item may then have any length, and `size` is what is
+    read at once. The symbol `start`, where there is one, begins an item and is given, not modelled: a row to train on
+    may hold several items, one after the other, which do not see each other, and may begin in the middle of one.
     """
 
     vocab: int | tuple[int, ...]
     size: tuple[int, ...]
     end: int | None = None
+    start: int | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -59,7 +62,10 @@ _KINDS: dict[str, Any] = {"continuous": Continuous, "tokens": Tokens}
 
 def space_to_json(space: Space) -> dict[str, Any]:
     """The space as plain JSON, with its kind."""
-    return {"kind": type(space).__name__.lower(), **asdict(space)}
+    fields = asdict(space)
+    if fields.get("start", 0) is None:  # as it was before there were any, so that models keep their hash
+        del fields["start"]
+    return {"kind": type(space).__name__.lower(), **fields}
 
 
 def space_from_json(data: dict[str, Any]) -> Space:

@@ -40,9 +40,17 @@ class Rotary(nn.Module):
         self.register_buffer("cosine", torch.cat((cosine, cosine), dim=-1), persistent=False)
         self.register_buffer("sine", torch.cat((-sine, sine), dim=-1), persistent=False)
 
-    def forward(self, start: int, count: int) -> tuple[Tensor, Tensor]:
-        """Cosine and sine `(count, 1, 1, head_width)` of the cells from `start` on."""
+    def forward(self, start: int, count: int) -> Turn:
+        """For queries and keys alike, of the cells from `start` on: cosine and sine `(count, 1, 1, head_width)`."""
         return self.cosine[start : start + count], self.sine[start : start + count]
+
+    def between(self, query: Tensor, key: Tensor) -> Turn:
+        """For queries and keys of their own cells, int64 `(B, n)`: cosine and sine `(B, n, 2, 1, head_width)`."""
+        cells = torch.stack((query, key), dim=2)
+        return self.cosine[cells].squeeze(3), self.sine[cells].squeeze(3)
+
+
+Turn = tuple[Tensor, Tensor]
 
 
 def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
@@ -81,7 +89,7 @@ class Layer(nn.Module):
         self.contract = nd.zero(nn.Linear(4 * width, width, bias=False))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor], causal: bool, cache: Cache | None, number: int) -> Tensor:
+    def forward(self, x: Tensor, turn: Turn, causal: bool, cache: Cache | None, number: int) -> Tensor:
         batch, count, width = x.shape
         qkv = self.qkv(_norm(x)).reshape(batch, count, 3, self.heads, width // self.heads)
         q, k = rotate(_norm(qkv[:, :, :2]), *turn).permute(2, 0, 3, 1, 4)
@@ -114,11 +122,14 @@ class Transformer(nn.Module):
         """An empty cache for `batch` sequences, of the type and on the device of `like`."""
         return Cache(len(self.layers), batch, self.heads, self.length, self.width // self.heads, like)
 
-    def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
-        """Raises ValueError on several cells after the first with a cache, which it does not need to serve."""
+    def forward(self, x: Tensor, cache: Cache | None = None, turn: Turn | None = None) -> Tensor:
+        """`turn` is what `rotary` has for these cells, where they are not the next ones in raster order.
+
+        Raises ValueError on several cells after the first with a cache, which it does not need to serve.
+        """
         if cache is not None and cache.filled and x.shape[1] > 1:
             raise ValueError(f"{x.shape[1]} cells after {cache.filled} cached ones; give one at a time")
-        turn = self.rotary(cache.filled if cache else 0, x.shape[1])
+        turn = turn or self.rotary(cache.filled if cache else 0, x.shape[1])
         for number, layer in enumerate(self.layers):
             x = layer(x, turn, self.causal, cache, number)
         if cache is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,24 +16,38 @@ from ...core.noise import Noise
 from ...core.space import Space, Tokens
 from ...nn import nd
 from ...nn.holes import random_known
-from ...nn.transformer import Cache, Transformer
+from ...nn.transformer import Cache, Transformer, Turn
 from ...sampling.logits import draw, guided, probabilities
 from . import options as settings
 
 
-class Hints(nn.Module):
-    """What a cell may know of given cells that lie after it: a transformer that sees all of them at once."""
+class Places(nn.Module):
+    """A learned vector of each cell of a grid: the sum of one for each coordinate."""
 
-    def __init__(self, size: tuple[int, ...], width: int, layers: int, dropout: float) -> None:
+    def __init__(self, size: tuple[int, ...], width: int) -> None:
         super().__init__()
-        self.null = nn.Parameter(torch.zeros(width))
-        self.transformer = Transformer(size=size, width=width, layers=layers, dropout=dropout, causal=False)
-        self.out = nd.zero(nn.Linear(width, width, bias=False))
+        self.size = size
+        self.along = nn.ParameterList(
+            0.02 * torch.randn(length, *[1] * later, width)
+            for length, later in zip(size, reversed(range(len(size))), strict=True)
+        )
 
-    def forward(self, embedded: Tensor, known: Tensor, position: Tensor) -> Tensor:
-        """Embedded symbols `(B, L, width)` of which `known` `(B, L)` count, to what each cell is told."""
-        seen = torch.where(known.unsqueeze(-1), embedded, self.null.to(embedded.dtype))
-        return self.out(self.transformer(seen + position))
+    def forward(self) -> Tensor:
+        """`(L, width)`, in raster order."""
+        total = self.along[0]
+        for table in self.along[1:]:
+            total = total + table
+        return total.expand(*self.size, -1).flatten(0, -2)
+
+
+class Told(NamedTuple):
+    """What a slot knows besides the symbol before it: `(B, L, width)`, and how its query and key are turned."""
+
+    vectors: Tensor
+    turn: Turn | None  # None: as in raster order
+
+    def at(self, slots: slice) -> Told:
+        return Told(self.vectors[:, slots], self.turn and (self.turn[0][:, slots], self.turn[1][:, slots]))
 
 
 class Autoregressive(GenerativeModel, LikelihoodModel):
@@ -60,16 +74,13 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
         self.register_buffer("allowed", allowed[:0] if allowed.all() else allowed, persistent=False)
         self.embed = nn.Embedding(self.vocab, width)
         self.start = nn.Parameter(0.02 * torch.randn(width))
-        self.position = nn.ParameterList(
-            0.02 * torch.randn(length, *[1] * later, width)
-            for length, later in zip(space.size, reversed(range(len(space.size))), strict=True)
-        )
+        self.places = Places(space.size, width)
+        # Where the symbol before it stands, which is told where the order is not that of the raster.
+        self.places_before = Places(space.size, width) if options.fill else None
         self.conditioner = Conditioner(conditions, width, options.condition_drop)
         self.transformer = Transformer(
             size=space.size, width=width, layers=options.layers, dropout=options.dropout, causal=True
         )
-        depth = max(1, options.layers // 2)
-        self.hints = Hints(space.size, width, depth, options.dropout) if options.fill else None
         self.head = nn.Linear(width, self.vocab)
         nd.zero(self.head)
 
@@ -91,39 +102,42 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
         nats = self._nats(batch, known)
         return Loss(nats.sum(1).mean() / self.space.dimensions)
 
-    def _positions(self) -> Tensor:
-        """One vector a cell, `(L, width)`: the sum of one for each coordinate."""
-        total = self.position[0]
-        for table in self.position[1:]:
-            total = total + table
-        return total.expand(*self.space.size, -1).reshape(-1, self.options.width)
+    def _order(self, known: Tensor) -> Tensor | None:
+        """The cells as they are read, int64 `(B, L)`: the known ones first; None where it is always raster order."""
+        return (~known).byte().argsort(dim=1, stable=True) if self.options.fill else None
 
-    def _allow(self, logits: Tensor, cells: slice) -> Tensor:
-        """−∞ for symbols that have no place in those cells."""
-        if not len(self.allowed):
-            return logits
-        return logits.masked_fill(~self.allowed[cells], -torch.inf)
+    def _told(self, x: Tensor, order: Tensor | None, condition: Mapping[str, Tensor]) -> Told:
+        """x `(B, L)` tells the batch."""
+        places = self.places()
+        given = self.conditioner(condition, x).vector.unsqueeze(1)
+        if order is None or self.places_before is None:
+            return Told(given + places, None)
+        before = F.pad(order[:, :-1], (1, 0))
+        vectors = given + F.embedding(order, places) + F.embedding(before, self.places_before())
+        # A query stands where its symbol will, a key where the symbol is that it tells of.
+        return Told(vectors, self.transformer.rotary.between(order, before))
 
-    def _surroundings(self, x: Tensor, known: Tensor | None, condition: Mapping[str, Tensor]) -> Tensor:
-        """What each cell is told besides the symbol before it, `(B, L, width)`; x and known `(B, L)`."""
-        position = self._positions()
-        told = position + self.conditioner(condition, x).vector.unsqueeze(1)
-        if self.hints is not None:
-            hidden = torch.zeros_like(x, dtype=torch.bool) if known is None else known
-            told = told + self.hints(self.embed(x), hidden, position)
-        return told
+    def _allow(self, logits: Tensor, allowed: Tensor) -> Tensor:
+        """−∞ for symbols that have no place in those cells, which `allowed` is of."""
+        return logits.masked_fill(~allowed, -torch.inf) if len(self.allowed) else logits
 
     def _nats(self, batch: Batch, known: Tensor | None) -> Tensor:
         """−ln p of each symbol given those before it, `(B, L)`; 0 for the known ones and for those after the end."""
-        x = batch.x.flatten(1)
+        cells = batch.x.flatten(1)
+        known = torch.zeros_like(cells, dtype=torch.bool) if known is None else known
+        order = self._order(known)
+        x = _along(cells, order)
         before = torch.cat((self.start.expand(len(x), 1, -1), self.embed(x[:, :-1])), dim=1)
-        hidden = self.transformer(before + self._surroundings(x, known, batch.condition))
-        logits = self._allow(self.head(hidden).float(), slice(None))
+        told = self._told(x, order, batch.condition)
+        hidden = self.transformer(before + told.vectors, turn=told.turn)
+        allowed = self.allowed if order is None or not len(self.allowed) else self.allowed[order]
+        logits = self._allow(self.head(hidden).float(), allowed)
         nats = F.cross_entropy(logits.flatten(0, 1), x.flatten(), reduction="none").reshape(x.shape)
+        nothing = known
         if self.space.end is not None:
-            ended = (x == self.space.end).cumsum(1) - (x == self.space.end).long()
-            nats = nats.masked_fill(ended > 0, 0.0)
-        return nats if known is None else nats.masked_fill(known, 0.0)
+            ends = (cells == self.space.end).long()
+            nothing = nothing | (ends.cumsum(1) > ends)
+        return nats.masked_fill(_along(nothing, order), 0.0)
 
     @torch.no_grad()
     def log_likelihood(self, batch: Batch, noise: Noise) -> Tensor:
@@ -144,12 +158,23 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
             given = request.given.x.to(x).reshape(count, length)
             known = request.given.known.to(x.device).expand(count, *space.size).reshape(count, length).clone()
             x = torch.where(known, given, x)
+        if not self.options.fill and bool((known[:, 1:] & ~known[:, :-1]).any()):
+            raise UserError(
+                "this model was trained to go on after a beginning, and symbols are given after a gap; "
+                "fit with --options.fill 0.5 to fill in between"
+            )
+        # From here on, slots in the order in which they are read; `cells` are where they stand.
+        order = self._order(known)
+        cells = torch.arange(length, device=x.device).expand(count, -1) if order is None else order
+        uniform = _along(request.noise.uniform("symbols", (length,)).to(x.device), order)
+        x, known = _along(x, order), _along(known, order)
+        allowed = self.allowed[cells] if len(self.allowed) else self.allowed
+        # Symbols at later cells than this one count for nothing.
+        end = torch.where(known & (x == (-1 if space.end is None else space.end)), cells, length).amin(1)
         guides = controls.guidance != 1 and bool(request.condition)
-        told = self._told(x, known, request, guides)
-        cache = self.transformer.cache(len(told), told)
-        uniform = request.noise.uniform("symbols", (length,)).to(x.device)
-        first = int(known.long().cumprod(1).sum(1).min())  # cells that all samples begin with are read at once
-        ended = (x[:, :first] == (-1 if space.end is None else space.end)).any(1)
+        told = self._told_twice(x, order, request, guides)
+        cache = self.transformer.cache(len(told.vectors), told.vectors)
+        first = int(known.long().cumprod(1).sum(1).min())  # what all samples begin with is read at once
         settled = known.clone()
         for at in range(first, length):
             logits = self._next(x, at, told, cache)
@@ -157,7 +182,7 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
                 conditional, unconditional = logits.chunk(2)
                 logits = guided(conditional, unconditional, controls.guidance)
             chances = probabilities(
-                self._allow(logits, slice(at, at + 1)),
+                self._allow(logits, allowed[:, at] if len(allowed) else allowed),
                 temperature=controls.temperature,
                 top_k=controls.top_k,
                 top_p=controls.top_p,
@@ -166,33 +191,42 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
             )
             drawn = draw(chances, uniform[:, at])
             if space.end is not None:
-                ended |= (x[:, at - 1] == space.end) if at else ended
-                drawn = torch.where(ended, space.end, drawn)
+                drawn = torch.where(cells[:, at] > end, space.end, drawn)
+                end = torch.where(drawn == space.end, end.minimum(cells[:, at]), end)
             x[:, at] = torch.where(known[:, at], x[:, at], drawn)
             settled[:, at] = True
             if request.drafts and at + 1 < length and (at + 1) % space.size[-1] == 0:
-                yield Partial(x.reshape(count, *space.size), settled.reshape(count, *space.size))
-        yield Partial(x.reshape(count, *space.size), torch.ones_like(x, dtype=torch.bool).reshape(count, *space.size))
+                yield Partial(*(_back(slots, order).reshape(count, *space.size) for slots in (x, settled)))
+        x = _back(x, order).reshape(count, *space.size)
+        yield Partial(x, torch.ones_like(x, dtype=torch.bool))
 
-    def _told(self, x: Tensor, known: Tensor, request: Request, guides: bool) -> Tensor:
-        """The surroundings under the condition, and below them, where it guides, those without."""
-        # Given symbols that only follow on unknown ones cannot be foreseen without hints.
-        if self.hints is None and bool((known[:, 1:] & ~known[:, :-1]).any()):
-            raise UserError(
-                "this model was trained to go on after a beginning, and symbols are given after a gap; "
-                "fit with --options.fill 0.5 to fill in between"
-            )
-        told = self._surroundings(x, known, dict(request.condition))
-        return torch.cat((told, self._surroundings(x, known, {}))) if guides else told
+    def _told_twice(self, x: Tensor, order: Tensor | None, request: Request, guides: bool) -> Told:
+        """What slots are told under the condition, and below, where it guides, without."""
+        told = self._told(x, order, dict(request.condition))
+        if not guides:
+            return told
+        vectors = torch.cat((told.vectors, self._told(x, order, {}).vectors))
+        return Told(vectors, told.turn and (torch.cat([told.turn[0]] * 2), torch.cat([told.turn[1]] * 2)))
 
-    def _next(self, x: Tensor, at: int, told: Tensor, cache: Cache) -> Tensor:
-        """Logits of the cell `at`, `(B or 2 B, vocab)`; the cache holds the cells before it, or none yet."""
+    def _next(self, x: Tensor, at: int, told: Told, cache: Cache) -> Tensor:
+        """Logits of the slot `at`, `(B or 2 B, vocab)`; the cache holds the slots before it, or none yet."""
         since = cache.filled
         before = self.embed(x[:, since - 1 : at]) if since else self._beginning(x, at)
-        if len(told) > len(x):
+        if len(told.vectors) > len(x):
             before = torch.cat((before, before))
-        hidden = self.transformer(before + told[:, since : at + 1], cache)
+        told = told.at(slice(since, at + 1))
+        hidden = self.transformer(before + told.vectors, cache, told.turn)
         return self.head(hidden[:, -1]).float()
 
     def _beginning(self, x: Tensor, at: int) -> Tensor:
         return torch.cat((self.start.expand(len(x), 1, -1), self.embed(x[:, :at])), dim=1)
+
+
+def _along(cells: Tensor, order: Tensor | None) -> Tensor:
+    """Values of cells `(B, L)` in the order in which they are read."""
+    return cells if order is None else cells.gather(1, order)
+
+
+def _back(slots: Tensor, order: Tensor | None) -> Tensor:
+    """The reverse of `_along`."""
+    return slots if order is None else torch.empty_like(slots).scatter(1, order, slots)
