@@ -78,11 +78,11 @@ def test_a_folder_of_nothing(tmp_path: Path, fit: Any, capsys: Captured) -> None
     refused(capsys, fit(tmp_path / "empty"), "empty is empty", ".jpg")
     (tmp_path / "texts").mkdir()
     for number in range(3):
-        (tmp_path / "texts" / f"{number}.txt").write_text("no picture")
-    refused(capsys, fit(tmp_path / "texts"), "texts holds 3 .txt", ".jpg")
+        (tmp_path / "texts" / f"{number}.doc").write_text("no picture")
+    refused(capsys, fit(tmp_path / "texts"), "texts holds 3 .doc", ".jpg")
     refused(capsys, fit(tmp_path / "text"), "no file or folder", "did you mean", "texts")
     refused(capsys, fit(tmp_path / "elsewhere" / "x.npz"), "no file or folder")
-    refused(capsys, fit(tmp_path / "texts" / "1.txt"), "1.txt", "expected")
+    refused(capsys, fit(tmp_path / "texts" / "1.doc"), "1.doc", "expected")
     assert not (tmp_path / "out").exists()
 
 

@@ -90,5 +90,9 @@ def _pictures() -> list[Any]:
     return [Image.fromarray(random.integers(0, 256, (8, 8), dtype=np.uint8)) for _ in range(7)]
 
 
+def _texts() -> list[str]:
+    return ["a short one", "é", "two\nlines", "漢字 and 🙂", "x" * 300, " spaces  ", "the last"]
+
+
 # Items of the built-in modalities; an installed one has `examples(count)` beside its codec.
-EXAMPLES = {"image": _pictures}
+EXAMPLES = {"image": _pictures, "text": _texts}

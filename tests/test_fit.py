@@ -59,7 +59,7 @@ def test_the_split_is_remembered(fitted: Fitted, family: str) -> None:
     assert split["held_out"] == expected.tolist()
     kept = len(split["validation"])
     assert split["train"] + kept + len(split["held_out"]) == len(digits) == 1797
-    assert bool(kept) == (family == "autoregressive")
+    assert bool(kept) == (family in ("autoregressive", "masked_diffusion"))
     assert not split["official"]
 
 

@@ -32,9 +32,16 @@ def photos(folder: Path) -> None:
         digits.read(index).save(path)
 
 
+def stories(file: Path) -> None:
+    """One text of many sentences."""
+    sentences = [f"One day {who} went {where}." for who in ("Ann", "Bob") for where in ("home", "away", "to the sea")]
+    file.write_text("\n\n".join(" ".join(sentences[n % 5 :]) for n in range(60)))
+
+
 def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     photos(tmp_path / "photos")
+    stories(tmp_path / "stories.txt")
     done = []
     for line in "".join(blocks("sh")).splitlines():
         command, *arguments = shlex.split(line, comments=True)

@@ -21,6 +21,10 @@ RECIPES: dict[str, list[list[str]]] = {
         ["--no-deps", "pythae==0.1.2"],
         ["pydantic>=2", "scikit-learn", "scipy", "cloudpickle", "imageio", "tqdm"],
     ],
+    "transformers": [
+        ["torch==2.13.0", "numpy>=2,<3"],
+        ["transformers==5.24.0"],
+    ],
 }
 
 

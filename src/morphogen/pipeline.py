@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -19,10 +20,11 @@ from .core.codec import Codec
 from .core.condition import LabelCodec
 from .core.config import Frozen, build, read_json, replacing, write_json
 from .core.errors import UserError, unknown
-from .core.model import Batch, GenerativeModel, LatentModel, LikelihoodModel, Partial, Request
+from .core.model import Batch, GenerativeModel, LatentModel, LikelihoodModel, Partial, Request, Rule
 from .core.noise import Noise
-from .core.space import Continuous, space_from_json, space_to_json
+from .core.space import Continuous, Space, Tokens, space_from_json, space_to_json
 from .nn.nd import autocast, place
+from .sampling.form import Form, trimmed
 from .through import LatentCodec
 from .version import __version__
 
@@ -58,6 +60,8 @@ class Pipeline:
         *,
         seed: int = 0,
         condition: Mapping[str, Any] | None = None,
+        prompt: str | Sequence[str] | None = None,
+        form: Form | Mapping[str, Any] | None = None,
         batch: int = 64,
         progress: Callable[[int], None] | None = None,
         **controls: Any,
@@ -65,10 +69,72 @@ class Pipeline:
         """`count` new items; item i has the seed `seed + i` and is the same alone and in any batch.
 
         `condition` maps a name to one value for all, or to a list with one for each: a class, or an item or its file.
-        `controls` are the family's Controls. `progress` is called with the number of items finished. Raises UserError
-        on a wrong control or class.
+        `prompt` is what they begin with, for texts: one for all, or a list with one for each; `form` what they are
+        asked to be, a `Form` or its fields: `stop`, `regex`, `choice`, `json_schema`. `controls` are the family's
+        Controls. `progress` is called with the number of items finished. Raises UserError on a wrong control, class,
+        prompt or form.
         """
-        return self.codec.decode(self._generate(count, seed, condition or {}, batch, progress, controls, None))
+        prompts, given = self._beginning(prompt, count)
+        rules = self._rules(form, count)
+        x = self._generate(count, seed, condition or {}, batch, progress, controls, given, rules)
+        items = self.codec.decode(x)
+        if rules:
+            items = [trimmed(*of) for of in zip(items, prompts, rules, strict=True)]
+        return items
+
+    def drafts(
+        self,
+        *,
+        seed: int = 0,
+        condition: Mapping[str, Any] | None = None,
+        prompt: str | None = None,
+        form: Form | Mapping[str, Any] | None = None,
+        **controls: Any,
+    ) -> Iterator[Any]:
+        """One new item while it is made: drafts of it, the last of which is what `sample(1, …)` returns.
+
+        Raises UserError as `sample` does.
+        """
+        chosen, (prompts, given), rules = self.controls(controls), self._beginning(prompt, 1), self._rules(form, 1)
+        request = Request(
+            noise=Noise.count(seed, 1),
+            condition={
+                name: value.to(self.model.device) for name, value in self.encode_conditions(condition or {}, 1).items()
+            },
+            given=given,
+            rules=rules,
+            drafts=True,
+        )
+        with self._running():
+            for draft in self.model.generate(request, chosen):
+                item = self.codec.decode(_on_cpu(self._settled(draft)))[0]
+                yield trimmed(item, prompts[0], rules[0]) if rules else item
+
+    def _settled(self, draft: Partial) -> Tensor:
+        """What of a draft is worth a look: of sequences what is drawn, of all else the whole."""
+        space = self.model.space
+        return draft.x.where(draft.known, space.end) if isinstance(space, Tokens) and space.end is not None else draft.x
+
+    def _beginning(self, prompt: str | Sequence[str] | None, count: int) -> tuple[list[str], Partial | None]:
+        """The prompts, and what is known of items that begin with them, or with nothing."""
+        if prompt is None:
+            return [""] * count, self.codec.blank(count)
+        if self.codec.blank(1) is None:
+            raise UserError(f"items of modality '{self.modality}' do not begin with a prompt; drop it")
+        prompts = [prompt] * count if isinstance(prompt, str) else list(prompt)
+        if len(prompts) != count:
+            raise UserError(f"{len(prompts)} prompts were given for {count} samples; give one, or one for each")
+        return prompts, self.codec.observe(prompts, None)
+
+    def _rules(self, form: Form | Mapping[str, Any] | None, count: int) -> list[list[Rule]]:
+        """The rules of each of `count` items; none where nothing is asked. Raises UserError on what cannot be."""
+        asked = form if isinstance(form, Form) else build(Form, form or {}, "form")
+        if asked == Form():
+            return []
+        space, spell = self.model.space, getattr(self.codec, "spell", None)
+        if spell is None or not isinstance(space, Tokens) or space.end is None:
+            raise UserError(f"items of modality '{self.modality}' are no texts that could have such a form; drop it")
+        return asked.rules(spell(), space.end, count)
 
     def impute(
         self,
@@ -109,8 +175,9 @@ class Pipeline:
         progress: Callable[[int], None] | None,
         controls: Mapping[str, Any],
         given: Partial | None,
+        rules: Sequence[Sequence[Rule]] = (),
     ) -> Tensor:
-        """`(count, *space.shape)`, on the CPU."""
+        """`(count, *space.shape)`, on the CPU; sequences are as long as the longest."""
         if count < 1 or batch < 1:
             raise UserError(f"the number of samples and the batch must be at least 1, found {count} and {batch}")
         if not -(2**63) <= seed < 2**63 - count:
@@ -124,6 +191,7 @@ class Pipeline:
                 noise=Noise.count(seed + start, stop - start),
                 condition={name: value[start:stop].to(self.model.device) for name, value in encoded.items()},
                 given=Partial(given.x[start:stop], given.known[start:stop]) if given else None,
+                rules=rules[start:stop],
             )
             with self._running():
                 for draft in self.model.generate(request, chosen):
@@ -131,7 +199,7 @@ class Pipeline:
             done.append(_on_cpu(x))
             if progress:
                 progress(stop)
-        return torch.cat(done)
+        return _joined(done, self.model.space)
 
     def controls(self, values: Mapping[str, Any]) -> Frozen:
         """The family's Controls with these values. Raises UserError on an unknown or impossible one."""
@@ -172,7 +240,7 @@ class Pipeline:
         return torch.cat(nats)
 
     def bits_per_dimension(self, items: Any, *, condition: Mapping[str, Any] | None = None, seed: int = 0) -> Tensor:
-        """−log₂ of the likelihood over the numbers of an item (pixels times colours; through a vq, symbols), `(B,)`.
+        """−log₂ of the likelihood over the numbers of an item, `(B,)`: pixels times colours, bytes, symbols of a vq.
 
         An upper bound where the likelihood is a lower one. Raises UserError where there is none, or only a density.
         """
@@ -181,7 +249,7 @@ class Pipeline:
                 "the likelihood of numbers that are not quantised is a density, which no bits can spell out"
             )
         nats = self.log_likelihood(items, condition=condition, seed=seed)
-        return -nats / (math.log(2) * self.model.space.dimensions)
+        return -nats / (math.log(2) * self.codec.sizes(items))
 
     def encode(self, items: Any) -> Tensor:
         """The latents of items, `(B, *latent.shape)`. Raises UserError where the family has no latents."""
@@ -278,6 +346,13 @@ class Pipeline:
 def _on_cpu(x: Tensor) -> Tensor:
     """Symbols as they are, numbers in single precision."""
     return x.float().cpu() if x.is_floating_point() else x.cpu()
+
+
+def _joined(parts: list[Tensor], space: Space) -> Tensor:
+    """Batches of items as one, sequences filled up with ends."""
+    widest = max(part.shape[-1] for part in parts)
+    end = space.end if isinstance(space, Tokens) else None
+    return torch.cat([F.pad(part, (0, widest - part.shape[-1]), value=end or 0) for part in parts])
 
 
 def load_codec(modality: str, folder: Path, device: str | None = None) -> Codec[Any]:

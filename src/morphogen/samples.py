@@ -18,6 +18,7 @@ from .core.condition import LabelCodec
 from .core.config import read_json, replacing, write_json
 from .core.errors import UserError
 from .pipeline import Pipeline
+from .sampling.form import Form
 from .version import __version__
 
 FORMAT = 1
@@ -30,6 +31,8 @@ def save_samples(
     *,
     seed: int,
     condition: Mapping[str, Any],
+    prompt: str | None = None,
+    form: Form | None = None,
     batch: int,
     controls: Mapping[str, Any],
 ) -> None:
@@ -43,6 +46,8 @@ def save_samples(
             "seeds": list(range(seed, seed + len(items))),
             "condition": dict(condition),
             "condition_files": _hashes(pipeline, condition),
+            "prompt": prompt,
+            "form": form.model_dump(mode="json") if form else {},
             "controls": pipeline.controls(controls).model_dump(mode="json"),
             "batch": batch,
             "precision": pipeline.precision,
@@ -130,6 +135,8 @@ def replay(record: Path, pipeline: Pipeline) -> Any:
             len(data["seeds"]),
             seed=data["seeds"][0],
             condition=data["condition"],
+            prompt=data.get("prompt"),
+            form=data.get("form"),
             batch=data["batch"],
             **data["controls"],
         )

@@ -25,11 +25,16 @@ def flag(kind: Any, purpose: str, **more: Any) -> Any:
 
 
 def parse_on_model(
-    arguments: list[str], verb: str, usage: str, purpose: str, fields: Sequence[tuple[str, Any, Any]]
+    arguments: list[str],
+    verb: str,
+    usage: str,
+    purpose: str,
+    fields: Sequence[tuple[str, Any, Any]],
+    writes: bool = True,
 ) -> Any:
     """The flags of a command on a model folder: its own `fields`, those all share, and the family's Controls.
 
-    Raises UserError where there is no folder, or where --out has something in it.
+    Where it `writes`, --out has to be given. Raises UserError where there is no folder, or --out has something in it.
     """
     folder = positional(arguments)
     if folder is None and not {"-h", "--help"} & set(arguments):
@@ -37,8 +42,8 @@ def parse_on_model(
     controls, rest = None, list(arguments)
     if folder is not None:
         controls, rest = with_solvers(controls_of(Path(folder)), arguments)
-    parsed = parse(_command(controls, purpose, fields), rest, verb)
-    if parsed.out.exists() and (not parsed.out.is_dir() or any(parsed.out.iterdir())):
+    parsed = parse(_command(controls, purpose, fields, writes), rest, verb)
+    if parsed.out and parsed.out.exists() and (not parsed.out.is_dir() or any(parsed.out.iterdir())):
         raise UserError(f"--out {parsed.out} already exists and is not empty; delete it or choose another folder")
     return parsed
 
@@ -59,12 +64,15 @@ def chosen(parsed: Any) -> dict[str, Any]:
     return {name: getattr(parsed.controls, name) for name in type(parsed.controls).model_fields}
 
 
-def _command(controls: type[Any] | None, purpose: str, fields: Sequence[tuple[str, Any, Any]]) -> type[Any]:
+def _command(
+    controls: type[Any] | None, purpose: str, fields: Sequence[tuple[str, Any, Any]], writes: bool
+) -> type[Any]:
     own = [(name, kind, dataclasses.field(default=default)) for name, kind, default in fields]
+    out: Any = dataclasses.field() if writes else dataclasses.field(default=None)
     shared: list[Any] = [
         ("folder", flag(tyro.conf.Positional[Path], "Model folder."), dataclasses.field()),
         *own,
-        ("out", flag(Path, "Folder to write to."), dataclasses.field()),
+        ("out", flag(Path if writes else Path | None, "Folder to write to."), out),
         ("seed", flag(int, "Seed of the first; each next one has the next seed."), dataclasses.field(default=0)),
         (
             "condition",

@@ -14,7 +14,7 @@ from ..core import plugins
 from ..core.config import Frozen, build, read_toml
 from ..core.errors import UserError, unknown
 from ..training.options import TrainOptions
-from ._flags import flag_value, given, parse
+from ._flags import flag_value, given, parse, positional
 
 _Names: Any = tyro.conf.UseAppendAction[tuple[str, ...]]
 _NESTED = ("train", "options", "codec")
@@ -22,12 +22,13 @@ _NESTED = ("train", "options", "codec")
 
 def run(arguments: list[str]) -> int:
     recipe = _recipe(flag_value(arguments, "recipe"))
-    family = flag_value(arguments, "family") or recipe.get("family", "vae")
-    modality = flag_value(arguments, "modality") or recipe.get("modality", "image")
+    modality = str(flag_value(arguments, "modality") or recipe.get("modality") or _taken_for(arguments, recipe))
+    codec = plugins.load("modalities", modality, "options")
+    family = str(flag_value(arguments, "family") or recipe.get("family") or getattr(codec, "FAMILY", "vae"))
     kinds: dict[str, type[Frozen]] = {
         "train": TrainOptions,
         "options": plugins.load("families", family, "options").Options,
-        "codec": plugins.load("modalities", modality, "options").Options,
+        "codec": codec.Options,
     }
     if flag_value(arguments, "train.steps"):
         recipe.pop("minutes", None)  # a flag overrides the recipe, and the two exclude each other
@@ -35,7 +36,7 @@ def run(arguments: list[str]) -> int:
         recipe.get("train", {}).pop("steps", None)
     if flag_value(arguments, "condition"):
         recipe.pop("condition", None)  # else the flag's would be added to the recipe's
-    command = _command(kinds, recipe)
+    command = _command(kinds, recipe, family)
     parsed = parse(command, arguments, "fit")
     if not parsed.resume and parsed.source is None:
         raise UserError("no source was given; expected: morphogen fit SOURCE --out DIR, or --resume --out DIR")
@@ -63,7 +64,8 @@ def run(arguments: list[str]) -> int:
             codec=explicit["codec"],
             through=parsed.through,
             enlarge=parsed.enlarge,
-            image_column=parsed.image_column,
+            column=parsed.column,
+            separator=parsed.separator,
             resume=parsed.resume,
             say=lambda line: print(line, file=sys.stderr, flush=True),
         )
@@ -74,18 +76,33 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def _command(kinds: dict[str, type[Frozen]], recipe: dict[str, Any]) -> type[Any]:
+def _taken_for(arguments: list[str], recipe: dict[str, Any]) -> str:
+    """The modality of the source; where it cannot be opened, that of pictures: the fit itself will say why."""
+    source = positional(arguments) or recipe.get("source")
+    if source is None or flag_value(arguments, "resume") is not None:
+        return "image"
+    from ..data.sources import open_source
+
+    try:
+        column, separator = flag_value(arguments, "column"), flag_value(arguments, "separator")
+        return open_source(source, None, column or recipe.get("column"), separator or recipe.get("separator")).modality
+    except UserError:
+        return "image"
+
+
+def _command(kinds: dict[str, type[Frozen]], recipe: dict[str, Any], family: str) -> type[Any]:
     """The dataclass whose fields are the flags, with a recipe's values as defaults."""
     plain: list[tuple[str, Any, Any, str]] = [
         ("out", Path, dataclasses.MISSING, "Model folder to write."),
-        ("family", str, "vae", "Family: " + ", ".join(plugins.known("families")) + "."),
+        ("family", str, family, "Family: " + ", ".join(plugins.known("families")) + "."),
         ("modality", str | None, None, "Modality; inferred where not given."),
         ("condition", _Names, (), "Column to condition on, such as label; may be given again for one more."),
         ("through", Path | None, None, "Folder of a trained vae or vq: its latents are what is modelled."),
         ("enlarge", int | None, None, "Learn to make items from versions this many times smaller: condition small."),
         ("minutes", float | None, None, "Budget of wall-clock minutes; 10 where no steps are given either."),
         ("recipe", Path | None, None, "TOML file with any of these settings; flags override it."),
-        ("image_column", str | None, None, "Column that holds the pictures, in a table with several."),
+        ("column", str | None, None, "Column that holds the items, in a table with several."),
+        ("separator", str | None, None, "What parts the documents of a text file: line, blank, none, or a text."),
         ("resume", bool, False, "Continue the interrupted fit in --out."),
     ]
     for name in recipe:

@@ -18,8 +18,10 @@ class Inspect:
     """A folder, a file, a Hub id, or digits."""
     modality: str | None = None
     """Modality; inferred where not given."""
-    image_column: str | None = None
-    """Column that holds the pictures, in a table with several."""
+    column: str | None = None
+    """Column that holds the items, in a table with several."""
+    separator: str | None = None
+    """What parts the documents of a text file: line, blank, none, or a text."""
 
 
 def run(arguments: list[str]) -> int:
@@ -28,16 +30,17 @@ def run(arguments: list[str]) -> int:
 
     from ..core import plugins
     from ..core.codec import Codec
-    from ..core.space import Continuous
     from ..data.encode import chunks
     from ..data.sources import open_source
 
-    source = open_source(parsed.source, parsed.modality, parsed.image_column)
+    source = open_source(parsed.source, parsed.modality, parsed.column, parsed.separator)
     print(f"{source.description}: {len(source):,} items, taken for modality '{source.modality}'")
     looked = np.unique(np.linspace(0, len(source) - 1, min(1000, len(source))).astype(int))
-    codec = plugins.sole(plugins.load("modalities", source.modality, "codec"), Codec).fit(
-        chunks(source, looked), Continuous, plugins.load("modalities", source.modality, "options").Options()
-    )
+    kind = plugins.sole(plugins.load("modalities", source.modality, "codec"), Codec)
+    if kind.fits_to_all:
+        looked = np.arange(len(source))
+    chosen = plugins.load("modalities", source.modality, "options").Options()
+    codec = kind.fit(chunks(source, looked), kind.spaces[0], chosen)
     if len(looked) < len(source):
         print(f"looked at {len(looked):,} of them:")
     for note in getattr(codec, "notes", ()):

@@ -38,8 +38,9 @@ def run(arguments: list[str]) -> int:
     names = read_json(record).get("files", [])
     if len(names) != len(items):
         raise UserError(f"{record} names {len(names)} files for {len(items)} samples; draw them anew")
-    before = pipeline.codec.encode([read(record.parent / name) for name in names])
-    after = pipeline.codec.encode(items)
+    # Together, for sequences become as long as the longest of them.
+    encoded = pipeline.codec.encode([*(read(record.parent / name) for name in names), *items])
+    before, after = encoded[: len(names)], encoded[len(names) :]
     different = (before != after).flatten(1).any(1).sum().item()
     if not different:
         print(f"all {len(names)} samples match")

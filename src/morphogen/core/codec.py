@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch import Tensor
 from .config import read_json, replacing, write_json
 from .errors import UserError
 from .model import Partial
-from .space import Space
+from .space import Continuous, Space, Tokens
 
 Items = TypeVar("Items")
 
@@ -22,6 +22,8 @@ class Codec(ABC, Generic[Items]):
     """Maps the modality's own collection of items (a list of pictures, a table of rows) to `(B, *space.shape)`."""
 
     space: Space
+    spaces: ClassVar[tuple[type[Space], ...]] = (Continuous, Tokens)  # the kinds it offers
+    fits_to_all: ClassVar[bool] = False  # every item has to be seen by `fit`, not some thousands alone
 
     @classmethod
     @abstractmethod

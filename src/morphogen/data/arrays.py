@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from morphogen.core.errors import BadItem, UserError, unknown
 
-from .base import Source, readers
+from .base import Source, of_suffix, readers
+from .documents import text_name
 
 Array = NDArray[Any]
 _PAIRS = (
@@ -73,7 +74,7 @@ class ArraySource(Source):
 
 
 class ListSource(Source):
-    """A list of items in memory such as PIL images, of arrays, or of paths."""
+    """A list of items in memory such as PIL images or texts, of arrays, or of paths."""
 
     def __init__(self, items: Sequence[Any], modality: str, columns: Mapping[str, Sequence[str]] | None = None) -> None:
         if modality not in readers():
@@ -81,6 +82,8 @@ class ListSource(Source):
         if not len(items):
             raise UserError("the list of items is empty; expected at least one")
         self._items, self.modality, self.columns = items, modality, columns or {}
+        # By the first, so that the name of a file that is missing does not become a text.
+        self._literal = modality == "text" and not _is_text_file(items[0])
         for name, column in self.columns.items():
             if len(column) != len(items):
                 raise UserError(f"there are {len(items)} items and {len(column)} of '{name}'; expected as many")
@@ -91,6 +94,8 @@ class ListSource(Source):
 
     def read(self, index: int) -> Any:
         item, files = self._items[index], readers()[self.modality]
+        if self._literal and isinstance(item, str):
+            return files.checked(item, f"item {index}")
         if isinstance(item, (str, Path)):
             return files.read(Path(item))
         if isinstance(item, files.ITEM):
@@ -98,7 +103,11 @@ class ListSource(Source):
         try:
             return files.from_array(item)
         except BadItem as error:
-            raise BadItem(f"{self.item_name(index)}: {error}") from None
+            raise BadItem(f"item {index}: {error}") from None
+
+    def item_name(self, index: int) -> str:
+        item = self._items[index]
+        return text_name(item) if self._literal and isinstance(item, str) else super().item_name(index)
 
 
 def open_npz(path: Path, modality: str) -> ArraySource:
@@ -135,6 +144,12 @@ def open_npy(path: Path, modality: str) -> ArraySource:
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path} is not a readable npy file ({error}); write it again with numpy.save") from None
     return ArraySource([array], modality, path.name)
+
+
+def _is_text_file(item: Any) -> bool:
+    if isinstance(item, str) and (len(item) > 1000 or "\n" in item or "\0" in item):
+        return False
+    return isinstance(item, Path) or (isinstance(item, str) and of_suffix(item) == "text" and Path(item).is_file())
 
 
 def texts(labels: Any) -> list[str]:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -48,34 +48,52 @@ def chunks(source: Source, indices: Sequence[int] | NDArray[np.int64], size: int
         raise UserError(f"none of {len(indices)} items can be read; the first: {first_error}")
 
 
+class Encoded(NamedTuple):
+    """What `encode_source` left on disk, and what it read."""
+
+    store: EncodedStore
+    kept: NDArray[np.int64]  # the indices of the items that could be read
+    items: NDArray[np.int64]  # which of these each row is of, not falling
+    skipped: list[str]  # a message for each of the others
+
+
 def encode_source(
     source: Source,
     codec: Codec[Any],
     path: Path,
-    indices: Sequence[int] | NDArray[np.int64],
+    *parts: Sequence[int] | NDArray[np.int64],
+    alone: bool = True,
     chunk: int = 256,
     tolerance: float = 0.05,
-) -> tuple[EncodedStore, NDArray[np.int64], list[str]]:
-    """The items at `indices`, encoded in that order at `path`; the indices kept; a message per item skipped.
+) -> Encoded:
+    """The items at the indices of each part, cut to rows by `codec.cut`, in that order at `path`.
 
+    No row holds items of two parts, nor, where they are `alone`, two items.
     Raises UserError where more than `tolerance` of the items cannot be read, naming the first of them.
     """
     kept: list[NDArray[np.int64]] = []
+    items: list[NDArray[np.int64]] = []
     skipped: list[str] = []
+    wanted = [np.asarray(part, dtype=np.int64) for part in parts]
+    count = sum(map(len, wanted))
 
     def encoded() -> Iterator[Tensor]:
-        for tensors, good, bad in _in_order(source, codec, np.asarray(indices, dtype=np.int64), chunk):
+        read = 0
+        for rows, owners, good, bad in _in_order(source, codec, wanted, chunk, alone):
             skipped.extend(bad)
-            if len(skipped) > tolerance * len(indices):
+            if len(skipped) > tolerance * count:
                 raise UserError(
-                    f"at least {len(skipped)} of {len(indices)} items cannot be read, more than {tolerance:.0%}: "
+                    f"at least {len(skipped)} of {count} items cannot be read, more than {tolerance:.0%}: "
                     f"{some(skipped)}"
                 )
             kept.append(good)
-            yield from tensors
+            items.append(owners + read)
+            read += len(good)
+            yield from rows
 
     store = EncodedStore.build(path, codec.space, encoded())
-    return store, np.concatenate([np.empty(0, np.int64), *kept]), skipped
+    empty = np.empty(0, np.int64)
+    return Encoded(store, np.concatenate([empty, *kept]), np.concatenate([empty, *items]), skipped)
 
 
 def unreadable(source: Source, indices: NDArray[np.int64]) -> dict[int, str]:
@@ -93,19 +111,26 @@ def unreadable(source: Source, indices: NDArray[np.int64]) -> dict[int, str]:
         return {index: message for index, message in said if message}
 
 
-Group = tuple[list[Tensor], NDArray[np.int64], list[str]]
+class _Group(NamedTuple):
+    rows: list[Tensor]
+    items: NDArray[np.int64]  # which of the good ones each row is of
+    good: NDArray[np.int64]
+    bad: list[str]
 
 
-def _in_order(source: Source, codec: Codec[Any], indices: NDArray[np.int64], chunk: int) -> Iterator[Group]:
+def _in_order(
+    source: Source, codec: Codec[Any], parts: Sequence[NDArray[np.int64]], chunk: int, alone: bool
+) -> Iterator[_Group]:
     """Groups of encoded items in order, a bounded number under way."""
     threads = min(4, os.cpu_count() or 1)
-    waiting: deque[Future[Group]] = deque()
+    waiting: deque[Future[_Group]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for start in range(0, len(indices), chunk):
-                waiting.append(pool.submit(_encode, source, codec, indices[start : start + chunk]))
-                if len(waiting) > threads:
-                    yield waiting.popleft().result()
+            for part in parts:
+                for start in range(0, len(part), chunk):
+                    waiting.append(pool.submit(_encode, source, codec, part[start : start + chunk], alone))
+                    if len(waiting) > threads:
+                        yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
         finally:
@@ -113,12 +138,19 @@ def _in_order(source: Source, codec: Codec[Any], indices: NDArray[np.int64], chu
                 future.cancel()
 
 
-def _encode(source: Source, codec: Codec[Any], indices: NDArray[np.int64]) -> Group:
-    tensors: list[Tensor] = []
+def _encode(source: Source, codec: Codec[Any], indices: NDArray[np.int64], alone: bool) -> _Group:
+    rows: list[Tensor] = []
+    owners: list[Tensor] = []
     good: list[int] = []
     bad: list[str] = []
     items: list[Any] = []
     weight = 0
+
+    def cut() -> None:
+        found, of = codec.cut(items, alone)
+        rows.append(found)
+        owners.append(of + len(good) - len(items))
+
     for index in indices.tolist():
         try:
             items.append(source.read(index))
@@ -128,8 +160,9 @@ def _encode(source: Source, codec: Codec[Any], indices: NDArray[np.int64]) -> Gr
         good.append(index)
         weight += source.weigh(items[-1])
         if weight >= _MEMORY:
-            tensors.append(codec.encode(items))
+            cut()
             items, weight = [], 0
     if items:
-        tensors.append(codec.encode(items))
-    return [torch.cat(tensors)] if tensors else [], np.array(good, dtype=np.int64), bad
+        cut()
+    found = torch.cat(owners).numpy() if owners else np.empty(0, np.int64)
+    return _Group([torch.cat(rows)] if rows else [], found, np.array(good, dtype=np.int64), bad)

@@ -71,7 +71,8 @@ def open_folder(root: Path, modality: str | None) -> FolderSource:
         raise UserError(
             f"the folder {root} holds {found}; expected files such as {_examples(modality)}, in it or in sub-folders"
         )
-    kind = max(names, key=lambda name: len(names[name]))
+    # As many captions as pictures are not what a folder is of.
+    kind = max(names, key=lambda name: (len(names[name]), name != "text"))
     return FolderSource(root, names[kind], kind, ignored=endings.total() - len(names[kind]))
 
 

@@ -97,7 +97,7 @@ def test_a_single_picture(tmp_path):
     ("files", "message"),
     [
         ([], "is empty; expected files such as"),
-        (["a.txt", "b.txt", "c.md"], r"holds 2 \.txt, 1 \.md; expected files such as"),
+        (["a.doc", "b.doc", "c.log"], r"holds 2 \.doc, 1 \.log; expected files such as"),
     ],
 )
 def test_a_folder_without_pictures(tmp_path, files, message):
@@ -280,11 +280,11 @@ def test_parquet_is_streamed(tmp_path, struct_cells):
     for index in (0, 1, 99, 40, 32, 33, 66, 2):
         assert np.array_equal(np.asarray(source.read(index)), noise(8, 8, seed=index))
     codec = ImageCodec.fit(chunks(source, range(100)), Continuous)
-    store, kept, _ = encode_source(source, codec, tmp_path / "store", range(100), chunk=10)
+    store, kept, _, _ = encode_source(source, codec, tmp_path / "store", range(100), chunk=10)
     assert kept.tolist() == list(range(100))
     assert codec.decode(store.read([57]))[0].tobytes() == noise(8, 8, seed=57).tobytes()
     with pytest.raises(UserError, match="unknown column 'imag'; did you mean 'image'"):
-        open_source(tmp_path / "x.parquet", image_column="imag")
+        open_source(tmp_path / "x.parquet", column="imag")
 
 
 def test_parquet_without_pictures_or_pyarrow(tmp_path, monkeypatch):
@@ -329,7 +329,7 @@ def test_a_few_bad_items_are_skipped_by_name(tmp_path):
     source = open_source(tmp_path / "in")
     indices = np.arange(len(source))
     codec = ImageCodec.fit(chunks(source, indices, size=16), Continuous)
-    store, kept, skipped = encode_source(source, codec, tmp_path / "store", indices, chunk=6)
+    store, kept, _, skipped = encode_source(source, codec, tmp_path / "store", indices, chunk=6)
     assert len(skipped) == 1
     assert "07.jpg" in skipped[0]
     assert kept.tolist() == [index for index in range(40) if index != 7]
@@ -365,6 +365,6 @@ def test_emoji(tmp_path):
     assert "category" in source.columns
     codec = ImageCodec.fit(chunks(source, range(200)), Continuous)
     assert codec.space == Continuous(3, (64, 64), step=2 / 255)
-    store, kept, skipped = encode_source(source, codec, tmp_path / "store", range(200))
+    store, kept, _, skipped = encode_source(source, codec, tmp_path / "store", range(200))
     assert (len(store), len(kept), skipped) == (200, 200, [])
     assert store.read([0])[0, :, 0, 0].tolist() == [1, 1, 1]  # transparent corners on white

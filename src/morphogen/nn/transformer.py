@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from . import nd
 from .attention import attend
+from .rows import Rows
 
-_BASE = 100.0  # of the rotary frequencies: grids have sides of tens, not of thousands
+_BASE = 100.0  # of the rotary frequencies, where nothing else is said: grids have sides of tens, not of thousands
 
 
 class Rotary(nn.Module):
@@ -25,13 +26,13 @@ class Rotary(nn.Module):
     cosine: Tensor
     sine: Tensor
 
-    def __init__(self, size: Sequence[int], head_width: int) -> None:
+    def __init__(self, size: Sequence[int], head_width: int, base: float = _BASE) -> None:
         super().__init__()
         pairs = head_width // 2
         shares = [pairs // len(size) + (axis < pairs % len(size)) for axis in range(len(size))]
         cells = torch.tensor(list(itertools.product(*map(range, size))), dtype=torch.float32)  # (L, axes)
         angles = [
-            cells[:, axis : axis + 1] * _BASE ** -(torch.arange(share) / max(1, share))
+            cells[:, axis : axis + 1] * base ** -(torch.arange(share) / max(1, share))
             for axis, share in enumerate(shares)
         ]
         angle = torch.cat(angles, dim=1)  # (L, pairs)
@@ -48,6 +49,10 @@ class Rotary(nn.Module):
         """For queries and keys of their own cells, int64 `(B, n)`: cosine and sine `(B, n, 2, 1, head_width)`."""
         cells = torch.stack((query, key), dim=2)
         return self.cosine[cells].squeeze(3), self.sine[cells].squeeze(3)
+
+    def at(self, cells: Tensor) -> Turn:
+        """For queries and keys alike, of cells `(B, n)`: cosine and sine `(B, n, 1, 1, head_width)`."""
+        return self.cosine[cells], self.sine[cells]
 
 
 Turn = tuple[Tensor, Tensor]
@@ -66,12 +71,23 @@ class Cache:
         self.kept = like.new_empty(layers, 2, batch, heads, length, head_width)
         self.filled = 0
 
-    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Keep the keys and values `(B, heads, n, head_width)` of the next cells; returns those of all cells so far."""
+    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Keep the keys and values `(B, heads, n, head_width)` of the next cells.
+
+        Returns those of all cells so far, and what of them a query may see: None, all.
+        """
         stop = self.filled + k.shape[2]
         self.kept[layer, 0, :, :, self.filled : stop] = k
         self.kept[layer, 1, :, :, self.filled : stop] = v
-        return self.kept[layer, 0, :, :, :stop], self.kept[layer, 1, :, :, :stop]
+        return self.kept[layer, 0, :, :, :stop], self.kept[layer, 1, :, :, :stop], None
+
+    def turn(self, rotary: Rotary, count: int) -> Turn:
+        """What `rotary` has for the next cells."""
+        return rotary(self.filled, count)
+
+    def advance(self, count: int) -> None:
+        """So many cells were read by all layers."""
+        self.filled += count
 
 
 class Layer(nn.Module):
@@ -89,15 +105,17 @@ class Layer(nn.Module):
         self.contract = nd.zero(nn.Linear(4 * width, width, bias=False))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, turn: Turn, causal: bool, cache: Cache | None, number: int) -> Tensor:
+    def forward(
+        self, x: Tensor, turn: Turn, causal: bool, cache: Cache | Rows | None, number: int, mask: Tensor | None = None
+    ) -> Tensor:
         batch, count, width = x.shape
         qkv = self.qkv(_norm(x)).reshape(batch, count, 3, self.heads, width // self.heads)
         q, k = rotate(_norm(qkv[:, :, :2]), *turn).permute(2, 0, 3, 1, 4)
         v = qkv[:, :, 2].transpose(1, 2)
         if cache is not None:
-            k, v = cache.extend(number, k, v)
+            k, v, mask = cache.extend(number, k, v)
         # A single new cell sees all that was read; several at once follow each other, from the first cell on.
-        h = attend(q, k, v.to(q.dtype), causal=causal and count > 1)
+        h = attend(q, k, v.to(q.dtype), causal=causal and count > 1, mask=mask)
         x = x + self.dropout(self.mix(h.transpose(1, 2).reshape(batch, count, width)))
         return x + self.dropout(self.contract(F.relu(self.expand(_norm(x))).square()))
 
@@ -108,32 +126,53 @@ class Transformer(nn.Module):
     `width` is a multiple of 16. Causal: a cell sees itself and those before it.
     """
 
-    def __init__(self, *, size: Sequence[int], width: int, layers: int, dropout: float, causal: bool) -> None:
+    def __init__(
+        self,
+        *,
+        size: Sequence[int],
+        width: int,
+        layers: int,
+        dropout: float,
+        causal: bool,
+        base: float = _BASE,
+    ) -> None:
         super().__init__()
         self.causal, self.length = causal, math.prod(size)
         self.heads = max(1, width // 32)
         while width % (2 * self.heads):
             self.heads -= 1
         self.width = width
-        self.rotary = Rotary(size, width // self.heads)
+        self.rotary = Rotary(size, width // self.heads, base)
         self.layers = nn.ModuleList(Layer(width, self.heads, dropout) for _ in range(layers))
 
     def cache(self, batch: int, like: Tensor) -> Cache:
         """An empty cache for `batch` sequences, of the type and on the device of `like`."""
         return Cache(len(self.layers), batch, self.heads, self.length, self.width // self.heads, like)
 
-    def forward(self, x: Tensor, cache: Cache | None = None, turn: Turn | None = None) -> Tensor:
+    def rows(self, batch: int, like: Tensor) -> Rows:
+        """An empty cache for `batch` sequences, each of a length of its own."""
+        return Rows(len(self.layers), batch, self.heads, self.length, self.width // self.heads, like)
+
+    def forward(
+        self,
+        x: Tensor,
+        cache: Cache | Rows | None = None,
+        turn: Turn | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
         """`turn` is what `rotary` has for these cells, where they are not the next ones in raster order.
 
+        `mask`, bool `(B, 1, n, n)`: besides the causal one, what a cell may see; without a cache.
         Raises ValueError on several cells after the first with a cache, which it does not need to serve.
         """
-        if cache is not None and cache.filled and x.shape[1] > 1:
+        if isinstance(cache, Cache) and cache.filled and x.shape[1] > 1:
             raise ValueError(f"{x.shape[1]} cells after {cache.filled} cached ones; give one at a time")
-        turn = turn or self.rotary(cache.filled if cache else 0, x.shape[1])
+        if turn is None:
+            turn = cache.turn(self.rotary, x.shape[1]) if cache is not None else self.rotary(0, x.shape[1])
         for number, layer in enumerate(self.layers):
-            x = layer(x, turn, self.causal, cache, number)
+            x = layer(x, turn, self.causal, cache, number, mask)
         if cache is not None:
-            cache.filled += x.shape[1]
+            cache.advance(x.shape[1])
         return _norm(x)
 
 

@@ -28,11 +28,15 @@ def probabilities(
     """
     if temperature == 0:
         return torch.zeros_like(logits, dtype=torch.float64).scatter(-1, logits.argmax(-1, keepdim=True), 1.0)
+    if 0 < top_k < logits.shape[-1]:  # then all that follows is about few symbols
+        symbols = likeliest(logits, top_k)
+        few = probabilities(
+            logits.gather(-1, symbols), temperature=temperature, top_p=top_p, min_p=min_p, typical_p=typical_p
+        )
+        return torch.zeros_like(logits, dtype=torch.float64).scatter(-1, symbols, few)
     if temperature != 1:  # the highest becomes 0, so that no quotient overflows
         logits = logits.double().sub(logits.amax(-1, keepdim=True)).div_(temperature)
     p = logits.softmax(-1, dtype=torch.float64)
-    if 0 < top_k < p.shape[-1]:
-        p = likeliest(p, top_k)
     if top_p < 1:
         p = nucleus(p, top_p)
     if min_p > 0:
@@ -40,10 +44,11 @@ def probabilities(
     return typical(p, typical_p) if typical_p < 1 else p
 
 
-def likeliest(p: Tensor, count: int) -> Tensor:
-    """Only the `count` most likely symbols; of equals the lower ones."""
-    order = p.argsort(dim=-1, descending=True, stable=True)[..., :count]
-    return _left(p, torch.zeros_like(p, dtype=torch.bool).scatter(-1, order, True))
+def likeliest(logits: Tensor, count: int) -> Tensor:
+    """The `count` most likely symbols `(…, count)` in rising order; of equals the lower ones."""
+    lowest = logits.topk(count, dim=-1).values[..., -1:]
+    kept = _first(logits, lowest, torch.full_like(lowest, count, dtype=torch.int64))
+    return kept.nonzero()[:, -1].reshape(*logits.shape[:-1], count)
 
 
 def nucleus(p: Tensor, mass: float) -> Tensor:
@@ -51,7 +56,10 @@ def nucleus(p: Tensor, mass: float) -> Tensor:
 
     Of equals the lower ones.
     """
-    return _until(p, -p, mass)
+    highest = _head(p, mass)
+    before = F.pad(highest.cumsum(-1)[..., :-1], (1, 0))
+    count = (before < mass).sum(-1, keepdim=True).clamp(min=1)
+    return _left(p, _first(p, highest.gather(-1, count - 1), count))
 
 
 def typical(p: Tensor, mass: float) -> Tensor:
@@ -62,16 +70,31 @@ def typical(p: Tensor, mass: float) -> Tensor:
     nats = -p.clamp(min=torch.finfo(p.dtype).tiny).log()
     entropy = (p * nats).sum(-1, keepdim=True)
     # What has no probability any more comes last.
-    return _until(p, (nats - entropy).abs().masked_fill(p == 0, torch.inf), mass)
-
-
-def _until(p: Tensor, rank: Tensor, mass: float) -> Tensor:
-    """The symbols of lowest `rank`, until their probabilities reach `mass`."""
-    ranked = rank.argsort(dim=-1, stable=True)
+    ranked = (nats - entropy).abs().masked_fill(p == 0, torch.inf).argsort(dim=-1, stable=True)
     before = F.pad(p.gather(-1, ranked).cumsum(-1)[..., :-1], (1, 0))
     keep = before < mass
     keep[..., 0] = True
     return _left(p, torch.zeros_like(keep).scatter(-1, ranked, keep))
+
+
+def _head(p: Tensor, mass: float) -> Tensor:
+    """The highest values in falling order, at least as many as reach `mass` in each row."""
+    for count in (64, 1024, 8192):  # most distributions are settled by a few, and a whole sort takes long
+        if count < p.shape[-1] // 4:
+            highest = p.topk(count, dim=-1).values
+            if bool((highest.sum(-1) > mass + 1e-9).all()):  # beyond what the order of a sum can change
+                return highest
+    return p.sort(dim=-1, descending=True).values
+
+
+def _first(value: Tensor, lowest: Tensor, count: Tensor) -> Tensor:
+    """Which are the `count` `(…, 1)` highest values, of which `lowest` is the last; of equals the lower symbols."""
+    equal = value == lowest
+    more = value > lowest
+    wanted = count - more.sum(-1, keepdim=True)
+    if bool((equal.sum(-1, keepdim=True) > wanted).any()):
+        equal &= equal.cumsum(-1) <= wanted
+    return more | equal
 
 
 def _left(p: Tensor, keep: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ def fit(
     source: Any,
     *,
     out: Path | str,
-    family: str = "vae",
+    family: str | None = None,
     modality: str | None = None,
     condition: str | Sequence[str] | None = None,
     minutes: float | None = None,
@@ -55,13 +55,16 @@ def fit(
     codec: Mapping[str, Any] | None = None,
     through: Path | str | Pipeline | None = None,
     enlarge: int | None = None,
-    image_column: str | None = None,
+    column: str | None = None,
+    separator: str | None = None,
     resume: bool = False,
     say: Say | None = print,
 ) -> Pipeline:
     """Train a family on a source and write the model folder `out`; returns its pipeline.
 
-    `source` is a path, a Hub id, an array, a list of items, or `(items, labels)`. `minutes` is the whole budget, the
+    `source` is a path, a Hub id, an array, a list of items, or `(items, labels)`; `column` is that of the items in a
+    table, `separator` what parts the documents of a text file. `family` is what the modality begins with: `vae`, for
+    texts `autoregressive`. `minutes` is the whole budget, the
     start included; `train` are TrainOptions, `options` the family's, `codec` the modality's. `through` is a trained
     autoencoder (vae or vq), or its folder: what is modelled are its latents. With `enlarge`, a factor, the model makes
     items from versions of them that much smaller, its condition `small`. With `resume`, an interrupted fit in `out`
@@ -88,11 +91,13 @@ def fit(
     tell: Say = say if say and main else (lambda line: None)
     with Claim(out, resume) if main else nullcontext():
         if main and not resume:
+            opened = open_source(source, modality, column, separator)
+            begins_with = getattr(plugins.load("modalities", opened.modality, "options"), "FAMILY", "vae")
+            family = str(family or begins_with)
             kind = plugins.sole(plugins.load("families", family, "model"), GenerativeModel)
             user_options = build(kind.Options, options or {}, "options")
-            opened = open_source(source, modality, image_column)
             tell(f"{opened.description}: {len(opened):,} items, taken for modality '{opened.modality}'")
-            count = prepare(
+            count, validating_from = prepare(
                 opened,
                 kind,
                 condition,
@@ -114,6 +119,7 @@ def fit(
                 ],
                 "train": plan.model_dump(mode="json"),
                 "items": count,
+                "validating_from": validating_from,
             }
             # What was spent on reading, encoding and probing belongs to the budget of minutes; training keeps a tenth.
             settings["budget_seconds"] = _left(seconds, started)
@@ -163,7 +169,7 @@ def _train(out: Path, resume: bool, tell: Say, show: bool) -> Pipeline:
     spaces = {name: one.space for name, one in labels.items()}
     model = build_model(kind, codec.space, spaces, plan.seed)(build(kind.Options, settings["options"], "options"))
     place(model, accelerator.device)
-    state = TrainState.create(model, plan)
+    state = TrainState.create(model, plan, precision)
     checkpoint = latest_checkpoint(out / "training")
     if resume and checkpoint:
         load_checkpoint(checkpoint, state)
@@ -264,7 +270,7 @@ def _run(
 
     rate = settings["probed_items_per_second"]
     expected = plan.steps * batch if plan.steps else rate * settings["budget_seconds"]
-    looked = _spread(data.count, len(data.store), validate.affordable(expected))
+    looked = _spread(data.validating.start, data.validating.stop, validate.affordable(expected))
 
     def kept() -> Iterator[Batch]:
         # No more at once than in training, for which there is the memory.

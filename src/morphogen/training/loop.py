@@ -69,9 +69,9 @@ class TrainState:
     scaled: int = 0  # steps since it was changed
 
     @classmethod
-    def create(cls, model: GenerativeModel, options: TrainOptions) -> TrainState:
+    def create(cls, model: GenerativeModel, options: TrainOptions, precision: str = "fp32") -> TrainState:
         optimizers = {
-            name: PartOptimizer(model.get_submodule(name), phase, options)
+            name: PartOptimizer(model.get_submodule(name), phase, options, precision)
             for name, phase in trained_parts(model.phases()).items()
         }
         return cls(model, Average(model, options.average), optimizers)

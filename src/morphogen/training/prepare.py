@@ -28,6 +28,7 @@ from ..through import LatentCodec
 
 SMALL = "small"  # the condition of a model that enlarges
 _VALIDATED, _SHARE, _MOST = 200, 0.05, 1_000  # items from which on so large a share is kept, about so many at most
+_PART = 0.025  # of the rows, where they are parts of a few long items, at the end of the last
 _FEW = 100  # items, of which a model learns little but themselves
 _SURVEYED = 4_000  # items the codec is fitted to, spread over the source
 
@@ -36,11 +37,12 @@ Say = Callable[[str], None]
 
 @dataclass
 class Data:
-    """The encoded items and the conditions of each: the first `count` to train on, those after them for validation."""
+    """The encoded rows and the conditions of each: the first `count` to train on, `validating` those after them."""
 
     store: EncodedStore
     conditions: dict[str, Tensor | EncodedStore]
     count: int
+    validating: range
 
     def batch(self, indices: Tensor, device: torch.device) -> Batch:
         x = self.store.read(indices).to(device)
@@ -62,10 +64,10 @@ def prepare(
     spec: str | None,
     through: Pipeline | None,
     enlarge: int | None,
-) -> int:
+) -> tuple[int, int]:
     """Fit the codecs, split, and encode the training items to disk; `spec` is how the source can be opened again.
 
-    Returns how many there are to train on; of a family that validates, items for that follow them on disk.
+    Returns how many rows there are to train on, and where those for validation, of a family that validates, begin.
 
     With `through`, a trained autoencoder, what is encoded are its latents. With `enlarge`, a factor, each item's
     smaller version is the condition SMALL.
@@ -90,9 +92,9 @@ def prepare(
         raise UserError(f"{source.description} has no training items; add some to its training split")
     validating = _validating(source, indices, names) if kind.validates else indices[:0]
     indices = indices[~np.isin(indices, validating)]
-    if len(indices) < _FEW:
-        tell(f"only {len(indices)} to train on: expect copies of them; give hundreds")
     spread = indices[np.unique(np.linspace(0, len(indices) - 1, min(_SURVEYED, len(indices))).astype(int))]
+    if through is None and plugins.sole(plugins.load("modalities", source.modality, "codec"), Codec).fits_to_all:
+        spread = np.sort(np.concatenate((indices, validating)))
     fitted = fit_codec(chunks(source, spread))
     if len(spread) < len(indices):
         tell(f"looked at {len(spread):,} of them:")
@@ -110,8 +112,18 @@ def prepare(
         tell(f"condition '{name}': {len(counts)} classes{few}{gone}")
     folder = out / "training"
     folder.mkdir(parents=True, exist_ok=True)
-    _, kept, skipped = encode_source(source, fitted, folder / "train.store", np.concatenate((indices, validating)))
+    _, kept, items, skipped = encode_source(
+        source, fitted, folder / "train.store", indices, validating, alone=bool(names or enlarge)
+    )
     trained, validating = kept[~np.isin(kept, validating)], kept[np.isin(kept, validating)]
+    count = int((items < len(trained)).sum())
+    begin = count
+    if kind.validates and not len(validating) and len(items) > len(kept) and count >= _VALIDATED:
+        # Of a few long items the last rows; the one before them overlaps.
+        begin = count - min(max(1, int(_PART * count)), _MOST)
+        count = begin - 1
+    if count < _FEW:
+        tell(f"only {count} to train on: expect copies of them; give hundreds")
     lost_items = unreadable(source, held_out)
     skipped += lost_items.values()
     held_out = held_out[[index not in lost_items for index in held_out.tolist()]]
@@ -126,7 +138,7 @@ def prepare(
         tell(f"condition '{SMALL}': the same at {small.space}")
     for name, one in labels.items():
         one.save(out / "conditions" / name)
-        np.save(folder / f"condition-{name}.npy", values[name].numpy(), allow_pickle=False)
+        np.save(folder / f"condition-{name}.npy", values[name].numpy()[items], allow_pickle=False)
     split = {
         "source": source.description,
         "spec": spec,
@@ -139,8 +151,11 @@ def prepare(
     }
     write_json(out / "split.json", split)
     validated = f", {len(validating):,} to tell which weights are best" if len(validating) else ""
-    tell(f"{len(trained):,} items to train on{validated}, {len(held_out):,} held out")
-    return len(trained)
+    rows = f" in {count:,} rows" if len(items) != len(kept) else ""
+    if begin > count:
+        validated = f", {len(items) - begin:,} rows more to tell which weights are best"
+    tell(f"{len(trained):,} items to train on{rows}{validated}, {len(held_out):,} held out")
+    return count, begin
 
 
 def _validating(source: Source, indices: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.int64]:
@@ -194,7 +209,8 @@ def reopen(out: Path, settings: Mapping[str, Any]) -> tuple[Codec[Any], dict[str
         else EncodedStore(folder / f"condition-{name}.store")
         for name, one in conditions.items()
     }
-    return codec, conditions, Data(EncodedStore(folder / "train.store"), values, settings["items"])
+    store = EncodedStore(folder / "train.store")
+    return codec, conditions, Data(store, values, settings["items"], range(settings["validating_from"], len(store)))
 
 
 def _column(file: Path) -> Tensor:

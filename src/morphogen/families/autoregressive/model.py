@@ -17,8 +17,12 @@ from ...core.space import Space, Tokens
 from ...nn import nd
 from ...nn.holes import random_known
 from ...nn.transformer import Cache, Transformer, Turn
-from ...sampling.logits import draw, guided, probabilities
 from . import options as settings
+from .choice import Choice
+from .sequence import Sequences
+
+_GRID_BASE, _SEQUENCE_BASE = 100.0, 10_000.0  # of the rotary frequencies
+_AT_ONCE = 64  # windows of long sequences
 
 
 class Places(nn.Module):
@@ -38,6 +42,27 @@ class Places(nn.Module):
         for table in self.along[1:]:
             total = total + table
         return total.expand(*self.size, -1).flatten(0, -2)
+
+
+class Grams(nn.Module):
+    """Embeddings of the last two and the last three symbols of a sequence, by hash into tables of as many `rows`.
+
+    Symbols before the sequence's own start do not count.
+    """
+
+    def __init__(self, vocab: int, width: int, rows: int, start: int) -> None:
+        super().__init__()
+        self.vocab, self.rows, self.start = vocab, rows, start
+        self.embed = nn.ModuleList(nd.zero(nn.Embedding(rows, width)) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x `(B, n)`, of rows that may begin in the middle; `(B, n, width)`."""
+        begins = x == self.start
+        before = F.pad(x[:, :-1], (1, 0), value=self.vocab).masked_fill(begins, self.vocab)
+        earlier = F.pad(before[:, :-1], (1, 0), value=self.vocab).masked_fill(before == self.vocab, self.vocab)
+        two = x + (self.vocab + 1) * before
+        three = (two + (self.vocab + 1) ** 2 * earlier) * 1_000_003 % 2_147_483_647
+        return self.embed[0](two % self.rows) + self.embed[1](three % self.rows)
 
 
 class Told(NamedTuple):
@@ -63,6 +88,7 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
     space: Tokens
     options: settings.Options
     allowed: Tensor
+    looks_back: Tensor
 
     def __init__(self, space: Tokens, conditions: Mapping[str, Space], options: settings.Options) -> None:
         super().__init__(space, conditions, options)
@@ -73,13 +99,24 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
         allowed = torch.arange(self.vocab) < alphabets[:, None]
         self.register_buffer("allowed", allowed[:0] if allowed.all() else allowed, persistent=False)
         self.embed = nn.Embedding(self.vocab, width)
-        self.start = nn.Parameter(0.02 * torch.randn(width))
-        self.places = Places(space.size, width)
+        if space.start is None:
+            self.start = nn.Parameter(0.02 * torch.randn(width))
+            self.places = Places(space.size, width)
+        elif options.fill:
+            raise UserError("options.fill does not apply to sequences of any length; use masked_diffusion to fill in")
         # Where the symbol before it stands, which is told where the order is not that of the raster.
         self.places_before = Places(space.size, width) if options.fill else None
+        grams = options.grams if space.start is not None else 0
+        self.grams = Grams(self.vocab, width, grams, space.start or 0) if grams else None
+        self.register_buffer("looks_back", torch.arange(3 if grams else 1) + 1, persistent=False)
         self.conditioner = Conditioner(conditions, width, options.condition_drop)
         self.transformer = Transformer(
-            size=space.size, width=width, layers=options.layers, dropout=options.dropout, causal=True
+            size=space.size,
+            width=width,
+            layers=options.layers,
+            dropout=options.dropout,
+            causal=True,
+            base=_GRID_BASE if space.start is None else _SEQUENCE_BASE,
         )
         self.head = nn.Linear(width, self.vocab)
         nd.zero(self.head)
@@ -97,6 +134,9 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
 
     def forward(self, batch: Batch, phase: str = "model") -> Loss:
         """README, equation 2, per symbol."""
+        if self.space.start is not None:
+            nats = self.nats_of_sequences(batch.x, batch.condition)
+            return Loss(nats.sum() / self._modelled(batch.x).sum().clamp(min=1))
         share = self.options.fill
         known = random_known(len(batch.x), self.space.size, share, batch.x.device).flatten(1) if share else None
         nats = self._nats(batch, known)
@@ -121,6 +161,27 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
         """−∞ for symbols that have no place in those cells, which `allowed` is of."""
         return logits.masked_fill(~allowed, -torch.inf) if len(self.allowed) else logits
 
+    def embedded(self, x: Tensor) -> Tensor:
+        """Symbols `(B, n)` as the network reads them, `(B, n, width)`."""
+        return self.embed(x) if self.grams is None else self.embed(x) + self.grams(x)
+
+    def nats_of_sequences(self, x: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
+        """−ln p of each symbol of rows `(B, n)` given those of its item before it; 0 for what is not modelled."""
+        read, told = x[:, :-1], self.conditioner(condition, x).vector.unsqueeze(1)
+        begins = read.eq(self.space.start or 0)
+        apart = None
+        if bool(begins[:, 1:].any()):
+            item = begins.cumsum(1)
+            apart = (item[:, :, None] == item[:, None, :]).unsqueeze(1)
+        hidden = self.transformer(self.embedded(read) + told, mask=apart)
+        nats = F.cross_entropy(self.head(hidden).float().flatten(0, 1), x[:, 1:].flatten(), reduction="none")
+        return F.pad(nats.reshape(read.shape), (1, 0)) * self._modelled(x)
+
+    def _modelled(self, x: Tensor) -> Tensor:
+        """Bool `(B, n)`: which symbols of rows are modelled: no start, nothing after an end, and no row's first."""
+        ended = x[:, :-1] == (-1 if self.space.end is None else self.space.end)
+        return F.pad((x[:, 1:] != self.space.start) & ~ended, (1, 0))
+
     def _nats(self, batch: Batch, known: Tensor | None) -> Tensor:
         """−ln p of each symbol given those before it, `(B, L)`; 0 for the known ones and for those after the end."""
         cells = batch.x.flatten(1)
@@ -141,14 +202,28 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
 
     @torch.no_grad()
     def log_likelihood(self, batch: Batch, noise: Noise) -> Tensor:
-        """README, equation 1: exact, of the symbols."""
-        return -self._nats(batch, None).sum(1)
+        """README, equation 1: exact, of the symbols; of sequences longer than the context by windows."""
+        if self.space.start is None:
+            return -self._nats(batch, None).sum(1)
+        context, half = self.space.size[0], self.space.size[0] // 2
+        found = torch.zeros(len(batch.x), device=batch.x.device)
+        for begin in range(0, max(1, batch.x.shape[1] - context + half), half):
+            window = batch.x[:, begin : begin + context]
+            fresh = slice(context - half if begin else 0, None)
+            rows = self._modelled(window)[:, fresh].any(1).nonzero().flatten()
+            for part in rows.split(_AT_ONCE):
+                condition = {name: value[part] for name, value in batch.condition.items()}
+                found[part] -= self.nats_of_sequences(window[part], condition)[:, fresh].sum(1)
+        return found
 
     @torch.no_grad()
     def generate(self, request: Request, controls: settings.Controls) -> Iterator[Partial]:
         # Single precision: in a half one, a cell's rounding depends on the batch, and now and then another symbol.
         with torch.autocast(self.device.type, enabled=False):
-            yield from self._generate(request, controls)
+            if self.space.start is None:
+                yield from self._generate(request, controls)
+            else:
+                yield from Sequences(self, request, controls).run()
 
     def _generate(self, request: Request, controls: settings.Controls) -> Iterator[Partial]:
         space, count, length = self.space, len(request), self.space.dimensions
@@ -176,24 +251,24 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
         cache = self.transformer.cache(len(told.vectors), told.vectors)
         first = int(known.long().cumprod(1).sum(1).min())  # what all samples begin with is read at once
         settled = known.clone()
+        begun = (torch.arange(length, device=x.device) < first).expand(count, -1)
+        choice = Choice(controls, request.rules, history=x, counted=begun, vocab=self.vocab, start=None, end=space.end)
         for at in range(first, length):
             logits = self._next(x, at, told, cache)
-            if guides:
-                conditional, unconditional = logits.chunk(2)
-                logits = guided(conditional, unconditional, controls.guidance)
-            chances = probabilities(
-                self._allow(logits, allowed[:, at] if len(allowed) else allowed),
-                temperature=controls.temperature,
-                top_k=controls.top_k,
-                top_p=controls.top_p,
-                min_p=controls.min_p,
-                typical_p=controls.typical_p,
+            if guides:  # those with the condition and those without in turn
+                logits = logits.unflatten(0, (2, count)).transpose(0, 1).flatten(0, 1)
+            drawn = choice(
+                logits,
+                uniform[:, at],
+                settled[:, :at].sum(1),
+                guides=guides,
+                allowed=allowed[:, at] if len(allowed) else None,
             )
-            drawn = draw(chances, uniform[:, at])
             if space.end is not None:
                 drawn = torch.where(cells[:, at] > end, space.end, drawn)
                 end = torch.where(drawn == space.end, end.minimum(cells[:, at]), end)
             x[:, at] = torch.where(known[:, at], x[:, at], drawn)
+            choice.advance(x[:, at])
             settled[:, at] = True
             if request.drafts and at + 1 < length and (at + 1) % space.size[-1] == 0:
                 yield Partial(*(_back(slots, order).reshape(count, *space.size) for slots in (x, settled)))

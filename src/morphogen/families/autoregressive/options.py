@@ -14,6 +14,11 @@ class Options(Frozen):
     layers: int = Field(4, ge=1, description="Layers of the transformer.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout after attention and perceptron.")
     condition_drop: float = Field(0.1, ge=0, lt=1, description="Share of samples trained without their condition.")
+    grams: int = Field(
+        8192,
+        ge=0,
+        description="Rows of the tables that embed the last two and three symbols of a sequence; 0: none.",
+    )
     fill: float = Field(
         0.0,
         ge=0,
@@ -30,8 +35,25 @@ SIZES = tuple(
 
 
 class Controls(Frozen):
-    """How an autoregressive model samples."""
+    """How an autoregressive model samples.
 
+    In this order: guidance, penalties, bias, what is banned, temperature, and what is cut off; all neutral by default
+    but the guidance.
+    """
+
+    max_length: int = Field(
+        0, ge=0, description="Symbols of a sequence to draw at most; 0: as many as the context holds."
+    )
+    min_length: int = Field(0, ge=0, description="Symbols of a sequence to draw before it may end.")
+    repetition_penalty: float = Field(
+        1.0, gt=0, description="Above 1 what was there before is less likely: its logits are divided or multiplied."
+    )
+    presence_penalty: float = Field(0.0, description="Taken off the logits of what was there before.")
+    frequency_penalty: float = Field(0.0, description="Taken off as often as it was there before.")
+    no_repeat_ngram: int = Field(0, ge=0, description="No run of so many symbols comes twice; 0: any may.")
+    logit_bias: dict[int, float] = Field({}, description="Added to the logits of some symbols, by their numbers.")
+    allowed: tuple[int, ...] | None = Field(None, description="Numbers of the symbols that may be drawn; None: all.")
+    banned: tuple[int, ...] = Field((), description="Numbers of the symbols that may not be drawn.")
     temperature: float = Field(
         1.0, ge=0, description="Below 1 the likely symbols become likelier; 0: always the first."
     )

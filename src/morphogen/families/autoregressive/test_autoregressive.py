@@ -83,6 +83,14 @@ def test_guidance_is_that_of_the_logits() -> None:
     assert (drawn.flatten().bincount(minlength=4) / 4000 - expected).abs().max() < 0.03
 
 
+def test_guidance_where_positions_have_alphabets_of_their_own() -> None:
+    made = model(Tokens((2, 4, 3), (3,)), classes=2)
+    request = Request(Noise.count(0, 200), {"label": torch.ones(200, 1, dtype=torch.int64)})
+    x = last(made, request, guidance=2.0, temperature=9.0)
+    assert (x < torch.tensor([2, 4, 3])).all()
+    assert len(x.unique(dim=0)) > 5
+
+
 def test_nucleus_and_top_k_leave_the_likeliest() -> None:
     made = model(Tokens(5, (6,)))
     greedy = last(made, Request(Noise.count(0, 3)), temperature=0.0)

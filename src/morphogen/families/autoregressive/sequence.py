@@ -1,0 +1,143 @@
+"""Drawing sequences of any length: a row reads its own beginning, goes on past the context, and leaves at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ...core.errors import UserError
+from ...core.model import Partial, Request
+from . import options as settings
+from .choice import Choice
+
+if TYPE_CHECKING:
+    from .model import Autoregressive
+
+
+class Sequences:
+    """The rows of one request under way.
+
+    The context slides by halves: where it is full, a row reads its last half anew and goes on, as likelihoods of long
+    items are taken, too. So what a row is told depends on its own length alone, and not on the rows beside it.
+    """
+
+    def __init__(self, model: Autoregressive, request: Request, controls: settings.Controls) -> None:
+        self.model, self.request, self.controls = model, request, controls
+        count, self.context = len(request), model.space.size[0]
+        assert request.given is not None
+        known = request.given.known.expand(request.given.x.shape).to(model.device)
+        lengths = known.long().sum(1)
+        if not bool((known.long().cumprod(1).sum(1) == lengths).all()) or not bool(lengths.all()):
+            raise UserError("symbols are given after a gap, and a sequence is only gone on with; use masked_diffusion")
+        self.end = -1 if model.space.end is None else model.space.end
+        self.most = controls.max_length or self.context
+        wide = int(lengths.max()) + self.most
+        self.x = torch.full((count, wide), max(0, self.end), device=model.device)
+        given = min(wide, known.shape[1])
+        self.x[:, :given] = self.x[:, :given].where(~known[:, :given], request.given.x.to(self.x)[:, :given])
+        # Of each row under way: which sample it is of, its length, what it begins with, where its window begins.
+        self.samples = torch.arange(count, device=model.device)
+        self.lengths: list[int] = lengths.tolist()
+        self.began = list(self.lengths)
+        self.windows = [self._window(length) for length in self.lengths]
+        self.settled = lengths.clone()  # of each sample
+        self.uniform = request.noise.uniform("symbols", (self.most,)).to(model.device)
+        self.guides = controls.guidance != 1 and bool(request.condition)
+        told = model.conditioner(dict(request.condition), self.x).vector.unsqueeze(1)
+        unconditional = [model.conditioner({}, self.x).vector.unsqueeze(1)] if self.guides else []
+        self.told = torch.cat((told, *unconditional), dim=1)  # with the condition and, where it guides, without
+        self.copies = self.told.shape[1]
+        self.cache = model.transformer.rows(count * self.copies, self.told)
+        self.choice = Choice(
+            controls,
+            request.rules,
+            history=self.x,
+            counted=torch.arange(wide, device=model.device) < lengths[:, None],
+            vocab=model.vocab,
+            start=model.space.start,
+            end=model.space.end,
+        )
+
+    def run(self) -> Iterator[Partial]:
+        """Drafts, one for each symbol, where they are wanted; the last is the sample."""
+        logits = self._read(list(range(len(self.lengths))))
+        while True:
+            self._draw(logits)
+            if not self.lengths:
+                break
+            if self.request.drafts:
+                yield Partial(self.x, torch.arange(self.x.shape[1], device=self.x.device) < self.settled[:, None])
+            logits = self._next()
+        yield Partial(self.x, torch.ones_like(self.x, dtype=torch.bool))
+
+    def _window(self, length: int) -> int:
+        """Where what a row of that length is told begins."""
+        half = self.context // 2
+        return max(0, (length - self.context) // half + 1) * half
+
+    def _draw(self, logits: Tensor) -> None:
+        """One more symbol for each row under way; rows that are at their end leave."""
+        device = self.x.device
+        before = torch.tensor([length - begun for length, begun in zip(self.lengths, self.began, strict=True)])
+        before = before.to(device)
+        drawn = self.choice(logits, self.uniform[self.samples, before], before, guides=self.guides)
+        self.choice.advance(drawn)
+        self.x[self.samples, torch.tensor(self.lengths, device=device)] = drawn
+        self.settled[self.samples] += 1
+        self.lengths = [length + 1 for length in self.lengths]
+        symbols = drawn.tolist()
+        for row in reversed(range(len(symbols))):
+            if symbols[row] == self.end or self.lengths[row] - self.began[row] == self.most:
+                self._leave(row)
+
+    def _leave(self, row: int) -> None:
+        for copy in reversed(range(self.copies)):
+            self.cache.leave(row * self.copies + copy)
+        self.choice.leave(row)
+        for of_rows in (self.lengths, self.began, self.windows):
+            of_rows[row] = of_rows[-1]
+            of_rows.pop()
+        self.samples[row] = self.samples[-1].clone()
+        self.samples = self.samples[:-1]
+
+    def _next(self) -> Tensor:
+        """Logits of what comes next in each row under way."""
+        full = [row for row, length in enumerate(self.lengths) if length - self.windows[row] == self.context]
+        for row in full:
+            self.windows[row] = self._window(self.lengths[row])
+        if len(full) == len(self.lengths):
+            return self._read(full)
+        logits = self._step()
+        if full:
+            logits[self._copies(full)] = self._read(full)
+        return logits
+
+    def _copies(self, rows: list[int]) -> list[int]:
+        """Their rows of the cache."""
+        return [row * self.copies + copy for row in rows for copy in range(self.copies)]
+
+    def _step(self) -> Tensor:
+        """One symbol more is read by all rows."""
+        # With the two before it, which embeddings of several symbols look at; there are none before the first.
+        last = torch.tensor(self.lengths, device=self.x.device)[:, None] - self.model.looks_back.flip(0)
+        recent = self.x[self.samples[:, None], last.clamp(min=0)]
+        embedded = self.model.embedded(recent)[:, -1:] + self.told[self.samples]
+        hidden = self.model.transformer(embedded.flatten(0, 1).unsqueeze(1), self.cache)
+        return self.model.head(hidden[:, -1]).float()
+
+    def _read(self, rows: list[int]) -> Tensor:
+        """The windows of these rows are read from their first symbol on."""
+        device = self.x.device
+        counts = [self.lengths[row] - self.windows[row] for row in rows]
+        samples, begins = self.samples[rows], torch.tensor([self.windows[row] for row in rows], device=device)
+        cells = begins[:, None] + torch.arange(max(counts), device=device)
+        window = self.x[samples[:, None], cells.clamp(max=self.x.shape[1] - 1)]
+        embedded = (self.model.embedded(window).unsqueeze(1) + self.told[samples].unsqueeze(2)).flatten(0, 1)
+        counts = [count for count in counts for _ in range(self.copies)]
+        self.cache.begin(self._copies(rows), counts)
+        hidden = self.model.transformer(embedded, self.cache)
+        ends = torch.tensor(counts, device=device) - 1
+        return self.model.head(hidden[torch.arange(len(hidden), device=device), ends]).float()

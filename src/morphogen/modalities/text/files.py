@@ -1,0 +1,123 @@
+"""Text files: which suffixes they have, reading one, checking a text in memory, writing many."""
+
+from __future__ import annotations
+
+import codecs
+import sys
+from collections.abc import Iterable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from morphogen.core.config import replacing
+from morphogen.core.errors import BadItem, UserError
+
+ITEM = str  # what a raw item is
+SUFFIXES = frozenset((".txt", ".md"))  # lower case, with the dot
+
+_BLOCK = 1 << 24  # bytes that are looked at together
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before that of UTF-16, with which it begins
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def read(source: Path | str | bytes | BytesIO, name: str | None = None) -> str:
+    """The text of a file, its line ends as LF. Raises BadItem naming the file (`name` for bytes) and the line."""
+    name = name or (str(source) if isinstance(source, (str, Path)) else "text")
+    if isinstance(source, (str, Path)):
+        try:
+            data = Path(source).read_bytes()
+        except FileNotFoundError:
+            raise BadItem(f"{name} does not exist") from None
+        except OSError as error:
+            raise BadItem(f"{name} cannot be read: {error.strerror}; remove it or allow it to be read") from None
+    else:
+        data = source if isinstance(source, bytes) else source.read()
+    return plain(data, name).decode()
+
+
+def plain(data: bytes, name: str) -> bytes:
+    """The text in a file's bytes, in UTF-8 without a mark, its line ends as LF. Raises BadItem naming the line."""
+    encoding = next((encoding for mark, encoding in _MARKS if data.startswith(mark)), None)
+    if encoding:
+        try:
+            data = data.decode(encoding).encode()
+        except UnicodeError as error:
+            raise BadItem(f"{name} is marked as {encoding.upper()} and is not ({error}); save it as UTF-8") from None
+    data = data.removeprefix(codecs.BOM_UTF8)
+    if (at := data.find(0)) >= 0:
+        raise BadItem(
+            f"{name}: line {_line(data, at)} holds a NUL byte, so it is no text, or UTF-16 without its mark; "
+            "save it as UTF-8, or remove it"
+        )
+    _check_utf8(data, name)
+    if b"\r\n" in data:
+        data = data.replace(b"\r\n", b"\n")
+    if data.isspace() or not data:
+        raise BadItem(f"{name} is empty; remove it")
+    return data
+
+
+def checked(text: str, name: str) -> str:
+    """A text from memory or a cell, its line ends as LF. Raises BadItem where it is empty, or not all of it text."""
+    if not text.strip():
+        raise BadItem(f"{name} is empty; remove it")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadItem(f"{name} holds half a character, U+{ord(text[error.start]):04X}; mend or remove it") from None
+    if "\0" in text:
+        raise BadItem(f"{name} holds a NUL character, so it is no text; remove it")
+    return text.replace("\r\n", "\n")
+
+
+def from_array(array: Any) -> str:
+    """Raises BadItem: no array is a text."""
+    raise BadItem(f"a {type(array).__name__} is no text; expected a str")
+
+
+def weigh(item: str) -> int:
+    """The memory a text takes, in bytes."""
+    return sys.getsizeof(item)
+
+
+def write(items: Iterable[str], folder: Path, start: int = 0) -> list[Path]:
+    """Write `00000.txt` and so on from `start`, each whole or not at all. Raises UserError where the disk refuses."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"could not make the folder {folder}: {error.strerror}; choose another --out") from None
+    paths = []
+    for number, item in enumerate(items, start):
+        path = folder / f"{number:05d}.txt"
+        with replacing(path) as temporary:
+            temporary.write_bytes(item.encode())
+        paths.append(path)
+    return paths
+
+
+def _check_utf8(data: bytes, name: str) -> None:
+    """By blocks, so that the text is not held twice over."""
+    if data.isascii():
+        return
+    view, decoder, others = memoryview(data), codecs.getincrementaldecoder("utf-8")(), False
+    for start in range(0, len(data), _BLOCK):
+        kept = len(decoder.getstate()[0])  # bytes of a character that the block before did not finish
+        try:
+            text = decoder.decode(view[start : start + _BLOCK], final=start + _BLOCK >= len(data))
+        except UnicodeDecodeError as error:
+            at = start - kept + error.start
+            mixed = others or not data[start : max(start, at)].isascii()
+            raise BadItem(
+                f"{name}: line {_line(data, at)} holds the byte 0x{data[at]:02X}, which is not UTF-8 there"
+                + (", though lines before it are: " if mixed else ", but perhaps Windows-1252: ")
+                + ("mend that line" if mixed else "save it as UTF-8")
+            ) from None
+        others = others or not text.isascii()
+
+
+def _line(data: bytes, at: int) -> int:
+    return data.count(b"\n", 0, at) + 1

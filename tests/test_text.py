@@ -1,0 +1,189 @@
+"""Texts from end to end: fit, sample with prompts and forms, stream, replay, likelihoods, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+import morphogen
+from morphogen import Pipeline, UserError
+from morphogen.cli import run
+
+QUICK = {"steps": 150, "batch": 16, "precision": "fp32", "previews": 1, "lr": 4e-3}
+SMALL = {"width": 32, "layers": 2, "grams": 64}
+PEOPLE, DEEDS, THINGS = ("ann", "bob", "cid"), ("sees", "eats", "likes"), ("a pear", "the sea", "red tea")
+
+
+def sentence(maker: random.Random) -> str:
+    return f"{maker.choice(PEOPLE)} {maker.choice(DEEDS)} {maker.choice(THINGS)}."
+
+
+@pytest.fixture(scope="module")
+def sentences(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sentence a line."""
+    maker, file = random.Random(0), tmp_path_factory.mktemp("text") / "sentences.txt"
+    file.write_text("".join(f"{number} {sentence(maker)}\n" for number in range(400)))
+    return file
+
+
+@pytest.fixture(scope="module")
+def model(sentences: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("text-model") / "model"
+    morphogen.fit(sentences, out=out, train=QUICK, options=SMALL, say=None)
+    return out
+
+
+@pytest.fixture(scope="module")
+def pipe(model: Path) -> Pipeline:
+    return morphogen.load(model)
+
+
+def test_a_file_of_text_is_fitted_by_autoregressive(pipe: Pipeline, model: Path) -> None:
+    assert (pipe.family, pipe.modality) == ("autoregressive", "text")
+    assert pipe.metrics["training"]["validation_loss"] < 2.5
+    split = json.loads((model / "split.json").read_text())
+    assert split["train"] + len(split["validation"]) + len(split["held_out"]) == 400
+    assert min(len(split["validation"]), len(split["held_out"])) > 5
+    texts = pipe.sample(30, seed=1)
+    assert all(isinstance(text, str) for text in texts)
+    assert sum(bool(re.match(r"\d", text)) for text in texts) > 20
+
+
+def test_the_same_seed_is_the_same_text_alone_in_a_batch_and_streamed(pipe: Pipeline) -> None:
+    prompts = ["", "7 bob ", "12", "3 cid eats the "]
+    together = pipe.sample(4, seed=5, prompt=prompts, max_length=60, temperature=0.9)
+    for number, prompt in enumerate(prompts):
+        asked = {"seed": 5 + number, "prompt": prompt, "max_length": 60, "temperature": 0.9}
+        assert pipe.sample(1, **asked) == [together[number]]
+        drafts = list(pipe.drafts(**asked))
+        assert drafts[-1] == together[number]
+        assert all(later.startswith(earlier) for earlier, later in zip(drafts, drafts[1:], strict=False))
+        assert together[number].startswith(prompt)
+
+
+def test_forms(pipe: Pipeline) -> None:
+    pytest.importorskip("llguidance")
+    hot = {"temperature": 2.0, "max_length": 80}
+    assert all(
+        re.fullmatch(r"[0-9]{3} (ann|bob)\.", text)
+        for text in pipe.sample(20, form={"regex": r"[0-9]{3} (ann|bob)\."}, **hot)
+    )
+    chosen = pipe.sample(20, prompt="7 ", form={"choice": ["ann", "bob sees"]}, **hot)
+    assert set(chosen) == {"7 ann", "7 bob sees"}
+    for text in pipe.sample(20, seed=3, prompt="4", form={"stop": ["e", "bob"]}, **hot):
+        assert not {"e", "bob"} & {text[at : at + n] for n in (1, 3) for at in range(1, len(text))}
+        assert text.startswith("4")
+    with pytest.raises(UserError, match="exclude each other"):
+        pipe.sample(1, form={"regex": "a", "choice": ["b"]})
+    with pytest.raises(UserError, match=r"no text .* obeys the regular expression"):
+        pipe.sample(1, form={"regex": "[A-Z]+"})
+
+
+def test_controls_of_symbols(pipe: Pipeline) -> None:
+    spell = pipe.codec.spell()  # type: ignore[attr-defined]
+    digits = tuple(number for number, piece in enumerate(spell) if piece.isdigit())
+    texts = pipe.sample(10, allowed=(*digits, spell.index(b" ")), max_length=20)
+    assert all(re.fullmatch(r"[0-9 ]{20}", text) for text in texts)  # the end is not among them
+    assert all("1" not in text for text in pipe.sample(10, banned=(spell.index(b"1"),)))
+    lengths = [len(text) for text in pipe.sample(10, min_length=25, max_length=30)]
+    assert min(lengths) >= 25
+    for text in pipe.sample(10, no_repeat_ngram=2, max_length=30, temperature=2.0):
+        pairs = [text[at : at + 2] for at in range(len(text) - 1)]
+        assert len(pairs) == len(set(pairs))
+    with pytest.raises(UserError, match="every one is banned"):
+        pipe.sample(1, allowed=digits, banned=digits)
+
+
+def test_bits_per_byte_are_those_of_the_likelihood(pipe: Pipeline) -> None:
+    texts = ["7 bob eats a pear.", "8 ann sees the sea."]
+    nats = pipe.log_likelihood(texts)
+    bits = pipe.bits_per_dimension(texts)
+    assert bits.tolist() == pytest.approx((-nats / torch.tensor([18.0, 19.0]) / 0.693147).tolist(), rel=1e-4)
+    shuffled = pipe.bits_per_dimension(["ep .7aarats boe b", "ansssn . eaehtee 8 "])
+    assert (shuffled > 1.5 * bits).all()
+
+
+def test_command_line(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["--prompt", "7 bob", "--seed", "3", "--max-length", "40", "--top-p", "0.9"]
+    assert run(["sample", str(model), "-n", "3", "--stop", ".", *asked, "--out", str(tmp_path / "out")]) == 0
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["00000.txt", "00001.txt", "00002.txt", "samples.json", "sheet.png"]
+    assert run(["replay", str(model), str(tmp_path / "out")]) == 0
+    assert "all 3 samples match" in capsys.readouterr().out
+    assert run(["sample", str(model), "--stream", "--stop", ".", *asked]) == 0
+    assert capsys.readouterr().out.rstrip("\n") == (tmp_path / "out" / "00000.txt").read_text().rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--top-p", "0"], "top_p is 0.0"),
+        (["--top-p", "1.5"], "top_p is 1.5"),
+        (["--temperature", "-1"], "temperature"),
+        (["--prompt", "É"], "É"),
+        (["--regex", "(", "--max-length", "5"], "does not compile"),
+        (["--json-schema", "absent.json"], "cannot be read"),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_line(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert run(["sample", str(model), *arguments, "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_prompts_longer_than_the_context_are_read_from_their_end(pipe: Pipeline) -> None:
+    prompt = "7 bob eats a pear. " * 20
+    assert len(prompt) > pipe.model.space.shape[0]
+    (text,) = pipe.sample(1, prompt=prompt, max_length=10)
+    assert text.startswith(prompt)
+
+
+def test_labels(tmp_path: Path) -> None:
+    """Each class has sentences of its own; guidance is there, and an unknown class is refused."""
+    maker = random.Random(1)
+    rows = [
+        {"text": f"{who} {maker.choice(DEEDS)} {maker.choice(THINGS)} today and tomorrow", "who": who}
+        for who in PEOPLE * 80
+    ]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pipe = morphogen.fit(file, out=tmp_path / "model", condition="who", train=QUICK, options=SMALL, say=None)
+    texts = pipe.sample(30, condition={"who": [PEOPLE[n % 3] for n in range(30)]}, guidance=2.0)
+    assert sum(text.startswith(PEOPLE[n % 3]) for n, text in enumerate(texts)) > 24
+    with pytest.raises(UserError, match="did you mean 'ann'"):
+        pipe.sample(1, condition={"who": "anna"})
+
+
+def test_one_long_text_keeps_its_last_tenth(tmp_path: Path) -> None:
+    maker = random.Random(2)
+    file = tmp_path / "book.txt"
+    file.write_text("\n\n".join(" ".join(sentence(maker) for _ in range(12)) for _ in range(200)))
+    said: list[str] = []
+    train = {**QUICK, "steps": 140}
+    pipe = morphogen.fit(
+        file, out=tmp_path / "model", train=train, options=SMALL, codec={"context": 64}, say=said.append
+    )
+    assert any("one text" in line for line in said)
+    assert any("rows more to tell which weights are best" in line for line in said)
+    assert "validation_loss" in pipe.metrics["training"]
+    (text,) = pipe.sample(1, max_length=200)  # past the context
+    assert len(text) == 200
+
+
+def test_families_of_numbers_refuse_text(sentences: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="text is made of symbols"):
+        morphogen.fit(sentences, out=tmp_path / "model", family="diffusion", train=QUICK, say=None)
+    with pytest.raises(UserError, match="no prompt|do not begin with a prompt"):
+        digits = morphogen.fit(
+            "digits", out=tmp_path / "digits", family="vae", train={"steps": 1, "batch": 16}, say=None
+        )
+        digits.sample(1, prompt="a")
