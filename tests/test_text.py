@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
@@ -62,7 +63,7 @@ def test_the_same_seed_is_the_same_text_alone_in_a_batch_and_streamed(pipe: Pipe
         assert pipe.sample(1, **asked) == [together[number]]
         drafts = list(pipe.drafts(**asked))
         assert drafts[-1] == together[number]
-        assert all(later.startswith(earlier) for earlier, later in zip(drafts, drafts[1:], strict=False))
+        assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(drafts))
         assert together[number].startswith(prompt)
 
 
@@ -182,8 +183,6 @@ def test_one_long_text_keeps_its_last_tenth(tmp_path: Path) -> None:
 def test_families_of_numbers_refuse_text(sentences: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="text is made of symbols"):
         morphogen.fit(sentences, out=tmp_path / "model", family="diffusion", train=QUICK, say=None)
-    with pytest.raises(UserError, match="no prompt|do not begin with a prompt"):
-        digits = morphogen.fit(
-            "digits", out=tmp_path / "digits", family="vae", train={"steps": 1, "batch": 16}, say=None
-        )
+    digits = morphogen.fit("digits", out=tmp_path / "digits", family="vae", train={"steps": 1, "batch": 16}, say=None)
+    with pytest.raises(UserError, match="do not begin with a prompt"):
         digits.sample(1, prompt="a")

@@ -82,7 +82,8 @@ class MaskedDiffusion(GenerativeModel, LikelihoodModel):
             counts += x[modelled].bincount(minlength=self.vocab)
             if self.lengths is not None:
                 size, starts, ends = (
-                    per_item(what, item) for what in (modelled, x == self.space.start, (x == self._end) & (item >= 0))
+                    per_item(what, item)
+                    for what in (modelled, x.eq(self.space.start or 0), x.eq(self._end) & (item >= 0))
                 )
                 lengths += size[(starts > 0) & (ends > 0)].clamp(max=context).bincount(minlength=context + 1)
                 longer += int(((starts > 0) & (ends == 0)).sum())
