@@ -159,6 +159,8 @@ def test_by_confidence_the_surest_cell_comes_first_and_its_symbol_is_still_drawn
         )
     p = p.softmax(-1)[0]
     surest = int(p.amax(-1).argmax())
+    assert p[surest].max() < 0.98
+    assert p.amax(-1).sort().values.diff()[-1] > 0.01
     drafts = made.generate(
         Request(Noise.count(0, 4000), drafts=True), Controls(order="confidence", choice_temperature=0.0)
     )
