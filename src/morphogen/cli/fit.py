@@ -79,7 +79,7 @@ def run(arguments: list[str]) -> int:
 def _taken_for(arguments: list[str], recipe: dict[str, Any]) -> str:
     """The modality of the source; where it cannot be opened, that of pictures: the fit itself will say why."""
     source = positional(arguments) or recipe.get("source")
-    if source is None or flag_value(arguments, "resume") is not None:
+    if source is None or "--resume" in arguments:
         return "image"
     from ..data.sources import open_source
 

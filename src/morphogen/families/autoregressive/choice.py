@@ -47,10 +47,8 @@ class Choice:
             for field in dataclasses.fields(Steering)
             if field.name != "end"
         )
-        self.steers = not neutral or bool(self.rules)
-        self.seen = (
-            Seen(history, counted & (history != (-1 if start is None else start)), vocab) if self.steers else None
-        )
+        steers = not neutral or bool(self.rules)
+        self.seen = Seen(history, counted & (history != (-1 if start is None else start)), vocab) if steers else None
 
     def __call__(
         self, logits: Tensor, uniform: Tensor, drawn: Tensor, *, guides: bool, allowed: Tensor | None = None

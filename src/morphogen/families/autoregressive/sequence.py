@@ -27,8 +27,11 @@ class Sequences:
     def __init__(self, model: Autoregressive, request: Request, controls: settings.Controls) -> None:
         self.model, self.request, self.controls = model, request, controls
         count, self.context = len(request), model.space.size[0]
-        assert request.given is not None
-        known = request.given.known.expand(request.given.x.shape).to(model.device)
+        begun = request.given
+        if begun is None:  # with nothing but the start
+            x = torch.full((count, 1), int(model.space.start or 0))
+            begun = Partial(x, torch.ones_like(x, dtype=torch.bool))
+        known = begun.known.expand(begun.x.shape).to(model.device)
         lengths = known.long().sum(1)
         if not bool((known.long().cumprod(1).sum(1) == lengths).all()) or not bool(lengths.all()):
             raise UserError("symbols are given after a gap, and a sequence is only gone on with; use masked_diffusion")
@@ -37,7 +40,7 @@ class Sequences:
         wide = int(lengths.max()) + self.most
         self.x = torch.full((count, wide), max(0, self.end), device=model.device)
         given = min(wide, known.shape[1])
-        self.x[:, :given] = self.x[:, :given].where(~known[:, :given], request.given.x.to(self.x)[:, :given])
+        self.x[:, :given] = self.x[:, :given].where(~known[:, :given], begun.x.to(self.x)[:, :given])
         # Of each row under way: which sample it is of, its length, what it begins with, where its window begins.
         self.samples = torch.arange(count, device=model.device)
         self.lengths: list[int] = lengths.tolist()

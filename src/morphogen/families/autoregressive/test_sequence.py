@@ -136,6 +136,13 @@ def test_greedy_draws_are_what_reading_all_anew_finds_likeliest() -> None:
         assert int(logits.argmax()) == x[0, at]
 
 
+def test_nothing_given_is_the_start() -> None:
+    made = model()
+    *_, free = made.generate(Request(Noise.count(3, 2)), Controls(max_length=6))
+    *_, begun = made.generate(Request(Noise.count(3, 2), given=prompts([[], []])), Controls(max_length=6))
+    assert torch.equal(free.x, begun.x)
+
+
 def test_drafts_grow_by_a_symbol() -> None:
     made = model()
     given = prompts([[0], [1, 1, 2]])
