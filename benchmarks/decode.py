@@ -32,7 +32,7 @@ BATCHES = (1, 16, 64)
 def network(context: int) -> Autoregressive:
     torch.manual_seed(0)
     space = Tokens(VOCAB + 2, (context,), end=VOCAB + 1, start=VOCAB)
-    made = Autoregressive(space, {}, Autoregressive.Options(width=WIDTH, layers=LAYERS, grams=0)).eval()
+    made = Autoregressive(space, {}, Autoregressive.Options(width=WIDTH, layers=LAYERS, counts=0)).eval()
     for name, parameter in made.named_parameters():
         torch.nn.init.normal_(parameter, std=0.02)
         if name == "head.bias":

@@ -16,7 +16,7 @@ from morphogen import Pipeline, UserError
 from morphogen.cli import run
 
 QUICK = {"steps": 150, "batch": 16, "precision": "fp32", "previews": 1, "lr": 4e-3}
-SMALL = {"width": 32, "layers": 2, "grams": 64}
+SMALL = {"width": 32, "layers": 2, "counts": 3}
 PEOPLE, DEEDS, THINGS = ("ann", "bob", "cid"), ("sees", "eats", "likes"), ("a pear", "the sea", "red tea")
 
 

@@ -79,10 +79,11 @@ def load_checkpoint(checkpoint: Path, state: TrainState) -> None:
     fields = read_json(checkpoint / "state.json")
     try:
         tensors = load_file(checkpoint / "state.safetensors")
-        model = state.model.state_dict()
+        prefix = "model."
+        state.model.load_state_dict(
+            {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        )
         with torch.no_grad():
-            for name, value in model.items():
-                value.copy_(tensors[f"model.{name}"])
             for name, value in state.average.shadow.items():
                 value.copy_(tensors[f"average.{name}"])
         state.kept = {

@@ -37,7 +37,7 @@ from .probe import build_model, choose
 from .signals import Interrupted, Signals
 from .track import Track
 
-_BEGIN_ITEMS, _BEGIN_BATCH = 10_000, 256
+_BEGIN_BATCH = 256
 _FEW_STEPS = 100
 _MINUTES = 10.0  # the budget where none is given
 
@@ -266,7 +266,9 @@ def _run(
         return [data.batch(part, device) for part in indices.tensor_split(parts)]
 
     def first() -> Iterator[Batch]:
-        return (data.batch(part, device) for part in _spread(0, data.count, _BEGIN_ITEMS).split(_BEGIN_BATCH))
+        return (
+            data.batch(part, device) for part in _spread(0, data.count, state.model.begin_items).split(_BEGIN_BATCH)
+        )
 
     rate = settings["probed_items_per_second"]
     expected = plan.steps * batch if plan.steps else rate * settings["budget_seconds"]

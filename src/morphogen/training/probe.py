@@ -166,7 +166,8 @@ def choose(
     index = min(len(rungs) - 1, len(rungs) // 2)
     # GPUs without bfloat16 emulate it, slowly.
     half = "fp16" if device.type == "cuda" and not torch.cuda.is_bf16_supported(False) else "bf16"
-    precisions = ("fp32", half) if plan.precision == "auto" else (plan.precision,)
+    tries = ("fp32", half) if device.type != "cpu" or _bf16_pays() else ("fp32",)
+    precisions = tries if plan.precision == "auto" else (plan.precision,)
     tried = {name: measure(rungs[index], name) for name in precisions}
     precision = max(tried, key=lambda name: tried[name].rate)
     chosen = tried[precision]
@@ -213,6 +214,21 @@ def _fitting(
         except torch.OutOfMemoryError:
             batch //= 2
     return batch
+
+
+def _bf16_pays() -> bool:
+    """Whether a product of matrices is faster in bf16 on this processor; one that emulates it takes minutes to probe."""
+
+    def seconds(dtype: torch.dtype) -> float:
+        x = torch.ones(256, 256, dtype=dtype)
+        times = []
+        for _ in range(4):
+            started = time.perf_counter()
+            x @ x
+            times.append(time.perf_counter() - started)
+        return min(times)
+
+    return seconds(torch.bfloat16) < seconds(torch.float32)
 
 
 def _synchronise(device: torch.device) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, NamedTuple
 
@@ -19,10 +20,12 @@ from ...nn.holes import random_known
 from ...nn.transformer import Cache, Transformer, Turn
 from . import options as settings
 from .choice import Choice
+from .counts import Counts
 from .sequence import Sequences
 
 _GRID_BASE, _SEQUENCE_BASE = 100.0, 10_000.0  # of the rotary frequencies
 _AT_ONCE = 64  # windows of long sequences
+_ALONE = 0.3  # weight of the cost of what the network says by itself, where its guess is mixed with counts
 
 
 class Places(nn.Module):
@@ -44,27 +47,6 @@ class Places(nn.Module):
         return total.expand(*self.size, -1).flatten(0, -2)
 
 
-class Grams(nn.Module):
-    """Embeddings of the last two and the last three symbols of a sequence, by hash into tables of as many `rows`.
-
-    Symbols before the sequence's own start do not count.
-    """
-
-    def __init__(self, vocab: int, width: int, rows: int, start: int) -> None:
-        super().__init__()
-        self.vocab, self.rows, self.start = vocab, rows, start
-        self.embed = nn.ModuleList(nd.zero(nn.Embedding(rows, width)) for _ in range(2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x `(B, n)`, of rows that may begin in the middle; `(B, n, width)`."""
-        begins = x == self.start
-        before = F.pad(x[:, :-1], (1, 0), value=self.vocab).masked_fill(begins, self.vocab)
-        earlier = F.pad(before[:, :-1], (1, 0), value=self.vocab).masked_fill(before == self.vocab, self.vocab)
-        two = x + (self.vocab + 1) * before
-        three = (two + (self.vocab + 1) ** 2 * earlier) * 1_000_003 % 2_147_483_647
-        return self.embed[0](two % self.rows) + self.embed[1](three % self.rows)
-
-
 class Told(NamedTuple):
     """What a slot knows besides the symbol before it: `(B, L, width)`, and how its query and key are turned."""
 
@@ -84,11 +66,11 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
     exact = True
     fills = True
     validates = True
+    begin_items = 2**14
 
     space: Tokens
     options: settings.Options
     allowed: Tensor
-    looks_back: Tensor
 
     def __init__(self, space: Tokens, conditions: Mapping[str, Space], options: settings.Options) -> None:
         super().__init__(space, conditions, options)
@@ -106,9 +88,8 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
             raise UserError("options.fill does not apply to sequences of any length; use masked_diffusion to fill in")
         # Where the symbol before it stands, which is told where the order is not that of the raster.
         self.places_before = Places(space.size, width) if options.fill else None
-        grams = options.grams if space.start is not None else 0
-        self.grams = Grams(self.vocab, width, grams, space.start or 0) if grams else None
-        self.register_buffer("looks_back", torch.arange(3 if grams else 1) + 1, persistent=False)
+        counted = options.counts if space.start is not None else 0
+        self.counts = Counts(self.vocab, width, counted, space.start or 0) if counted else None
         self.conditioner = Conditioner(conditions, width, options.condition_drop)
         self.transformer = Transformer(
             size=space.size,
@@ -126,17 +107,34 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
 
     @torch.no_grad()
     def begin(self, phase: str, batches: Iterable[Batch]) -> None:
-        """The first guess is each symbol's frequency."""
-        counts = torch.ones(self.vocab, dtype=torch.float64, device=self.device)
-        for batch in batches:
-            counts += batch.x.flatten().bincount(minlength=self.vocab)
-        self.head.bias.copy_((counts / counts.sum()).log())
+        """The first guess is each symbol's frequency; what follows on the last symbols of sequences is counted."""
+        often = torch.ones(self.vocab, dtype=torch.float64, device=self.device)
+
+        def rows() -> Iterator[tuple[Tensor, Tensor]]:
+            for batch in batches:
+                often.add_(batch.x.flatten().bincount(minlength=self.vocab))
+                if self.counts is not None:
+                    yield batch.x, self._modelled(batch.x) & self._fresh(batch.x)
+
+        counted = rows()
+        if self.counts is not None:
+            self.counts.count(counted)
+        collections.deque(counted, maxlen=0)
+        self.head.bias.copy_((often / often.sum()).log())
+
+    def adapt(self, progress: float, passes: float, seen: Mapping[str, float]) -> None:
+        """At the end, what served training only goes."""
+        if progress >= 1 and self.counts is not None:
+            self.counts.forget_folds()
 
     def forward(self, batch: Batch, phase: str = "model") -> Loss:
         """README, equation 2, per symbol."""
         if self.space.start is not None:
-            nats = self.nats_of_sequences(batch.x, batch.condition)
-            return Loss(nats.sum() / self._modelled(batch.x).sum().clamp(min=1))
+            nats, own = self._costs(batch.x, batch.condition)
+            count = self._modelled(batch.x).sum().clamp(min=1)
+            found = nats.sum() / count
+            alone = _ALONE * own.sum() / count if self.training and self.counts is not None else 0.0
+            return Loss(found + alone, {"nats": found.detach()})
         share = self.options.fill
         known = random_known(len(batch.x), self.space.size, share, batch.x.device).flatten(1) if share else None
         nats = self._nats(batch, known)
@@ -161,26 +159,40 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
         """−∞ for symbols that have no place in those cells, which `allowed` is of."""
         return logits.masked_fill(~allowed, -torch.inf) if len(self.allowed) else logits
 
-    def embedded(self, x: Tensor) -> Tensor:
-        """Symbols `(B, n)` as the network reads them, `(B, n, width)`."""
-        return self.embed(x) if self.grams is None else self.embed(x) + self.grams(x)
-
     def nats_of_sequences(self, x: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
         """−ln p of each symbol of rows `(B, n)` given those of its item before it; 0 for what is not modelled."""
+        return self._costs(x, condition)[0]
+
+    def _costs(self, x: Tensor, condition: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """−ln p of each symbol of rows `(B, n)`, and by what the network says without counts."""
         read, told = x[:, :-1], self.conditioner(condition, x).vector.unsqueeze(1)
         begins = read.eq(self.space.start or 0)
         apart = None
         if bool(begins[:, 1:].any()):
             item = begins.cumsum(1)
             apart = (item[:, :, None] == item[:, None, :]).unsqueeze(1)
-        hidden = self.transformer(self.embedded(read) + told, mask=apart)
-        nats = F.cross_entropy(self.head(hidden).float().flatten(0, 1), x[:, 1:].flatten(), reduction="none")
-        return F.pad(nats.reshape(read.shape), (1, 0)) * self._modelled(x)
+        hidden = self.transformer(self.embed(read) + told, mask=apart)
+        own = F.cross_entropy(self.head(hidden).float().flatten(0, 1), x[:, 1:].flatten(), reduction="none")
+        own = own.reshape(read.shape)
+        modelled = self._modelled(x)
+        if self.counts is None:
+            nats = own
+        else:
+            # Of rows that are trained on, without what they add to the counts themselves.
+            column = self.counts.columns(x, without_own=self.training)
+            nats = self.counts.nats(hidden, own, self.counts.tally(read, x[:, 1:], column))
+        return F.pad(nats, (1, 0)) * modelled, F.pad(own, (1, 0)) * modelled
 
     def _modelled(self, x: Tensor) -> Tensor:
         """Bool `(B, n)`: which symbols of rows are modelled: no start, nothing after an end, and no row's first."""
         ended = x[:, :-1] == (-1 if self.space.end is None else self.space.end)
         return F.pad((x[:, 1:] != self.space.start) & ~ended, (1, 0))
+
+    def _fresh(self, x: Tensor) -> Tensor:
+        """Bool `(B, n)`: all but what a row that begins in the middle of an item shares with the one before it."""
+        context = self.space.size[0]
+        late = torch.arange(x.shape[1], device=x.device) >= context - context // 2
+        return (x[:, :1] == self.space.start) | late
 
     def _nats(self, batch: Batch, known: Tensor | None) -> Tensor:
         """−ln p of each symbol given those before it, `(B, L)`; 0 for the known ones and for those after the end."""

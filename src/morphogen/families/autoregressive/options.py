@@ -14,10 +14,11 @@ class Options(Frozen):
     layers: int = Field(4, ge=1, description="Layers of the transformer.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout after attention and perceptron.")
     condition_drop: float = Field(0.1, ge=0, lt=1, description="Share of samples trained without their condition.")
-    grams: int = Field(
-        8192,
+    counts: int = Field(
+        7,
         ge=0,
-        description="Rows of the tables that embed the last two and three symbols of a sequence; 0: none.",
+        le=16,
+        description="Up to how many symbols what follows them is counted, and mixed in, of sequences; 0: none.",
     )
     fill: float = Field(
         0.0,

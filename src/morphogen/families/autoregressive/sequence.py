@@ -124,12 +124,10 @@ class Sequences:
 
     def _step(self) -> Tensor:
         """One symbol more is read by all rows."""
-        # With the two before it, which embeddings of several symbols look at; there are none before the first.
-        last = torch.tensor(self.lengths, device=self.x.device)[:, None] - self.model.looks_back.flip(0)
-        recent = self.x[self.samples[:, None], last.clamp(min=0)]
-        embedded = self.model.embedded(recent)[:, -1:] + self.told[self.samples]
+        last = self.x[self.samples, torch.tensor(self.lengths, device=self.x.device) - 1]
+        embedded = self.model.embed(last).unsqueeze(1) + self.told[self.samples]
         hidden = self.model.transformer(embedded.flatten(0, 1).unsqueeze(1), self.cache)
-        return self.model.head(hidden[:, -1]).float()
+        return self._logits(hidden[:, -1], list(range(len(self.lengths))))
 
     def _read(self, rows: list[int]) -> Tensor:
         """The windows of these rows are read from their first symbol on."""
@@ -138,9 +136,25 @@ class Sequences:
         samples, begins = self.samples[rows], torch.tensor([self.windows[row] for row in rows], device=device)
         cells = begins[:, None] + torch.arange(max(counts), device=device)
         window = self.x[samples[:, None], cells.clamp(max=self.x.shape[1] - 1)]
-        embedded = (self.model.embedded(window).unsqueeze(1) + self.told[samples].unsqueeze(2)).flatten(0, 1)
+        embedded = (self.model.embed(window).unsqueeze(1) + self.told[samples].unsqueeze(2)).flatten(0, 1)
         counts = [count for count in counts for _ in range(self.copies)]
         self.cache.begin(self._copies(rows), counts)
         hidden = self.model.transformer(embedded, self.cache)
         ends = torch.tensor(counts, device=device) - 1
-        return self.model.head(hidden[torch.arange(len(hidden), device=device), ends]).float()
+        return self._logits(hidden[torch.arange(len(hidden), device=device), ends], rows)
+
+    def _logits(self, hidden: Tensor, rows: list[int]) -> Tensor:
+        """Of what follows in these rows, of which the network says `hidden`, for all their copies."""
+        own, counts = self.model.head(hidden).float(), self.model.counts
+        if counts is None:
+            return own
+        device = hidden.device
+        lengths = torch.tensor([self.lengths[row] for row in rows], device=device)
+        reach = lengths - torch.tensor([self.windows[row] for row in rows], device=device)
+        last = (lengths[:, None] - torch.arange(counts.order, 0, -1, device=device)).clamp(min=0)
+        recent = self.x[self.samples[rows][:, None], last]
+        return counts.logits(
+            hidden,
+            own,
+            counts.tallies(recent.repeat_interleave(self.copies, 0), reach.repeat_interleave(self.copies)),
+        )

@@ -23,12 +23,24 @@ def model(context: int = 8, classes: int = 0) -> Autoregressive:
     torch.manual_seed(0)
     conditions = {"label": Tokens(classes, (1,))} if classes else {}
     space = Tokens(5, (context,), end=END, start=START)
-    made = Autoregressive(space, conditions, Options(width=32, layers=2, grams=64)).eval()
+    made = Autoregressive(space, conditions, Options(width=32, layers=2, counts=3))
+    begun = torch.randint(0, 4, (40, context), generator=torch.Generator().manual_seed(2))
+    begun[::2, 0] = START
+    made.begin("model", [Batch(begun[:16]), Batch(begun[16:])])
+    made.eval()
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
     with torch.no_grad():
         made.head.bias[END] += 1
     return made
+
+
+def after(made: Autoregressive, read: torch.Tensor) -> torch.Tensor:
+    """Logits of what follows rows `(B, n)`."""
+    hidden = made.transformer(made.embed(read) + made.conditioner({}, read).vector[:, None])[:, -1]
+    assert made.counts is not None
+    tally = made.counts.tallies(read, torch.full((len(read),), read.shape[1]))
+    return made.counts.logits(hidden, made.head(hidden), tally)
 
 
 def prompts(rows: list[list[int]]) -> Partial:
@@ -58,10 +70,7 @@ def test_probabilities_of_all_sequences_sum_to_one() -> None:
         for n in range(4):
             words = torch.tensor([[START, *word, START] for word in itertools.product(range(3), repeat=n)])
             before = made.nats_of_sequences(words, {})[:, :-1].sum(1)
-            last = made.head(
-                made.transformer(made.embedded(words[:, :-1]) + made.conditioner({}, words).vector[:, None])
-            )
-            starts += float((-before + last[:, -1].log_softmax(-1)[:, START]).exp().sum())
+            starts += float((-before + after(made, words[:, :-1])[:, START]).exp().sum())
     assert float(nats.exp().sum() + (-beginnings).exp().sum()) + starts == pytest.approx(1, abs=1e-5)
 
 
@@ -129,9 +138,7 @@ def test_greedy_draws_are_what_reading_all_anew_finds_likeliest() -> None:
     for at in range(2, x.shape[1]):
         begin = max(0, (at - 8) // 4 + 1) * 4
         with torch.no_grad():
-            read = x[:, begin:at]
-            hidden = made.transformer(made.embedded(read) + made.conditioner({}, read).vector[:, None])
-            logits = made.head(hidden[:, -1])
+            logits = after(made, x[:, begin:at])
         logits[:, START] = -torch.inf
         assert int(logits.argmax()) == x[0, at]
 
