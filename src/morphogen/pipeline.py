@@ -75,11 +75,12 @@ class Pipeline:
         prompt or form.
         """
         prompts, given = self._beginning(prompt, count)
-        rules = self._rules(form, count)
+        asked = form if isinstance(form, Form) else build(Form, form or {}, "form")
+        rules = self._rules(asked, count)
         x = self._generate(count, seed, condition or {}, batch, progress, controls, given, rules)
         items = self.codec.decode(x)
-        if rules:
-            items = [trimmed(*of) for of in zip(items, prompts, rules, strict=True)]
+        if asked.stop:
+            items = [trimmed(item, begun, asked.stop) for item, begun in zip(items, prompts, strict=True)]
         return items
 
     def drafts(
@@ -95,20 +96,21 @@ class Pipeline:
 
         Raises UserError as `sample` does.
         """
-        chosen, (prompts, given), rules = self.controls(controls), self._beginning(prompt, 1), self._rules(form, 1)
+        asked = form if isinstance(form, Form) else build(Form, form or {}, "form")
+        chosen, (prompts, given) = self.controls(controls), self._beginning(prompt, 1)
         request = Request(
             noise=Noise.count(seed, 1),
             condition={
                 name: value.to(self.model.device) for name, value in self.encode_conditions(condition or {}, 1).items()
             },
             given=given,
-            rules=rules,
+            rules=self._rules(asked, 1),
             drafts=True,
         )
         with self._running():
             for draft in self.model.generate(request, chosen):
                 item = self.codec.decode(_on_cpu(self._settled(draft)))[0]
-                yield trimmed(item, prompts[0], rules[0]) if rules else item
+                yield trimmed(item, prompts[0], asked.stop) if asked.stop else item
 
     def _settled(self, draft: Partial) -> Tensor:
         """What of a draft is worth a look: of sequences what is drawn, of all else the whole."""
@@ -126,9 +128,8 @@ class Pipeline:
             raise UserError(f"{len(prompts)} prompts were given for {count} samples; give one, or one for each")
         return prompts, self.codec.observe(prompts, None)
 
-    def _rules(self, form: Form | Mapping[str, Any] | None, count: int) -> list[list[Rule]]:
+    def _rules(self, asked: Form, count: int) -> list[list[Rule]]:
         """The rules of each of `count` items; none where nothing is asked. Raises UserError on what cannot be."""
-        asked = form if isinstance(form, Form) else build(Form, form or {}, "form")
         if asked == Form():
             return []
         space, spell = self.model.space, getattr(self.codec, "spell", None)
@@ -163,6 +164,8 @@ class Pipeline:
             own = own.pipeline.codec
         given, observed = self.codec.observe(items, holes), own.observe(items, holes)
         x = self._generate(len(given.x), seed, condition or {}, batch, progress, controls, given)
+        if isinstance(own.space, Tokens) and own.space.start is not None:
+            return self.codec.decode(x)  # symbols are as they were given, and texts may be spelled in several ways
         filled = own.encode(self.codec.decode(x))
         return own.decode(torch.where(observed.known, observed.x, filled))
 

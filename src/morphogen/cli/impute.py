@@ -1,4 +1,4 @@
-"""Fill in what is missing of items: the holes of pictures."""
+"""Fill in what is missing of items: the holes of pictures, the gaps of texts."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from ._model import chosen, conditions, flag, parse_on_model
 
 
 def run(arguments: list[str]) -> int:
-    mask = "left, right, top, bottom, middle, or a picture, white where to fill; None: transparency."
+    mask = (
+        "Of pictures left, right, top, bottom, middle, or a picture, white where to fill; None: transparency. Of texts "
+        "the character that stands for one to come; None: _."
+    )
     fields = [
-        ("source", flag(tyro.conf.Positional[Path], "A picture, or a folder or file of items."), dataclasses.MISSING),
+        ("source", flag(tyro.conf.Positional[Path], "An item, or a folder or file of items."), dataclasses.MISSING),
         ("mask", flag(str | None, mask), None),
     ]
     parsed = parse_on_model(arguments, "impute", "DIR SOURCE --out PATH", __doc__, fields)

@@ -105,6 +105,7 @@ class GenerativeModel(nn.Module, ABC):
     accepts: ClassVar[tuple[type, ...]]  # kinds of space; a codec is fitted to the first of them it offers
     fills: ClassVar[bool] = False  # honours `request.given`
     validates: ClassVar[bool] = False  # its loss on items kept from training tells which weights are the best
+    one_item_a_row: ClassVar[bool] = False  # a row that it is trained on holds no second item
     begin_items: ClassVar[int] = 10_000  # that `begin` is given at most, spread over all
     least_steps: ClassVar[int] = 1500  # that training should have: what the size of a batch is chosen by
 

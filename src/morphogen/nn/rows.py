@@ -77,6 +77,13 @@ class Rows:
         self.lengths.pop()
         self._prepare()
 
+    def select(self, rows: Sequence[int]) -> None:
+        """Rows become those, one of them perhaps twice; there are no more of them than at first."""
+        longest = max((self.lengths[row] for row in rows), default=0)
+        self.kept[:, :, : len(rows), :, :longest] = self.kept[:, :, rows, :, :longest]
+        self.lengths = [self.lengths[row] for row in rows]
+        self._prepare()
+
     def _prepare(self) -> None:
         """What all layers of the next step share."""
         self._longest = max(self.lengths, default=0)

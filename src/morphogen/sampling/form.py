@@ -47,11 +47,7 @@ class Form(Frozen):
         return [[rule.fork() for rule in found] for _ in range(count)]
 
 
-def trimmed(text: str, prompt: str, rules: Sequence[Rule]) -> str:
-    """The text, which begins with the prompt, up to where a stop string begins."""
-    from .rules import Stop
-
-    for rule in rules:
-        if isinstance(rule, Stop) and rule.begins is not None:
-            return text.encode()[: len(prompt.encode()) + rule.begins].decode(errors="ignore")
-    return text
+def trimmed(text: str, prompt: str, stop: Sequence[str]) -> str:
+    """The text, which begins with the prompt, up to the stop string that is complete first after that."""
+    found = [(at + len(one), at) for one in stop if (at := text.find(one, len(prompt))) >= 0]
+    return text[: min(found)[1]] if found else text

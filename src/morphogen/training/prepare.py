@@ -113,7 +113,7 @@ def prepare(
     folder = out / "training"
     folder.mkdir(parents=True, exist_ok=True)
     _, kept, items, skipped = encode_source(
-        source, fitted, folder / "train.store", indices, validating, alone=bool(names or enlarge)
+        source, fitted, folder / "train.store", indices, validating, alone=bool(names or enlarge or kind.one_item_a_row)
     )
     trained, validating = kept[~np.isin(kept, validating)], kept[np.isin(kept, validating)]
     count = int((items < len(trained)).sum())
@@ -184,7 +184,8 @@ def _codec(
     if through is None:
         own = plugins.sole(plugins.load("modalities", source.modality, "codec"), Codec)
         chosen = build(plugins.load("modalities", source.modality, "options").Options, options, "codec")
-        return lambda items: own.fit(items, kind.accepts[0], chosen)
+        wanted = next((one for one in kind.accepts if one in own.spaces), kind.accepts[0])
+        return lambda items: own.fit(items, wanted, chosen)
     if through.modality != source.modality:
         raise UserError(
             f"--through leads to a model of modality '{through.modality}', and the source is of '{source.modality}'; "

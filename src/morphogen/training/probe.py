@@ -217,7 +217,7 @@ def _fitting(
 
 
 def _bf16_pays() -> bool:
-    """Whether a product of matrices is faster in bf16 on this processor; one that emulates it takes minutes to probe."""
+    """Whether matrix products are faster in bf16 on this processor: one that emulates it takes minutes to probe."""
 
     def seconds(dtype: torch.dtype) -> float:
         x = torch.ones(256, 256, dtype=dtype)

@@ -59,15 +59,7 @@ class Choice:
         Raises UserError where a row is left without any symbol.
         """
         controls = self.controls
-        if guides:
-            conditional, unconditional = logits.unflatten(0, (-1, 2)).unbind(1)
-            logits = guided(conditional, unconditional, controls.guidance)
-        if allowed is not None:
-            logits = logits.masked_fill(~allowed, -torch.inf)
-        if self.start is not None:
-            logits = logits.index_fill(1, torch.tensor(self.start, device=logits.device), -torch.inf)
-        if self.seen is not None:
-            logits = steered(logits, self.steering, self.seen, self.rules, drawn)
+        logits = self.steered(logits, drawn, guides=guides, allowed=allowed)
         chances = probabilities(
             logits,
             temperature=controls.temperature,
@@ -78,6 +70,22 @@ class Choice:
         )
         return draw(chances, uniform)
 
+    def steered(self, logits: Tensor, drawn: Tensor, *, guides: bool, allowed: Tensor | None = None) -> Tensor:
+        """Logits `(B, vocab)` after all that is not of a draw: guidance, penalties, biases and bans.
+
+        Raises UserError where a row is left without any symbol.
+        """
+        if guides:
+            conditional, unconditional = logits.unflatten(0, (-1, 2)).unbind(1)
+            logits = guided(conditional, unconditional, self.controls.guidance)
+        if allowed is not None:
+            logits = logits.masked_fill(~allowed, -torch.inf)
+        if self.start is not None:
+            logits = logits.index_fill(1, torch.tensor(self.start, device=logits.device), -torch.inf)
+        if self.seen is not None:
+            logits = steered(logits, self.steering, self.seen, self.rules, drawn)
+        return logits
+
     def advance(self, symbols: Tensor) -> None:
         """These were drawn, or given, one for each row under way."""
         if self.seen is not None:
@@ -86,6 +94,13 @@ class Choice:
             for symbol, those in zip(symbols.tolist(), self.rules, strict=True):
                 for rule in those:
                     rule.advance(symbol)
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Rows become those, one of them perhaps twice; they go their own way from here on."""
+        if self.rules:
+            self.rules = [[rule.fork() for rule in self.rules[row]] for row in rows]
+        if self.seen is not None:
+            self.seen = self.seen.select(torch.tensor(rows, device=self.seen.lengths.device))
 
     def leave(self, row: int) -> None:
         """That row is done; the last one takes its place."""

@@ -19,6 +19,7 @@ from ...nn import nd
 from ...nn.holes import random_known
 from ...nn.transformer import Cache, Transformer, Turn
 from . import options as settings
+from . import search
 from .choice import Choice
 from .counts import Counts
 from .sequence import Sequences
@@ -235,9 +236,21 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
             if self.space.start is None:
                 yield from self._generate(request, controls)
             else:
-                yield from Sequences(self, request, controls).run()
+                yield from self._sequences(request, controls)
+
+    def _sequences(self, request: Request, controls: settings.Controls) -> Iterator[Partial]:
+        if controls.beams > 1 and controls.best_of > 1:
+            raise UserError("a beam search draws nothing, of which the best could be taken; give beams or best_of")
+        if controls.beams > 1:
+            yield search.beam_search(self, request, controls)
+        elif controls.best_of > 1:
+            yield search.best_of(self, request, controls)
+        else:
+            yield from Sequences(self, request, controls).run()
 
     def _generate(self, request: Request, controls: settings.Controls) -> Iterator[Partial]:
+        if controls.beams > 1 or controls.best_of > 1:
+            raise UserError("beams and best_of apply to sequences of any length, such as texts; drop them")
         space, count, length = self.space, len(request), self.space.dimensions
         x = torch.zeros(count, length, dtype=torch.int64, device=self.device)
         known = torch.zeros_like(x, dtype=torch.bool)

@@ -71,6 +71,13 @@ class Controls(Frozen):
         le=1,
         description="Draw among the symbols of about the expected surprise that together have this probability.",
     )
+    best_of: int = Field(1, ge=1, description="Draw each sequence so often, and keep the likeliest by symbol.")
+    beams: int = Field(
+        1, ge=1, description="Above 1 sequences are not drawn: the likeliest are searched for, with so many beams."
+    )
+    length_penalty: float = Field(
+        1.0, ge=0, description="Of a beam search: ln p is divided by the length to this power; 0 likes short ones."
+    )
     guidance: float = Field(
         1.5, ge=0, description="Classifier-free guidance scale, where there is a condition; 1 is none."
     )

@@ -24,7 +24,8 @@ class Sequences:
     items are taken, too. So what a row is told depends on its own length alone, and not on the rows beside it.
     """
 
-    def __init__(self, model: Autoregressive, request: Request, controls: settings.Controls) -> None:
+    def __init__(self, model: Autoregressive, request: Request, controls: settings.Controls, number: int = 0) -> None:
+        """`number`: which of several draws of each sample it is."""
         self.model, self.request, self.controls = model, request, controls
         count, self.context = len(request), model.space.size[0]
         begun = request.given
@@ -46,8 +47,10 @@ class Sequences:
         self.lengths: list[int] = lengths.tolist()
         self.began = list(self.lengths)
         self.windows = [self._window(length) for length in self.lengths]
-        self.settled = lengths.clone()  # of each sample
-        self.uniform = request.noise.uniform("symbols", (self.most,)).to(model.device)
+        self.given, self.settled = lengths, lengths.clone()  # of each sample
+        self.uniform = request.noise.uniform("symbols", (self.most,), at=number).to(model.device)
+        # Of each sample: −ln p of what was drawn, by the model alone, where it is asked for.
+        self.nats = torch.zeros(count, device=model.device)
         self.guides = controls.guidance != 1 and bool(request.condition)
         told = model.conditioner(dict(request.condition), self.x).vector.unsqueeze(1)
         unconditional = [model.conditioner({}, self.x).vector.unsqueeze(1)] if self.guides else []
@@ -66,15 +69,39 @@ class Sequences:
 
     def run(self) -> Iterator[Partial]:
         """Drafts, one for each symbol, where they are wanted; the last is the sample."""
-        logits = self._read(list(range(len(self.lengths))))
+        logits = self.read(list(range(len(self.lengths))))
         while True:
             self._draw(logits)
             if not self.lengths:
                 break
             if self.request.drafts:
                 yield Partial(self.x, torch.arange(self.x.shape[1], device=self.x.device) < self.settled[:, None])
-            logits = self._next()
+            logits = self.next_logits()
         yield Partial(self.x, torch.ones_like(self.x, dtype=torch.bool))
+
+    @property
+    def drawn(self) -> Tensor:
+        """How many symbols of each sample were drawn, `(B,)`."""
+        return self.settled - self.given
+
+    def log_probabilities(self, logits: Tensor) -> Tensor:
+        """ln p of each symbol of the rows under way, `(B, vocab)`, under the controls but those of draws."""
+        before = torch.tensor([length - begun for length, begun in zip(self.lengths, self.began, strict=True)])
+        return self.choice.steered(logits, before.to(logits.device), guides=self.guides).log_softmax(dim=-1)
+
+    def follow(self, rows: Tensor, symbols: Tensor) -> None:
+        """Rows under way become those `rows` `(n,)`, one of them perhaps twice, each with one symbol more."""
+        chosen = rows.tolist()
+        self.x[: len(chosen)] = self.x[rows]
+        self.cache.select(self._copies(chosen))
+        self.choice.select(chosen)
+        self.choice.advance(symbols)
+        self.lengths, self.began, self.windows = (
+            [of_rows[row] for row in chosen] for of_rows in (self.lengths, self.began, self.windows)
+        )
+        self.samples = torch.arange(len(chosen), device=self.x.device)
+        self.x[self.samples, torch.tensor(self.lengths, device=self.x.device)] = symbols
+        self.lengths = [length + 1 for length in self.lengths]
 
     def _window(self, length: int) -> int:
         """Where what a row of that length is told begins."""
@@ -88,6 +115,9 @@ class Sequences:
         before = before.to(device)
         drawn = self.choice(logits, self.uniform[self.samples, before], before, guides=self.guides)
         self.choice.advance(drawn)
+        if self.controls.best_of > 1:
+            conditional = logits[:: self.copies].log_softmax(dim=-1)
+            self.nats[self.samples] -= conditional.gather(1, drawn[:, None]).squeeze(1)
         self.x[self.samples, torch.tensor(self.lengths, device=device)] = drawn
         self.settled[self.samples] += 1
         self.lengths = [length + 1 for length in self.lengths]
@@ -106,16 +136,16 @@ class Sequences:
         self.samples[row] = self.samples[-1].clone()
         self.samples = self.samples[:-1]
 
-    def _next(self) -> Tensor:
+    def next_logits(self) -> Tensor:
         """Logits of what comes next in each row under way."""
         full = [row for row, length in enumerate(self.lengths) if length - self.windows[row] == self.context]
         for row in full:
             self.windows[row] = self._window(self.lengths[row])
         if len(full) == len(self.lengths):
-            return self._read(full)
+            return self.read(full)
         logits = self._step()
         if full:
-            logits[self._copies(full)] = self._read(full)
+            logits[self._copies(full)] = self.read(full)
         return logits
 
     def _copies(self, rows: list[int]) -> list[int]:
@@ -129,7 +159,7 @@ class Sequences:
         hidden = self.model.transformer(embedded.flatten(0, 1).unsqueeze(1), self.cache)
         return self._logits(hidden[:, -1], list(range(len(self.lengths))))
 
-    def _read(self, rows: list[int]) -> Tensor:
+    def read(self, rows: list[int]) -> Tensor:
         """The windows of these rows are read from their first symbol on."""
         device = self.x.device
         counts = [self.lengths[row] - self.windows[row] for row in rows]

@@ -1,4 +1,4 @@
-"""A variational autoencoder with a learned prior, over any continuous space. Equations: README.md."""
+"""A variational autoencoder with a learned prior, over numbers or sequences of symbols. Equations: README.md."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from ...core.condition import Conditioner
 from ...core.errors import UserError
 from ...core.model import Batch, GenerativeModel, LatentModel, LikelihoodModel, Loss, Partial, Phase, Request
 from ...core.noise import Noise
-from ...core.space import Continuous, Space
+from ...core.space import Continuous, Space, Tokens
 from ...nn.mlp import MLP
 from ...nn.pyramid import Decoder, Encoder, RowEncoder, coarse_size
 from . import options as settings
 from .likelihood import LikelihoodName, nats, value
 from .prior import FlowPrior, MixturePrior, NormalPrior
+from .sequences import SequenceAutoencoder
 
 
 class Autoencoder(nn.Module):
@@ -66,29 +67,32 @@ class VariationalAutoencoder(GenerativeModel, LatentModel, LikelihoodModel):
 
     Options = settings.Options
     Controls = settings.Controls
-    accepts: ClassVar[tuple[type, ...]] = (Continuous,)
+    accepts: ClassVar[tuple[type, ...]] = (Continuous, Tokens)
     exact = False
+    one_item_a_row = True
 
     log_deviation: Tensor
     progress: Tensor
-    space: Continuous
+    space: Continuous | Tokens
     latent: Continuous
     options: settings.Options
+    autoencoder: Autoencoder | SequenceAutoencoder
 
-    def __init__(self, space: Continuous, conditions: Mapping[str, Space], options: settings.Options) -> None:
-        if options.likelihood == "bernoulli" and space.step != 2:
-            raise UserError("likelihood bernoulli needs data of two values, -1 and 1; use auto or gaussian")
-        if options.likelihood == "discretised_logistic" and not space.step:
-            raise UserError("likelihood discretised_logistic needs data in steps, such as 8 bits; use auto or gaussian")
-        patch, blocks = options.depth(space.size)
-        # What was settled is what is saved: a later version may settle it otherwise.
-        options = options.model_copy(update={"patch": patch, "blocks": blocks})
-        super().__init__(space, conditions, options)
-        grid = options.latent == "grid" and bool(space.size)
-        size = coarse_size(space.size, patch * 2 ** (len(blocks) - 1)) if grid else ()
-        self.latent = Continuous(options.latent_channels, size)
-        self.likelihood: LikelihoodName = _likelihood(space, options)
-        self.autoencoder = Autoencoder(space, self.latent, conditions, options)
+    def __init__(self, space: Continuous | Tokens, conditions: Mapping[str, Space], options: settings.Options) -> None:
+        if isinstance(space, Tokens):
+            options = options.settled(channels=32, free_bits=0.25)
+            super().__init__(space, conditions, options)
+            self.latent = Continuous(options.latent_channels or 0)
+            self.autoencoder = SequenceAutoencoder(space, self.latent, conditions, options)
+        else:
+            options = _checked(space, options.settled(channels=4, free_bits=0.0))
+            super().__init__(space, conditions, options)
+            grid = options.latent == "grid" and bool(space.size)
+            patch, blocks = options.depth(space.size)
+            size = coarse_size(space.size, patch * 2 ** (len(blocks) - 1)) if grid else ()
+            self.latent = Continuous(options.latent_channels or 0, size)
+            self.likelihood: LikelihoodName = _likelihood(space, options)
+            self.autoencoder = Autoencoder(space, self.latent, conditions, options)
         self.prior: FlowPrior | MixturePrior | NormalPrior
         if options.prior == "flow":
             self.prior = FlowPrior(
@@ -141,30 +145,45 @@ class VariationalAutoencoder(GenerativeModel, LatentModel, LikelihoodModel):
         options, x = self.options, batch.x
         mean, log_variance = self.autoencoder.posterior(x)
         z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
-        output = self.autoencoder.output(z, batch.condition)
-        squared_error = (value(self.likelihood, output) - x).square().mean()
-        if self.likelihood == "gaussian":
-            # The analytic optimum of the shared variance within the batch (arXiv 2006.13202, Equation 5).
-            reconstruction = 0.5 * self.space.dimensions * (math.log(2 * math.pi) + 1 + torch.log(squared_error + 1e-8))
-        else:
-            reconstruction = self._nats(output, x).mean()
+        reconstruction, parts = self._reconstruction(z, batch)
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)  # (B, *latent.shape)
         channels = divergence.reshape(len(x), self.latent.channels, -1).sum(2).mean(0)
-        punished = channels.clamp(min=options.free_bits).sum()
+        punished = channels.clamp(min=options.free_bits or 0.0).sum()
         _, share = self.phases()[0].during
         warm = (self.progress / max(options.warm_up * share, 1e-9)).clamp(max=1.0)
-        total = (reconstruction + options.beta * warm * punished) / self.space.dimensions
-        parts = {
-            "reconstruction_nats": reconstruction.detach(),
-            "divergence_nats": channels.sum().detach(),
-            "squared_error": squared_error.detach(),
-        }
+        part, dimensions = self.autoencoder, torch.tensor(float(self.space.dimensions))
+        if isinstance(part, SequenceAutoencoder):
+            dimensions = part.symbols(x).float().mean()
+        total = (reconstruction + options.beta * warm * punished) / dimensions
+        parts |= {"reconstruction_nats": reconstruction.detach(), "divergence_nats": channels.sum().detach()}
         return Loss(total, parts)
 
+    def _reconstruction(self, z: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean nats of an item given its latent, and parts of the loss."""
+        if isinstance(self.autoencoder, SequenceAutoencoder):
+            return self.autoencoder.nats(z, batch.condition, batch.x).mean(), {}
+        output = self.autoencoder.output(z, batch.condition)
+        squared_error = (value(self.likelihood, output) - batch.x).square().mean()
+        if self.likelihood == "gaussian":
+            # The analytic optimum of the shared variance within the batch (arXiv 2006.13202, Equation 5).
+            constant = math.log(2 * math.pi) + 1
+            reconstruction = 0.5 * self.space.dimensions * (constant + torch.log(squared_error + 1e-8))
+        else:
+            reconstruction = self._nats(output, batch.x).mean()
+        return reconstruction, {"squared_error": squared_error.detach()}
+
     def _nats(self, output: Tensor, x: Tensor) -> Tensor:
+        assert isinstance(self.autoencoder, Autoencoder)
+        assert isinstance(self.space, Continuous)
         learned = self.autoencoder.log_scale
         log_scale = self.log_deviation if learned is None else learned
         return nats(self.likelihood, output, x, log_scale, self.space.step)
+
+    def _cost(self, z: Tensor, batch: Batch) -> Tensor:
+        """−ln p(x|z) of each item, `(B,)`."""
+        if isinstance(self.autoencoder, SequenceAutoencoder):
+            return self.autoencoder.nats(z, batch.condition, batch.x)
+        return self._nats(self.autoencoder.output(z, batch.condition), batch.x)
 
     def _draw_posterior(self, x: Tensor) -> Tensor:
         mean, log_variance = self.autoencoder.posterior(x)
@@ -176,13 +195,15 @@ class VariationalAutoencoder(GenerativeModel, LatentModel, LikelihoodModel):
         for z, done in self.prior.sample(request.noise, condition, controls, self.device):
             if not done and not request.drafts:
                 continue
-            x = value(self.likelihood, self.autoencoder.output(z, condition))
+            x = self.decode(z, condition)
             yield Partial(x, torch.tensor(done, device=x.device).expand(x.shape))
 
     def encode(self, batch: Batch) -> Tensor:
         return self.autoencoder.posterior(batch.x)[0]
 
     def decode(self, z: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
+        if isinstance(self.autoencoder, SequenceAutoencoder):
+            return self.autoencoder.items(z, condition)
         return value(self.likelihood, self.autoencoder.output(z, condition))
 
     @torch.no_grad()
@@ -193,11 +214,20 @@ class VariationalAutoencoder(GenerativeModel, LatentModel, LikelihoodModel):
         for draw in range(draws):
             epsilon = noise.normal("posterior", self.latent.shape, at=draw).to(mean)
             z = mean + torch.exp(0.5 * log_variance) * epsilon
-            output = self.autoencoder.output(z, batch.condition)
             # ln p(z) − ln q(z|x): the constants of the two normals cancel.
             ratio = 0.5 * (epsilon.square() + log_variance - z.square()).flatten(1).sum(1)
-            weights.append(ratio - self._nats(output, batch.x))
+            weights.append(ratio - self._cost(z, batch))
         return torch.logsumexp(torch.stack(weights), dim=0) - math.log(draws)
+
+
+def _checked(space: Continuous, options: settings.Options) -> settings.Options:
+    """With what was settled, which is what is saved: a later version may settle it otherwise."""
+    if options.likelihood == "bernoulli" and space.step != 2:
+        raise UserError("likelihood bernoulli needs data of two values, -1 and 1; use auto or gaussian")
+    if options.likelihood == "discretised_logistic" and not space.step:
+        raise UserError("likelihood discretised_logistic needs data in steps, such as 8 bits; use auto or gaussian")
+    patch, blocks = options.depth(space.size)
+    return options.model_copy(update={"patch": patch, "blocks": blocks})
 
 
 def _likelihood(space: Continuous, options: settings.Options) -> LikelihoodName:

@@ -18,16 +18,24 @@ class Options(Frozen):
         "auto", description="Of a value given its latent; auto is bernoulli for two-valued data, else gaussian."
     )
     latent: Literal["grid", "vector"] = Field("grid", description="Latents on a coarse grid, or one vector an item.")
-    latent_channels: int = Field(4, ge=1, description="Numbers at each cell of the grid, or in the vector.")
+    latent_channels: int | None = Field(
+        None, ge=1, description="Numbers at each cell of the grid, or in the vector; None: 4, of sequences 32."
+    )
     width: int = Field(
         64, ge=8, multiple_of=8, description="Channels at the first level; the deeper ones have twice as many."
+    )
+    layers: int = Field(3, ge=1, description="Layers of the reader and of the writer of sequences.")
+    word_drop: float = Field(
+        0.3, ge=0, lt=1, description="Share of symbols that the writer of sequences is not told in training."
     )
     blocks: tuple[int, ...] | None = Field(
         None, min_length=1, description="Residual blocks at each level, finest first; None: by the size."
     )
     patch: int | None = Field(None, ge=1, description="Cells a side that become channels first; None: by the size.")
     beta: float = Field(1.0, ge=0, description="Weight of the Kullback-Leibler term.")
-    free_bits: float = Field(0.0, ge=0, description="Nats each latent channel may carry unpunished.")
+    free_bits: float | None = Field(
+        None, ge=0, description="Nats each latent channel may carry unpunished; None: 0, of sequences .25."
+    )
     warm_up: float = Field(0.1, ge=0, le=1, description="Share of its phase over which beta grows from 0.")
     prior: Literal["flow", "mixture", "normal"] = Field("flow", description="The prior learned after the autoencoder.")
     prior_share: float = Field(0.5, gt=0, lt=1, description="Share of the budget spent on a flow prior.")
@@ -40,6 +48,12 @@ class Options(Frozen):
         """`patch` and `blocks`, settled for that size of the space; a grid of latents is at least halved."""
         patch = self.patch or default_patch(size)
         return patch, self.blocks or default_blocks(size, patch, least=2 if size else 1)
+
+    def settled(self, *, channels: int, free_bits: float) -> Options:
+        """With the latent's numbers and free bits, where they were left open."""
+        own = channels if self.latent_channels is None else self.latent_channels
+        free = free_bits if self.free_bits is None else self.free_bits
+        return self.model_copy(update={"latent_channels": own, "free_bits": free})
 
 
 # What the probe may choose among for a budget, smallest first.

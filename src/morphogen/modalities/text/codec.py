@@ -110,13 +110,7 @@ class TextCodec(Codec[list[str]]):
             return Partial(self._rows(symbols, lengths, width), known)
         if len(holes) != len(items):
             raise UserError(f"{len(holes)} holes were given for {len(items)} documents; give one for each")
-        x = self.encode(items)
-        known = torch.ones_like(x, dtype=torch.bool)
-        widths = np.array([len(piece) for piece in self.spell()])
         for number, (item, spans) in enumerate(zip(items, holes, strict=True)):
-            # Only the bytes of symbols and those of characters are common to all ways to spell.
-            ends = np.cumsum(widths[x[number].numpy()])
-            begins = ends - widths[x[number].numpy()]
             if not len(spans):
                 raise UserError(f"document {number} has no hole: nothing is to be filled in")
             for start, stop in spans:
@@ -125,9 +119,30 @@ class TextCodec(Codec[list[str]]):
                         f"document {number} has {len(item)} characters, and a hole from {start} to {stop}; give one "
                         "that lies in it"
                     )
+        # What stands in a hole counts for nothing, and need not be of the alphabet.
+        items = [self._blanked(item, spans) for item, spans in zip(items, holes, strict=True)]
+        x = self.encode(items)
+        known = torch.ones_like(x, dtype=torch.bool)
+        widths = np.array([len(piece) for piece in self.spell()])
+        for number, (item, spans) in enumerate(zip(items, holes, strict=True)):
+            # Only the bytes of symbols and those of characters are common to all ways to spell.
+            ends = np.cumsum(widths[x[number].numpy()])
+            begins = ends - widths[x[number].numpy()]
+            for start, stop in spans:
                 first, last = len(item[:start].encode()), len(item[:stop].encode())
                 known[number] &= torch.from_numpy(~((begins < last) & (ends > first)))
         return Partial(x, known)
+
+    def _blanked(self, item: str, spans: Spans) -> str:
+        """With a character of the alphabet at the places of its holes where there is none."""
+        spelled = set(self._symbols.spelling)
+        if all(bytes([byte]) in spelled for byte in range(256)):
+            return item
+        another = min(spelled).decode()
+        for start, stop in spans:
+            hole = "".join(one if one.encode() in spelled else another for one in item[start:stop])
+            item = item[:start] + hole + item[stop:]
+        return item
 
     def sizes(self, items: list[str]) -> Tensor:
         """The bytes of each in UTF-8, int64 `(B,)`."""
