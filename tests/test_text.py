@@ -186,3 +186,59 @@ def test_families_of_numbers_refuse_text(sentences: Path, tmp_path: Path) -> Non
     digits = morphogen.fit("digits", out=tmp_path / "digits", family="vae", train={"steps": 1, "batch": 16}, say=None)
     with pytest.raises(UserError, match="do not begin with a prompt"):
         digits.sample(1, prompt="a")
+
+
+def test_the_likeliest_texts_are_likelier(pipe: Pipeline) -> None:
+    asked = {"prompt": "7 ", "max_length": 40}
+
+    def bits(texts: list[str]) -> float:
+        return float(pipe.bits_per_dimension(texts).mean())
+
+    drawn, best = pipe.sample(12, **asked), pipe.sample(12, best_of=4, **asked)
+    (found,) = pipe.sample(1, beams=4, **asked)
+    assert bits([found]) <= bits(best) <= bits(drawn)
+    assert pipe.sample(1, seed=3, best_of=4, **asked) == best[3:4]
+    pytest.importorskip("llguidance")
+    (chosen,) = pipe.sample(1, beams=3, form={"choice": ["ann", "zzz"]}, **asked)
+    assert chosen == "7 ann"
+
+
+def test_gaps_of_texts_are_filled_in(sentences: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "model"
+    morphogen.fit(
+        sentences, out=out, family="masked_diffusion", train=QUICK, options={"width": 32, "layers": 2}, say=None
+    )
+    gaps = tmp_path / "gaps.txt"
+    gaps.write_text("7 ___ sees the sea.\n12 cid ____ a pear.\n")
+    line = ["--separator", "line"]
+    assert run(["impute", str(out), str(gaps), *line, "--out", str(tmp_path / "filled")]) == 0
+    first, second = (file.read_text() for file in sorted((tmp_path / "filled").glob("*.txt")))
+    assert re.fullmatch(r"7 ... sees the sea\.\n?", first)
+    assert re.fullmatch(r"12 cid .... a pear\.\n?", second)
+    assert "_" not in first + second
+    assert run(["impute", str(out), str(sentences), *line, "--out", str(tmp_path / "none")]) == 2
+    assert "has no '_'" in capsys.readouterr().err
+    one = tmp_path / "one.txt"
+    one.write_text("7 ann sees *** sea.")
+    assert run(["impute", str(out), str(one), "--mask", "*", "--out", str(tmp_path / "one")]) == 0
+    assert re.fullmatch(r"7 ann sees [^*]{3} sea\.", (tmp_path / "one" / "00000.txt").read_text())
+    assert run(["impute", str(out), str(gaps), "--mask", "ab", "--out", str(tmp_path / "none")]) == 2
+    assert "2 characters" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("family", ["diffusion", "gan"])
+def test_any_family_has_texts_through_a_vae(family: str, sentences: Path, tmp_path: Path) -> None:
+    inner = tmp_path / "vae"
+    options = {"width": 32, "layers": 1, "latent_channels": 8, "prior": "normal"}
+    pipe = morphogen.fit(sentences, out=inner, family="vae", train=QUICK, options=options, say=None)
+    z = pipe.encode(["7 ann sees the sea.", "12 bob eats a pear."])
+    assert z.shape == (2, 8)
+    between = pipe.decode(torch.lerp(z[0], z[1], torch.linspace(0, 1, 5)[:, None]))
+    assert [between[0], between[-1]] == pipe.decode(z)
+    bits = pipe.bits_per_dimension(["7 ann sees the sea."])
+    assert 0 < float(bits) < 8
+    out = tmp_path / family
+    morphogen.fit(sentences, out=out, family=family, through=inner, train=QUICK | {"steps": 20}, say=None)
+    texts = morphogen.load(out).sample(3, seed=1)
+    assert all(isinstance(text, str) for text in texts)
+    assert morphogen.load(out).sample(1, seed=2) == texts[1:2]

@@ -20,6 +20,7 @@ def run(arguments: list[str]) -> int:
     fields = [
         ("source", flag(tyro.conf.Positional[Path], "An item, or a folder or file of items."), dataclasses.MISSING),
         ("mask", flag(str | None, mask), None),
+        ("separator", flag(str | None, "What parts the texts of a text file, as in `fit`; None: it is one."), None),
     ]
     parsed = parse_on_model(arguments, "impute", "DIR SOURCE --out PATH", __doc__, fields)
 
@@ -28,8 +29,12 @@ def run(arguments: list[str]) -> int:
     from ..samples import save_items
 
     pipeline = load(parsed.folder)
-    source = open_source(str(parsed.source), pipeline.modality)
-    items = [source.read(index) for index in range(len(source))]
+    files = plugins.load("modalities", pipeline.modality, "files")
+    if parsed.source.is_file() and parsed.source.suffix.lower() in files.SUFFIXES and not parsed.separator:
+        items = [files.read(parsed.source)]
+    else:
+        source = open_source(str(parsed.source), pipeline.modality, separator=parsed.separator)
+        items = [source.read(index) for index in range(len(source))]
     holes = plugins.load("modalities", pipeline.modality, "holes").find(items, parsed.mask)
     condition = conditions(parsed.condition, len(items), pipeline)
     filled = pipeline.impute(items, holes, seed=parsed.seed, condition=condition, batch=parsed.batch, **chosen(parsed))

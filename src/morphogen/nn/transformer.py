@@ -7,11 +7,11 @@ import math
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import nd
 from .attention import attend
+from .pointwise import normalised, squared_relu
 from .rows import Rows
 
 _BASE = 100.0  # of the rotary frequencies, where nothing else is said: grids have sides of tens, not of thousands
@@ -109,15 +109,15 @@ class Layer(nn.Module):
         self, x: Tensor, turn: Turn, causal: bool, cache: Cache | Rows | None, number: int, mask: Tensor | None = None
     ) -> Tensor:
         batch, count, width = x.shape
-        qkv = self.qkv(_norm(x)).reshape(batch, count, 3, self.heads, width // self.heads)
-        q, k = rotate(_norm(qkv[:, :, :2]), *turn).permute(2, 0, 3, 1, 4)
+        qkv = self.qkv(normalised(x)).reshape(batch, count, 3, self.heads, width // self.heads)
+        q, k = rotate(normalised(qkv[:, :, :2]), *turn).permute(2, 0, 3, 1, 4)
         v = qkv[:, :, 2].transpose(1, 2)
         if cache is not None:
             k, v, mask = cache.extend(number, k, v)
         # A single new cell sees all that was read; several at once follow each other, from the first cell on.
         h = attend(q, k, v.to(q.dtype), causal=causal and count > 1, mask=mask)
         x = x + self.dropout(self.mix(h.transpose(1, 2).reshape(batch, count, width)))
-        return x + self.dropout(self.contract(F.relu(self.expand(_norm(x))).square()))
+        return x + self.dropout(self.contract(squared_relu(self.expand(normalised(x)))))
 
 
 class Transformer(nn.Module):
@@ -173,8 +173,4 @@ class Transformer(nn.Module):
             x = layer(x, turn, self.causal, cache, number, mask)
         if cache is not None:
             cache.advance(x.shape[1])
-        return _norm(x)
-
-
-def _norm(x: Tensor) -> Tensor:
-    return F.rms_norm(x, (x.shape[-1],))
+        return normalised(x)
