@@ -51,6 +51,6 @@ def squared_relu(x: Tensor) -> Tensor:
 
 def normalised(x: Tensor) -> Tensor:
     """x over its root mean square along the last axis, without parameters (RMSNorm, arXiv 1910.07467)."""
-    if x.dtype in (torch.float16, torch.bfloat16):
-        return F.rms_norm(x, (x.shape[-1],))  # it sums up in single precision
+    if x.dtype in (torch.float16, torch.bfloat16) or not torch.is_grad_enabled():
+        return F.rms_norm(x, (x.shape[-1],))  # of half precision, it sums up in single
     return _Normalised.apply(x)

@@ -366,9 +366,10 @@ def _prepared(model: GenerativeModel, plan: TrainOptions, accelerator: Accelerat
     if accelerator.num_processes > 1:
         from accelerate.utils import DistributedDataParallelKwargs
 
-        # A phase of one part leaves the others' parameters unused.
+        # A phase of one part leaves the others' parameters unused. Buffers are alike on all ranks as it is, and may be
+        # as large as the data.
         apart = any(phase.trains for phase in model.phases())
-        accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=apart)
+        accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=apart, broadcast_buffers=False)
     prepared = accelerator.prepare(model)
     return torch.compile(prepared) if plan.compile else prepared  # type: ignore[return-value]
 

@@ -15,15 +15,18 @@ from ...nn import nd
 
 _FOLDS = 8
 _FACTOR, _SALT = 0x5851F42D4C957F2D, 0x14057B7EF767814F  # of the hashes; any odd number of 64 bits does
+_RECENT = (2, 3, 4, 6)  # orders that are counted in the item itself, too
 _LEAST = 2  # times that a context was seen: one seen once tells of a single place, and of nobody else's
 
 
 class Tally(NamedTuple):
-    """Of contexts of each order `(…, order + 1)`: how often seen, with how many symbols, how often with one of them."""
+    """What is counted of the symbols after each order's context; a number is of one symbol, or of all of them."""
 
-    total: Tensor
-    kinds: Tensor
-    number: Tensor
+    total: Tensor  # (…, order + 1) how often the context was seen
+    kinds: Tensor  # (…, order + 1) with how many symbols after it
+    number: Tensor  # (…, order + 1) or (…, order + 1, vocab)
+    own_total: Tensor  # (…, recent orders) how often in the item itself, before
+    own_number: Tensor  # (…, recent orders) or (…, recent orders, vocab)
 
 
 class Counts(nn.Module):
@@ -45,11 +48,14 @@ class Counts(nn.Module):
     def __init__(self, vocab: int, width: int, order: int, start: int) -> None:
         super().__init__()
         self.vocab, self.order, self.start = vocab, order, start
+        self.recent = [one for one in _RECENT if one <= order]
         self.discount = nn.Parameter(torch.full((order + 1,), 2.0))  # before a sigmoid
-        self.head = nn.Linear(width + 2 * (order + 1), order + 2)  # of the mixture, the network's own guess first
+        levels = order + 1
+        # Of the mixture: the network's own guess, each order, and each that is counted in the item itself.
+        self.head = nn.Linear(width + 2 * levels + len(self.recent), 1 + levels + len(self.recent))
         nd.zero(self.head)
         with torch.no_grad():
-            self.head.bias[-1] = 2.0
+            self.head.bias[levels] = 2.0
         for name in ("contexts", "cells", "rows", "folds"):
             self.register_buffer(name, torch.zeros(0, dtype=torch.int64))
         self.register_buffer("numbers", torch.zeros(0, 1, dtype=torch.int32))
@@ -105,8 +111,8 @@ class Counts(nn.Module):
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Contexts of one order that were seen often enough, cells, and what each fold has of them."""
         contexts, context, often = np.unique(key, return_inverse=True, return_counts=True)
-        kept = often >= _LEAST
-        inside = kept[context] & (key != -1)
+        kept = (often >= _LEAST) & (contexts != -1)
+        inside = kept[context]
         number = np.cumsum(kept) - 1
         cells, cell = np.unique(number[context[inside]] * self.vocab + target[inside], return_inverse=True)
         numbers = np.bincount(cell * _FOLDS + fold[inside], minlength=len(cells) * _FOLDS)
@@ -171,49 +177,65 @@ class Counts(nn.Module):
 
     def tally(self, read: Tensor, target: Tensor, column: Tensor) -> Tally:
         """What is counted of each `target` after what ends with each of `read`, both `(B, n)`."""
-        context, found = self._find(self._keys(read, self._reach(read)))
+        key = self._keys(read, self._reach(read))
+        own = self._before(key, read)
+        own_number = own & (target[:, :, None] == target[:, None, :]).unsqueeze(-1)
+        recent = own.sum(2).float(), own_number.sum(2).float()
+        context, found = self._find(key)
         if not len(self.contexts):
             nothing = torch.zeros(found.shape, device=read.device)
-            return Tally(nothing, nothing, nothing)
+            return Tally(nothing, nothing, nothing, *recent)
         column = column[:, None, None]
         cell = context * self.vocab + target.unsqueeze(-1)
         at = torch.searchsorted(self.cells, cell).clamp(max=len(self.cells) - 1)
         number = self.numbers[at, column] * (found & (self.cells[at] == cell))
         total, kinds = self.totals[context, column] * found, self.kinds[context, column] * found
-        return Tally(total.float(), kinds.float(), number.float())
+        return Tally(total.float(), kinds.float(), number.float(), *recent)
 
-    def tallies(self, recent: Tensor, reach: Tensor) -> Tally:
-        """What is counted of every symbol after the ends of rows `(B, m)`: numbers `(B, order + 1, vocab)`.
+    def _before(self, key: Tensor, read: Tensor) -> Tensor:
+        """Bool `(B, n, n, recent orders)`: whether the context at the first place was at the second, earlier one."""
+        key = key[..., self.recent]
+        item = (read == self.start).cumsum(1)
+        earlier = torch.ones(read.shape[1], read.shape[1], dtype=torch.bool, device=read.device).tril(-1)
+        within = earlier & (item[:, :, None] == item[:, None, :])
+        return (key[:, :, None] == key[:, None, :]) & (key != -1)[:, :, None] & within.unsqueeze(-1)
 
-        `reach` `(B,)` is how many of their symbols count.
-        """
-        key = self._keys(recent, reach[:, None].expand(recent.shape))[:, -1].contiguous()
+    def tallies(self, window: Tensor, length: Tensor) -> Tally:
+        """What is counted of every symbol after the ends of rows `(B, m)`, of which the last `length` `(B,)` count."""
+        place = torch.arange(window.shape[1], device=window.device)
+        reach = place - window.shape[1] + 1 + length[:, None]
+        keys = self._keys(window, reach)
+        key = keys[:, -1].contiguous()
+        same = (keys[:, :-1, self.recent] == key[:, None, self.recent]) & (key != -1)[:, None, self.recent]
+        same = same.movedim(1, 2).float()  # (B, recent orders, m - 1)
+        followed = window[:, None, 1:].expand(same.shape)
+        own_number = torch.zeros(*same.shape[:2], self.vocab, device=window.device).scatter_add_(2, followed, same)
+        recent = same.sum(2), own_number
         context, found = self._find(key)
-        numbers = torch.zeros(*key.shape, self.vocab, device=recent.device)
+        numbers = torch.zeros(*key.shape, self.vocab, device=window.device)
         if not len(self.contexts):
-            nothing = torch.zeros(key.shape, device=recent.device)
-            return Tally(nothing, nothing, numbers)
+            nothing = torch.zeros(key.shape, device=window.device)
+            return Tally(nothing, nothing, numbers, *recent)
         begin = self.begins[context]
-        length = (self.begins[context + 1] - begin) * found
-        inside = torch.arange(int(length.max()), device=recent.device)
+        many = (self.begins[context + 1] - begin) * found
+        inside = torch.arange(int(many.max()), device=window.device)
         at = (begin.unsqueeze(-1) + inside).clamp(max=len(self.cells) - 1)
-        here = inside < length.unsqueeze(-1)
+        here = inside < many.unsqueeze(-1)
         numbers.scatter_add_(2, self.cells[at] % self.vocab, self.numbers[at, -1] * here.float())
         total, kinds = self.totals[context, -1] * found, self.kinds[context, -1] * found
-        return Tally(total.float(), kinds.float(), numbers)
+        return Tally(total.float(), kinds.float(), numbers, *recent)
 
     # -- mixing
 
     def _gates(self, hidden: Tensor, tally: Tally) -> Tensor:
-        """ln of the shares of the network and of each order, `(…, order + 2)`."""
-        told = torch.cat((hidden, tally.total.log1p().to(hidden), tally.kinds.log1p().to(hidden)), dim=-1)
-        gates = self.head(told).float()
-        absent = torch.cat((torch.zeros_like(tally.total[..., :1]), tally.total), dim=-1) == 0
-        absent[..., 0] = False
-        return gates.masked_fill(absent, -torch.inf).log_softmax(dim=-1)
+        """ln of the shares of the network, of each order, and of each in the item itself."""
+        totals = torch.cat((tally.total, tally.own_total), dim=-1)
+        told = torch.cat((hidden, totals.log1p().to(hidden), tally.kinds.log1p().to(hidden)), dim=-1)
+        absent = F.pad(totals == 0, (1, 0))  # the network is always there
+        return self.head(told).float().masked_fill(absent, -torch.inf).log_softmax(dim=-1)
 
     def _estimates(self, tally: Tally) -> list[Tensor]:
-        """README, equation 4, of each order: the shape of a number of one order."""
+        """README, equation 4, of each order, and 5, in the item itself: the shape of a number of one order."""
         discounts = self.discount.sigmoid()
         wide = tally.number.dim() > tally.total.dim()  # of all symbols
         estimate = tally.number.new_full((), 1 / self.vocab)
@@ -226,7 +248,8 @@ class Counts(nn.Module):
             interpolated = ((number - discount).clamp(min=0) + discount * kinds * estimate) / total.clamp(min=1)
             estimate = interpolated.where(total > 0, estimate)
             estimates.append(estimate)
-        return estimates
+        own = tally.own_number / (tally.own_total.unsqueeze(-1) if wide else tally.own_total).clamp(min=1)
+        return [*estimates, *own.unbind(-2 if wide else -1)]
 
     def nats(self, hidden: Tensor, own: Tensor, tally: Tally) -> Tensor:
         """−ln of the mixture `(B, n)`, where `own` is the network's −ln p of the same symbols."""
@@ -237,8 +260,8 @@ class Counts(nn.Module):
         """ln of the mixture `(B, vocab)`, where `own` are the network's logits."""
         shares = self._gates(hidden, tally).unsqueeze(-1)
         counted = torch.zeros_like(own)
-        for order, estimate in enumerate(self._estimates(tally)):
-            counted = counted + shares[:, order + 1].exp() * estimate
+        for number, estimate in enumerate(self._estimates(tally), start=1):
+            counted = counted + shares[:, number].exp() * estimate
         return torch.logaddexp(shares[:, 0] + own.log_softmax(dim=-1), counted.log())
 
 

@@ -47,6 +47,7 @@ class Sequences:
         self.lengths: list[int] = lengths.tolist()
         self.began = list(self.lengths)
         self.windows = [self._window(length) for length in self.lengths]
+        self.length = lengths.clone()  # the same, to look up by
         self.given, self.settled = lengths, lengths.clone()  # of each sample
         self.uniform = request.noise.uniform("symbols", (self.most,), at=number).to(model.device)
         # Of each sample: −ln p of what was drawn, by the model alone, where it is asked for.
@@ -75,19 +76,24 @@ class Sequences:
             if not self.lengths:
                 break
             if self.request.drafts:
-                yield Partial(self.x, torch.arange(self.x.shape[1], device=self.x.device) < self.settled[:, None])
+                yield Partial(self.x, torch.arange(self.x.shape[1], device=self.x.device) < self._settled()[:, None])
             logits = self.next_logits()
         yield Partial(self.x, torch.ones_like(self.x, dtype=torch.bool))
 
     @property
     def drawn(self) -> Tensor:
         """How many symbols of each sample were drawn, `(B,)`."""
-        return self.settled - self.given
+        return self._settled() - self.given
+
+    def _settled(self) -> Tensor:
+        """How many symbols of each sample there are, `(B,)`."""
+        self.settled[self.samples] = self.length
+        return self.settled
 
     def log_probabilities(self, logits: Tensor) -> Tensor:
         """ln p of each symbol of the rows under way, `(B, vocab)`, under the controls but those of draws."""
-        before = torch.tensor([length - begun for length, begun in zip(self.lengths, self.began, strict=True)])
-        return self.choice.steered(logits, before.to(logits.device), guides=self.guides).log_softmax(dim=-1)
+        before = self.length - self.given[self.samples]
+        return self.choice.steered(logits, before, guides=self.guides).log_softmax(dim=-1)
 
     def follow(self, rows: Tensor, symbols: Tensor) -> None:
         """Rows under way become those `rows` `(n,)`, one of them perhaps twice, each with one symbol more."""
@@ -100,7 +106,9 @@ class Sequences:
             [of_rows[row] for row in chosen] for of_rows in (self.lengths, self.began, self.windows)
         )
         self.samples = torch.arange(len(chosen), device=self.x.device)
-        self.x[self.samples, torch.tensor(self.lengths, device=self.x.device)] = symbols
+        self.length = self.length[rows]
+        self.x[self.samples, self.length] = symbols
+        self.length = self.length + 1
         self.lengths = [length + 1 for length in self.lengths]
 
     def _window(self, length: int) -> int:
@@ -110,16 +118,14 @@ class Sequences:
 
     def _draw(self, logits: Tensor) -> None:
         """One more symbol for each row under way; rows that are at their end leave."""
-        device = self.x.device
-        before = torch.tensor([length - begun for length, begun in zip(self.lengths, self.began, strict=True)])
-        before = before.to(device)
+        before = self.length - self.given[self.samples]
         drawn = self.choice(logits, self.uniform[self.samples, before], before, guides=self.guides)
         self.choice.advance(drawn)
         if self.controls.best_of > 1:
             conditional = logits[:: self.copies].log_softmax(dim=-1)
             self.nats[self.samples] -= conditional.gather(1, drawn[:, None]).squeeze(1)
-        self.x[self.samples, torch.tensor(self.lengths, device=device)] = drawn
-        self.settled[self.samples] += 1
+        self.x[self.samples, self.length] = drawn
+        self.length = self.length + 1
         self.lengths = [length + 1 for length in self.lengths]
         symbols = drawn.tolist()
         for row in reversed(range(len(symbols))):
@@ -133,8 +139,8 @@ class Sequences:
         for of_rows in (self.lengths, self.began, self.windows):
             of_rows[row] = of_rows[-1]
             of_rows.pop()
-        self.samples[row] = self.samples[-1].clone()
-        self.samples = self.samples[:-1]
+        self.settled[self.samples[row]] = self.length[row]
+        self.samples, self.length = (_without(of_rows, row) for of_rows in (self.samples, self.length))
 
     def next_logits(self) -> Tensor:
         """Logits of what comes next in each row under way."""
@@ -154,7 +160,7 @@ class Sequences:
 
     def _step(self) -> Tensor:
         """One symbol more is read by all rows."""
-        last = self.x[self.samples, torch.tensor(self.lengths, device=self.x.device) - 1]
+        last = self.x[self.samples, self.length - 1]
         embedded = self.model.embed(last).unsqueeze(1) + self.told[self.samples]
         hidden = self.model.transformer(embedded.flatten(0, 1).unsqueeze(1), self.cache)
         return self._logits(hidden[:, -1], list(range(len(self.lengths))))
@@ -179,12 +185,16 @@ class Sequences:
         if counts is None:
             return own
         device = hidden.device
-        lengths = torch.tensor([self.lengths[row] for row in rows], device=device)
-        reach = lengths - torch.tensor([self.windows[row] for row in rows], device=device)
-        last = (lengths[:, None] - torch.arange(counts.order, 0, -1, device=device)).clamp(min=0)
-        recent = self.x[self.samples[rows][:, None], last]
-        return counts.logits(
-            hidden,
-            own,
-            counts.tallies(recent.repeat_interleave(self.copies, 0), reach.repeat_interleave(self.copies)),
-        )
+        told = [self.lengths[row] - self.windows[row] for row in rows]
+        last = (self.length[rows][:, None] - torch.arange(max(*told, 2), 0, -1, device=device)).clamp(min=0)
+        window = self.x[self.samples[rows][:, None], last].repeat_interleave(self.copies, 0)
+        length = torch.tensor(told, device=device).repeat_interleave(self.copies)
+        return counts.logits(hidden, own, counts.tallies(window, length))
+
+
+def _without(of_rows: Tensor, row: int) -> Tensor:
+    """The last one in the place of that row."""
+    kept = of_rows[:-1].clone()
+    if row < len(kept):
+        kept[row] = of_rows[-1]
+    return kept

@@ -80,7 +80,7 @@ class VariationalAutoencoder(GenerativeModel, LatentModel, LikelihoodModel):
 
     def __init__(self, space: Continuous | Tokens, conditions: Mapping[str, Space], options: settings.Options) -> None:
         if isinstance(space, Tokens):
-            options = options.settled(channels=32, free_bits=0.25)
+            options = options.settled(channels=64, free_bits=0.5)
             super().__init__(space, conditions, options)
             self.latent = Continuous(options.latent_channels or 0)
             self.autoencoder = SequenceAutoencoder(space, self.latent, conditions, options)

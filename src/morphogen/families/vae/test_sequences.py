@@ -40,7 +40,7 @@ def random(model: VariationalAutoencoder) -> SequenceAutoencoder:
 
 def test_probabilities_of_all_items_given_a_latent_sum_to_one() -> None:
     part = random(made())
-    z = torch.randn(1, 32)
+    z = torch.randn(1, 64)
     with torch.no_grad():
         short = [list(word) for n in range(3) for word in itertools.product(range(3), repeat=n)]
         total = (-part.nats(z.expand(len(short), -1), {}, rows(short))).exp().sum()
@@ -60,7 +60,7 @@ def test_what_follows_an_end_changes_nothing() -> None:
     part = random(model)
     x = rows([[0, 1], [2, 2, 1, 0]])
     wider = rows([[0, 1], [2, 2, 1, 0]], width=14)
-    z = torch.randn(2, 32)
+    z = torch.randn(2, 64)
     torch.testing.assert_close(part.nats(z, {}, x), part.nats(z, {}, wider))
     for ours, theirs in zip(part.posterior(x), part.posterior(wider), strict=True):
         torch.testing.assert_close(ours, theirs)
@@ -70,7 +70,7 @@ def test_what_follows_an_end_changes_nothing() -> None:
 def test_the_latent_tells_the_item_and_lies_between_others() -> None:
     words = [list(word) for word in itertools.product(range(3), repeat=4)]
     x = rows(words)
-    model = made(free_bits=0.5)
+    model = made(latent_channels=32)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for step in range(300):
         model.train()
