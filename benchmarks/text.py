@@ -34,6 +34,7 @@ def arguments() -> argparse.Namespace:
     found.add_argument("--results", type=Path, default=HERE / "results" / "text.json")
     found.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     found.add_argument("--minutes", type=float, default=10, help="of the longer run of ours")
+    found.add_argument("--without-long", action="store_true", help="leave out the longer run of ours")
     found.add_argument("--threads", type=int, default=2)
     found.add_argument("--report", action="store_true", help="print the table of the results there are, and end")
     return found.parse_args()
@@ -124,8 +125,8 @@ def main() -> None:
     if not text.exists():
         sys.exit(f"{text} is not there; give --data, or set MORPHOGEN_DATA, the folder above text")
     torch.set_num_threads(options.threads)
-    runs: dict[str, dict[str, Any]] = {"peer": {}, "ours, the peer's seconds": {}, f"ours, {options.minutes:g} min": {}}
-    short, long = list(runs)[1:]
+    short, long = "ours, the peer's seconds", f"ours, {options.minutes:g} min"
+    runs: dict[str, dict[str, Any]] = {"peer": {}, short: {}} | ({} if options.without_long else {long: {}})
     threads = options.threads
     for seed in options.seeds:
         allowed = once(work / f"peer-{seed}" / "done.json", lambda out, seed=seed: peer(text, out, seed, threads))
@@ -134,6 +135,8 @@ def main() -> None:
             ("short", short, allowed["seconds"]),
             (f"long-{options.minutes:g}", long, 60 * options.minutes),
         ):
+            if label not in runs:
+                continue
             place = work / f"ours-{name}-{seed}" / "done.json"
             runs[label][str(seed)] = once(
                 place, lambda out, seed=seed, seconds=seconds: ours(text, out, seed, threads, seconds)
