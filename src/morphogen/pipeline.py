@@ -75,7 +75,7 @@ class Pipeline:
         prompt or form.
         """
         prompts, given = self._beginning(prompt, count)
-        asked = form if isinstance(form, Form) else build(Form, form or {}, "form")
+        asked = _asked(form)
         rules = self._rules(asked, count)
         x = self._generate(count, seed, condition or {}, batch, progress, controls, given, rules)
         items = self.codec.decode(x)
@@ -96,7 +96,7 @@ class Pipeline:
 
         Raises UserError as `sample` does.
         """
-        asked = form if isinstance(form, Form) else build(Form, form or {}, "form")
+        asked = _asked(form)
         chosen, (prompts, given) = self.controls(controls), self._beginning(prompt, 1)
         request = Request(
             noise=Noise.count(seed, 1),
@@ -344,6 +344,10 @@ class Pipeline:
 
     def _running(self) -> torch.autocast:
         return autocast(self.precision, self.model.device)
+
+
+def _asked(form: Form | Mapping[str, Any] | None) -> Form:
+    return form if isinstance(form, Form) else build(Form, form or {}, "form")
 
 
 def _on_cpu(x: Tensor) -> Tensor:

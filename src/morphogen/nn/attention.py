@@ -8,7 +8,7 @@ from torch import Tensor
 
 # Up to which plain products beat the fused kernel of CPUs in half precision, above all in its backward pass: in bf16 49
 # cells took 2.5 ms against 10, 196 cells 16 against 34, 784 cells 259 against 99. In single precision the fused one is
-# faster from 16 cells on (12 ms against 10; 255 cells 24 against 9), but for a single query.
+# faster from 16 cells on (12 ms against 10; 255 cells 24 against 9); with a single query they were not compared.
 _FEW_CELLS = 200
 
 

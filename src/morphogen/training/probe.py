@@ -166,7 +166,7 @@ def choose(
     index = min(len(rungs) - 1, len(rungs) // 2)
     # GPUs without bfloat16 emulate it, slowly.
     half = "fp16" if device.type == "cuda" and not torch.cuda.is_bf16_supported(False) else "bf16"
-    tries = ("fp32", half) if device.type != "cpu" or _bf16_pays() else ("fp32",)
+    tries = ("fp32", half) if device.type != "cpu" or not _bf16_is_emulated() else ("fp32",)
     precisions = tries if plan.precision == "auto" else (plan.precision,)
     tried = {name: measure(rungs[index], name) for name in precisions}
     precision = max(tried, key=lambda name: tried[name].rate)
@@ -216,8 +216,8 @@ def _fitting(
     return batch
 
 
-def _bf16_pays() -> bool:
-    """Whether matrix products are faster in bf16 on this processor: one that emulates it takes minutes to probe."""
+def _bf16_is_emulated() -> bool:
+    """Whether matrix products in bf16 are far slower on this processor, which would take minutes to probe."""
 
     def seconds(dtype: torch.dtype) -> float:
         x = torch.ones(256, 256, dtype=dtype)
@@ -228,7 +228,8 @@ def _bf16_pays() -> bool:
             times.append(time.perf_counter() - started)
         return min(times)
 
-    return seconds(torch.bfloat16) < seconds(torch.float32)
+    # Hundreds of times where it is; small products may be a little slower where larger ones are faster.
+    return seconds(torch.bfloat16) > 8 * seconds(torch.float32)
 
 
 def _synchronise(device: torch.device) -> None:

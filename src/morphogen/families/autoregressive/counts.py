@@ -1,4 +1,4 @@
-"""What followed the last symbols in training, counted, which the network mixes with its own guess. README, 3 and 4."""
+"""What followed the last symbols in training, counted, which the network mixes with its own guess. README, 3 to 5."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ...nn import nd
 _FOLDS = 8
 _FACTOR, _SALT = 0x5851F42D4C957F2D, 0x14057B7EF767814F  # of the hashes; any odd number of 64 bits does
 _RECENT = (2, 3, 4, 6)  # orders that are counted in the item itself, too
+_AT_ONCE = 256  # places of an item whose earlier ones are compared together, so that memory grows no faster than it
 _LEAST = 2  # times that a context was seen: one seen once tells of a single place, and of nobody else's
 
 
@@ -178,9 +179,7 @@ class Counts(nn.Module):
     def tally(self, read: Tensor, target: Tensor, column: Tensor) -> Tally:
         """What is counted of each `target` after what ends with each of `read`, both `(B, n)`."""
         key = self._keys(read, self._reach(read))
-        own = self._before(key, read)
-        own_number = own & (target[:, :, None] == target[:, None, :]).unsqueeze(-1)
-        recent = own.sum(2).float(), own_number.sum(2).float()
+        recent = self._of_the_item(key[..., self.recent], read, target)
         context, found = self._find(key)
         if not len(self.contexts):
             nothing = torch.zeros(found.shape, device=read.device)
@@ -192,13 +191,17 @@ class Counts(nn.Module):
         total, kinds = self.totals[context, column] * found, self.kinds[context, column] * found
         return Tally(total.float(), kinds.float(), number.float(), *recent)
 
-    def _before(self, key: Tensor, read: Tensor) -> Tensor:
-        """Bool `(B, n, n, recent orders)`: whether the context at the first place was at the second, earlier one."""
-        key = key[..., self.recent]
-        item = (read == self.start).cumsum(1)
-        earlier = torch.ones(read.shape[1], read.shape[1], dtype=torch.bool, device=read.device).tril(-1)
-        within = earlier & (item[:, :, None] == item[:, None, :])
-        return (key[:, :, None] == key[:, None, :]) & (key != -1)[:, :, None] & within.unsqueeze(-1)
+    def _of_the_item(self, key: Tensor, read: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """How often each context of `key` `(B, n, recent orders)` was there before in its item, and with the target."""
+        item, place = (read == self.start).cumsum(1), torch.arange(read.shape[1], device=read.device)
+        totals, numbers = [], []
+        for now in place.split(_AT_ONCE):
+            past = slice(0, int(now[-1]))
+            earlier = (place[past] < now[:, None]) & (item[:, now, None] == item[:, None, past])
+            same = (key[:, now, None] == key[:, None, past]) & (key[:, now, None] != -1) & earlier.unsqueeze(-1)
+            totals.append(same.sum(2))
+            numbers.append((same & (target[:, now, None] == target[:, None, past]).unsqueeze(-1)).sum(2))
+        return torch.cat(totals, 1).float(), torch.cat(numbers, 1).float()
 
     def tallies(self, window: Tensor, length: Tensor) -> Tally:
         """What is counted of every symbol after the ends of rows `(B, m)`, of which the last `length` `(B,)` count."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 import torch
 from torch import Tensor
 
 from morphogen.core.model import Batch
 from morphogen.core.space import Tokens
 
+from . import counts
 from .counts import Counts
 from .model import Autoregressive
 from .options import Options
@@ -58,7 +60,9 @@ def test_numbers_are_those_of_counting_by_hand() -> None:
                     assert dense.kinds[row, order] == (dense.number[row, order] > 0).sum()
 
 
-def test_the_item_itself_is_counted_up_to_each_symbol() -> None:
+@pytest.mark.parametrize("at_once", [256, 4])
+def test_the_item_itself_is_counted_up_to_each_symbol(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counts, "_AT_ONCE", at_once)
     made = counted(documents(40))
     x = torch.randint(0, 2, (3, 20), generator=torch.Generator().manual_seed(1))
     x[0, [0, 9]] = START  # two items in a row

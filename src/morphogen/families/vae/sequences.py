@@ -19,7 +19,7 @@ _BASE = 10_000.0  # of the rotary frequencies
 
 
 class SequenceAutoencoder(nn.Module):
-    """Bowman et al. (arXiv 1511.06349), with transformers: README, equation 6.
+    """Bowman et al. (arXiv 1511.06349), with transformers: README, equation 8.
 
     The writer is told the latent at every symbol and, in training, is denied a share of the symbols before it: else it
     would learn to do without the latent.
