@@ -12,7 +12,7 @@ import os
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from contest import write_json
@@ -23,6 +23,8 @@ from morphogen.core.model import Partial, Request
 from morphogen.core.noise import Noise
 from morphogen.core.space import Tokens
 from morphogen.families.autoregressive.model import Autoregressive
+from morphogen.nn.precision import bf16_is_emulated
+from morphogen.nn.products import Product, Weights, product
 
 HERE = Path(__file__).resolve().parent
 LAYERS, WIDTH, VOCAB, PROMPT, DRAWN = 6, 384, 256, 16, 200
@@ -41,12 +43,12 @@ def network(context: int) -> Autoregressive:
     return made
 
 
-def draw(model: Autoregressive, lengths: list[int], prompt: int = PROMPT) -> float:
+def draw(model: Autoregressive, lengths: list[int], prompt: int = PROMPT, weights: Weights = "fp32") -> float:
     """Seconds to draw so many symbols for each row; rows leave when they are done."""
     x = torch.randint(0, VOCAB, (len(lengths), prompt), generator=torch.Generator().manual_seed(1))
     x[:, 0] = VOCAB
     request = Request(Noise.count(0, len(lengths)), given=Partial(x, torch.ones_like(x, dtype=torch.bool)))
-    controls = model.Controls(max_length=max(lengths))
+    controls = model.Controls(max_length=max(lengths), weights=weights)
     if len(set(lengths)) > 1:
         request = Request(request.noise, given=request.given, rules=[[Until(length)] for length in lengths])
     start = time.perf_counter()
@@ -96,11 +98,18 @@ def limits() -> dict[str, Any]:
         "bytes_per_second_summing_the_weights": round(size / reading),
         "symbols_per_second_of_reading": round(1 / reading, 1),
     }
+    ways: dict[str, list[Product]] = {"plain": [lambda x, weight=weight: x @ weight.T for weight in weights]}
+    ways |= {kind: [product(weight, kind) for weight in weights] for kind in kinds()}
     for batch in BATCHES:
-        inputs = {columns: torch.randn(batch, columns) for _, columns in shapes}
-        seconds = best(lambda inputs=inputs: [inputs[weight.shape[1]] @ weight.T for weight in weights])
-        found[f"symbols_per_second_of_products_{batch}"] = round(batch / seconds, 1)
+        inputs = [torch.randn(batch, columns) for _, columns in shapes]
+        for kind, those in ways.items():
+            seconds = best(lambda inputs=inputs, those=those: [act(x) for act, x in zip(those, inputs, strict=True)])
+            found.setdefault(f"symbols_per_second_of_products_{batch}", {})[kind] = round(batch / seconds, 1)
     return found
+
+
+def kinds() -> list[Weights]:
+    return [kind for kind in get_args(Weights) if kind != "bf16" or not bf16_is_emulated()]
 
 
 def main() -> None:
@@ -115,8 +124,14 @@ def main() -> None:
     results: dict[str, Any] = {"threads": options.threads, "limits": limits()}
     model = network(256)
     draw(model, [4])
-    ours = {str(n): max(n * DRAWN / draw(model, [DRAWN] * n) for _ in range(options.rounds)) for n in BATCHES}
-    results["ours"] = {batch: round(rate, 1) for batch, rate in ours.items()}
+    ours = {
+        str(n): {
+            kind: round(max(n * DRAWN / draw(model, [DRAWN] * n, weights=kind) for _ in range(options.rounds)), 1)
+            for kind in kinds()
+        }
+        for n in BATCHES
+    }
+    results["ours"] = ours
     print(results, flush=True)
     if not options.without_peer:
         python, packages = environment.make("transformers")
@@ -129,11 +144,15 @@ def main() -> None:
         results["peer"] = json.loads(said.splitlines()[-1])
         results["peer_packages"] = [line for line in packages if line.split("==")[0] in ("torch", "transformers")]
         results["times_the_peer"] = {
-            batch: round(rate / max(results["peer"][batch].values()), 2) for batch, rate in ours.items()
+            batch: {kind: round(rate / max(results["peer"][batch].values()), 2) for kind, rate in rates.items()}
+            for batch, rates in ours.items()
         }
     results["share_of_products"] = {
-        batch: round(rate / results["limits"][f"symbols_per_second_of_products_{batch}"], 3)
-        for batch, rate in ours.items()
+        batch: {
+            kind: round(rate / results["limits"][f"symbols_per_second_of_products_{batch}"][kind], 3)
+            for kind, rate in rates.items()
+        }
+        for batch, rates in ours.items()
     }
     # How the time grows: the same number of symbols after a short and after a long beginning.
     long = network(1024)

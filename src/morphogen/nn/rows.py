@@ -41,7 +41,8 @@ class Rows:
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Keep the keys and values `(B, heads, n, head_width)` of the next cells.
 
-        Returns those of all cells of the rows so far, and what of them a query may see; None: all.
+        Returns those of all cells of the rows so far, and what is added to the scores, −∞ for what a query may not see;
+        None where it sees all.
         """
         if self._reading is not None:
             rows, _ = self._reading
@@ -92,4 +93,5 @@ class Rows:
             device = self.kept.device
             self._places = torch.tensor(self.lengths, device=device)
             self._numbers = torch.arange(self.active, device=device)
-            self._mask = (torch.arange(self._longest + 1, device=device) <= self._places[:, None])[:, None, None]
+            seen = torch.arange(self._longest + 1, device=device) <= self._places[:, None]
+            self._mask = self.kept.new_zeros(seen.shape).masked_fill_(~seen, -torch.inf)[:, None, None]

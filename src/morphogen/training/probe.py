@@ -15,6 +15,7 @@ from ..core.errors import UserError
 from ..core.model import Batch, GenerativeModel, Phase
 from ..core.space import Space, Tokens
 from ..nn.nd import autocast, place
+from ..nn.precision import bf16_is_emulated
 from ..nn.ranks import alone
 from .optimise import PartOptimizer, trained_parts
 from .options import TrainOptions
@@ -166,7 +167,7 @@ def choose(
     index = min(len(rungs) - 1, len(rungs) // 2)
     # GPUs without bfloat16 emulate it, slowly.
     half = "fp16" if device.type == "cuda" and not torch.cuda.is_bf16_supported(False) else "bf16"
-    tries = ("fp32", half) if device.type != "cpu" or not _bf16_is_emulated() else ("fp32",)
+    tries = ("fp32", half) if device.type != "cpu" or not bf16_is_emulated() else ("fp32",)
     precisions = tries if plan.precision == "auto" else (plan.precision,)
     tried = {name: measure(rungs[index], name) for name in precisions}
     precision = max(tried, key=lambda name: tried[name].rate)
@@ -214,22 +215,6 @@ def _fitting(
         except torch.OutOfMemoryError:
             batch //= 2
     return batch
-
-
-def _bf16_is_emulated() -> bool:
-    """Whether matrix products in bf16 are far slower on this processor, which would take minutes to probe."""
-
-    def seconds(dtype: torch.dtype) -> float:
-        x = torch.ones(256, 256, dtype=dtype)
-        times = []
-        for _ in range(4):
-            started = time.perf_counter()
-            x @ x
-            times.append(time.perf_counter() - started)
-        return min(times)
-
-    # Hundreds of times where it is; small products may be a little slower where larger ones are faster.
-    return seconds(torch.bfloat16) > 8 * seconds(torch.float32)
 
 
 def _synchronise(device: torch.device) -> None:

@@ -17,6 +17,7 @@ _FOLDS = 8
 _FACTOR, _SALT = 0x5851F42D4C957F2D, 0x14057B7EF767814F  # of the hashes; any odd number of 64 bits does
 _RECENT = (2, 3, 4, 6)  # orders that are counted in the item itself, too
 _AT_ONCE = 256  # places of an item whose earlier ones are compared together, so that memory grows no faster than it
+_NOTHING = 1e-30  # a probability with a logarithm, where counts tell nothing
 _LEAST = 2  # times that a context was seen: one seen once tells of a single place, and of nobody else's
 
 
@@ -45,6 +46,10 @@ class Counts(nn.Module):
     totals: Tensor  # (C, folds + 1)
     kinds: Tensor  # (C, folds + 1)
     begins: Tensor  # (C + 1,) where the cells of a context begin
+    factors: Tensor  # of the hashes: of the last symbol, the one before it, …
+    salts: Tensor  # of the hashes, of each order
+    orders: Tensor
+    reaches: Tensor  # of what is counted in the item itself: one less than the order
 
     def __init__(self, vocab: int, width: int, order: int, start: int) -> None:
         super().__init__()
@@ -57,6 +62,16 @@ class Counts(nn.Module):
         nd.zero(self.head)
         with torch.no_grad():
             self.head.bias[levels] = 2.0
+        factors = [_FACTOR]
+        for _ in range(1, order):
+            factors.append(_wrapped(factors[-1] * _FACTOR))
+        for name, numbers in (
+            ("factors", factors),
+            ("salts", [0, *(_wrapped(one * _SALT) for one in range(1, levels))]),
+            ("orders", list(range(levels))),
+            ("reaches", [one - 1 for one in self.recent]),
+        ):
+            self.register_buffer(name, torch.tensor(numbers, dtype=torch.int64), persistent=False)
         for name in ("contexts", "cells", "rows", "folds"):
             self.register_buffer(name, torch.zeros(0, dtype=torch.int64))
         self.register_buffer("numbers", torch.zeros(0, 1, dtype=torch.int32))
@@ -152,12 +167,11 @@ class Counts(nn.Module):
     def _keys(self, read: Tensor, reach: Tensor) -> Tensor:
         """Hashes of the contexts that end with each symbol of `(B, n)`, `(B, n, order + 1)`; −1 beyond the reach."""
         key = torch.zeros_like(read)
-        keys, factor = [key], 1
+        keys = [key]
         for order in range(1, self.order + 1):
-            factor = _wrapped(factor * _FACTOR)
             shifted = F.pad(read, (order - 1, 0))[:, : read.shape[1]]
-            key = key + (shifted + 1) * factor
-            keys.append((key + _wrapped(order * _SALT)).where(reach >= order, -1))
+            key = key + (shifted + 1) * self.factors[order - 1]
+            keys.append((key + self.salts[order]).where(reach >= order, -1))
         return torch.stack(keys, dim=-1)
 
     def _find(self, key: Tensor) -> tuple[Tensor, Tensor]:
@@ -205,15 +219,7 @@ class Counts(nn.Module):
 
     def tallies(self, window: Tensor, length: Tensor) -> Tally:
         """What is counted of every symbol after the ends of rows `(B, m)`, of which the last `length` `(B,)` count."""
-        place = torch.arange(window.shape[1], device=window.device)
-        reach = place - window.shape[1] + 1 + length[:, None]
-        keys = self._keys(window, reach)
-        key = keys[:, -1].contiguous()
-        same = (keys[:, :-1, self.recent] == key[:, None, self.recent]) & (key != -1)[:, None, self.recent]
-        same = same.movedim(1, 2).float()  # (B, recent orders, m - 1)
-        followed = window[:, None, 1:].expand(same.shape)
-        own_number = torch.zeros(*same.shape[:2], self.vocab, device=window.device).scatter_add_(2, followed, same)
-        recent = same.sum(2), own_number
+        key, recent = self._of_the_end(window, length)
         context, found = self._find(key)
         numbers = torch.zeros(*key.shape, self.vocab, device=window.device)
         if not len(self.contexts):
@@ -228,6 +234,21 @@ class Counts(nn.Module):
         total, kinds = self.totals[context, -1] * found, self.kinds[context, -1] * found
         return Tally(total.float(), kinds.float(), numbers, *recent)
 
+    def _of_the_end(self, window: Tensor, length: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """What `_keys` has for the last symbol of each row, and what followed the same ends in the row, before."""
+        count, reach = window.shape[1], self.order
+        inside = torch.arange(count, device=window.device) >= count - length[:, None]
+        padded = F.pad(window.where(inside, -1), (reach, 0), value=-1)
+        end = padded[:, -reach:]
+        key = F.pad(((end.flip(1) + 1) * self.factors).cumsum(1), (1, 0))[:, : self.order + 1] + self.salts
+        key = key.where(self.orders <= length[:, None], -1)
+        # Of each place before the last one, how the symbols up to it agree with the end, from the last on.
+        equal = padded[:, :-1].unfold(1, reach, 1)[:, 1:] == end.unsqueeze(1)
+        same = equal.flip(2).cumprod(2)[..., self.reaches].transpose(1, 2).float()  # (B, recent orders, count - 1)
+        followed = window[:, None, 1:].expand(same.shape)
+        numbers = torch.zeros(*same.shape[:2], self.vocab, device=window.device).scatter_add_(2, followed, same)
+        return key, (same.sum(2), numbers)
+
     # -- mixing
 
     def _gates(self, hidden: Tensor, tally: Tally) -> Tensor:
@@ -237,35 +258,39 @@ class Counts(nn.Module):
         absent = F.pad(totals == 0, (1, 0))  # the network is always there
         return self.head(told).float().masked_fill(absent, -torch.inf).log_softmax(dim=-1)
 
-    def _estimates(self, tally: Tally) -> list[Tensor]:
-        """README, equation 4, of each order, and 5, in the item itself: the shape of a number of one order."""
-        discounts = self.discount.sigmoid()
-        wide = tally.number.dim() > tally.total.dim()  # of all symbols
-        estimate = tally.number.new_full((), 1 / self.vocab)
-        estimates = []
-        for order, discount in enumerate(discounts):
-            number = tally.number[..., order, :] if wide else tally.number[..., order]
-            total, kinds = tally.total[..., order], tally.kinds[..., order]
-            if wide:
-                total, kinds = total.unsqueeze(-1), kinds.unsqueeze(-1)
-            interpolated = ((number - discount).clamp(min=0) + discount * kinds * estimate) / total.clamp(min=1)
-            estimate = interpolated.where(total > 0, estimate)
-            estimates.append(estimate)
-        own = tally.own_number / (tally.own_total.unsqueeze(-1) if wide else tally.own_total).clamp(min=1)
-        return [*estimates, *own.unbind(-2 if wide else -1)]
+    def _counted(self, shares: Tensor, tally: Tally) -> Tensor:
+        """The part of README, equation 3, that counts have: of a symbol each, or of all; `shares` of their guesses."""
+        discounts, levels = self.discount.sigmoid(), self.order + 1
+        total = tally.total.clamp(min=1)
+        # Of its share an order hands so much down to the one below it, in equation 4.
+        handed = (discounts * tally.kinds / total).where(tally.total > 0, 1.0)
+        carried, weights = torch.zeros_like(shares[..., 0]), []
+        for share, down in zip(reversed(shares[..., :levels].unbind(-1)), reversed(handed.unbind(-1)), strict=True):
+            carried = carried + share
+            weights.append(carried)
+            carried = carried * down
+        weight = torch.stack(weights[::-1], dim=-1) / total
+        own_weight = shares[..., levels:] / tally.own_total.clamp(min=1)
+        number, own_number = tally.number, tally.own_number
+        if wide := number.dim() > total.dim():  # of all symbols
+            discounts, weight, own_weight, carried = (
+                one.unsqueeze(-1) for one in (discounts, weight, own_weight, carried)
+            )
+        axis = -2 if wide else -1
+        discounted = (weight * (number - discounts).clamp(min=0)).sum(axis)
+        return discounted + (own_weight * own_number).sum(axis) + carried / self.vocab
 
     def nats(self, hidden: Tensor, own: Tensor, tally: Tally) -> Tensor:
         """−ln of the mixture `(B, n)`, where `own` is the network's −ln p of the same symbols."""
-        guesses = torch.stack((-own, *(one.clamp(min=1e-30).log() for one in self._estimates(tally))), dim=-1)
-        return -(self._gates(hidden, tally) + guesses).logsumexp(dim=-1)
+        shares = self._gates(hidden, tally)
+        counted = self._counted(shares[..., 1:].exp(), tally)
+        return -torch.logaddexp(shares[..., 0] - own, counted.clamp(min=_NOTHING).log())
 
     def logits(self, hidden: Tensor, own: Tensor, tally: Tally) -> Tensor:
         """ln of the mixture `(B, vocab)`, where `own` are the network's logits."""
-        shares = self._gates(hidden, tally).unsqueeze(-1)
-        counted = torch.zeros_like(own)
-        for number, estimate in enumerate(self._estimates(tally), start=1):
-            counted = counted + shares[:, number].exp() * estimate
-        return torch.logaddexp(shares[:, 0] + own.log_softmax(dim=-1), counted.log())
+        shares = self._gates(hidden, tally)
+        counted = self._counted(shares[..., 1:].exp(), tally)
+        return torch.logaddexp(shares[..., :1] + own.log_softmax(dim=-1), counted.clamp(min=_NOTHING).log())
 
 
 def _row_keys(x: Tensor) -> Tensor:

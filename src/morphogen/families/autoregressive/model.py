@@ -17,6 +17,7 @@ from ...core.noise import Noise
 from ...core.space import Space, Tokens
 from ...nn import nd
 from ...nn.holes import random_known
+from ...nn.step import Step
 from ...nn.transformer import Cache, Transformer, Turn
 from . import options as settings
 from . import search
@@ -274,12 +275,13 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
         guides = controls.guidance != 1 and bool(request.condition)
         told = self._told_twice(x, order, request, guides)
         cache = self.transformer.cache(len(told.vectors), told.vectors)
+        step = Step(self.transformer, controls.weights)
         first = int(known.long().cumprod(1).sum(1).min())  # what all samples begin with is read at once
         settled = known.clone()
         begun = (torch.arange(length, device=x.device) < first).expand(count, -1)
         choice = Choice(controls, request.rules, history=x, counted=begun, vocab=self.vocab, start=None, end=space.end)
         for at in range(first, length):
-            logits = self._next(x, at, told, cache)
+            logits = self._next(x, at, told, cache, step)
             if guides:  # those with the condition and those without in turn
                 logits = logits.unflatten(0, (2, count)).transpose(0, 1).flatten(0, 1)
             drawn = choice(
@@ -308,15 +310,16 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
         vectors = torch.cat((told.vectors, self._told(x, order, {}).vectors))
         return Told(vectors, told.turn and (torch.cat([told.turn[0]] * 2), torch.cat([told.turn[1]] * 2)))
 
-    def _next(self, x: Tensor, at: int, told: Told, cache: Cache) -> Tensor:
+    def _next(self, x: Tensor, at: int, told: Told, cache: Cache, step: Step) -> Tensor:
         """Logits of the slot `at`, `(B or 2 B, vocab)`; the cache holds the slots before it, or none yet."""
         since = cache.filled
         before = self.embed(x[:, since - 1 : at]) if since else self._beginning(x, at)
         if len(told.vectors) > len(x):
             before = torch.cat((before, before))
         told = told.at(slice(since, at + 1))
-        hidden = self.transformer(before + told.vectors, cache, told.turn)
-        return self.head(hidden[:, -1]).float()
+        read = before + told.vectors
+        hidden = step(read[:, 0], cache, told.turn) if since else self.transformer(read, cache, told.turn)[:, -1]
+        return self.head(hidden).float()
 
     def _beginning(self, x: Tensor, at: int) -> Tensor:
         return torch.cat((self.start.expand(len(x), 1, -1), self.embed(x[:, :at])), dim=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from ...core.config import Frozen
@@ -77,6 +79,10 @@ class Controls(Frozen):
     )
     length_penalty: float = Field(
         1.0, ge=0, description="Of a beam search: ln p is divided by the length to this power; 0 likes short ones."
+    )
+    weights: Literal["fp32", "bf16", "int8"] = Field(
+        "fp32",
+        description="Weights as each symbol reads them: bf16 is faster for many samples, int8 for few; less exact.",
     )
     guidance: float = Field(
         1.5, ge=0, description="Classifier-free guidance scale, where there is a condition; 1 is none."

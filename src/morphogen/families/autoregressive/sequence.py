@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ...core.errors import UserError
 from ...core.model import Partial, Request
+from ...nn.products import product
+from ...nn.step import Step
 from . import options as settings
 from .choice import Choice
 
@@ -58,6 +60,8 @@ class Sequences:
         self.told = torch.cat((told, *unconditional), dim=1)  # with the condition and, where it guides, without
         self.copies = self.told.shape[1]
         self.cache = model.transformer.rows(count * self.copies, self.told)
+        self.step = Step(model.transformer, controls.weights)
+        self.head = product(model.head.weight, controls.weights)
         self.choice = Choice(
             controls,
             request.rules,
@@ -162,8 +166,8 @@ class Sequences:
         """One symbol more is read by all rows."""
         last = self.x[self.samples, self.length - 1]
         embedded = self.model.embed(last).unsqueeze(1) + self.told[self.samples]
-        hidden = self.model.transformer(embedded.flatten(0, 1).unsqueeze(1), self.cache)
-        return self._logits(hidden[:, -1], list(range(len(self.lengths))))
+        hidden = self.step(embedded.flatten(0, 1), self.cache)
+        return self._logits(hidden, list(range(len(self.lengths))))
 
     def read(self, rows: list[int]) -> Tensor:
         """The windows of these rows are read from their first symbol on."""
@@ -181,7 +185,7 @@ class Sequences:
 
     def _logits(self, hidden: Tensor, rows: list[int]) -> Tensor:
         """Of what follows in these rows, of which the network says `hidden`, for all their copies."""
-        own, counts = self.model.head(hidden).float(), self.model.counts
+        own, counts = self.head(hidden).float() + self.model.head.bias, self.model.counts
         if counts is None:
             return own
         device = hidden.device
