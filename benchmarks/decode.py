@@ -18,6 +18,7 @@ import torch
 from contest import write_json
 from peers import environment
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from morphogen.core.model import Partial, Request
 from morphogen.core.noise import Noise
@@ -108,6 +109,20 @@ def limits() -> dict[str, Any]:
     return found
 
 
+def attention(read: int) -> float:
+    """Seconds of the bare attention of one symbol over so many that are kept, in all layers."""
+    heads = WIDTH // 32
+    kept = [torch.randn(2, 1, heads, 1024, 32) for _ in range(LAYERS)]
+    q = torch.randn(1, heads, 1, 32)
+    times = []
+    for _ in range(100):
+        start = time.perf_counter()
+        for keys, values in kept:
+            scaled_dot_product_attention(q, keys[:, :, :read], values[:, :, :read])
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
 def kinds() -> list[Weights]:
     return [kind for kind in get_args(Weights) if kind != "bf16" or not bf16_is_emulated()]
 
@@ -154,10 +169,15 @@ def main() -> None:
         }
         for batch, rates in ours.items()
     }
-    # How the time grows: the same number of symbols after a short and after a long beginning.
+    # How the time grows: the same number of symbols after a short and after a long beginning, without reading it.
     long = network(1024)
+
+    def later(read: int) -> float:
+        many, one = (min(draw(long, [count], read) for _ in range(options.rounds)) for count in (61, 1))
+        return 1e3 * (many - one) / 60
+
     results["milliseconds_per_symbol_after"] = {
-        str(read): round(1e3 * min(draw(long, [60], read) for _ in range(options.rounds)) / 60, 3)
+        str(read): {"all": round(later(read), 3), "attention": round(1e3 * attention(read + 30), 3)}
         for read in (16, 256, 512, 900)
     }
     random = torch.Generator().manual_seed(0)

@@ -23,7 +23,7 @@ from text_score import score
 from torch import Tensor
 
 HERE = Path(__file__).resolve().parent
-START_UP = 8.0  # seconds that the command needs besides its budget: to import, and to write the folder
+START_UP = 10.0  # seconds that the command needs besides its budget: to import, to calibrate, and to write the folder
 
 
 def arguments() -> argparse.Namespace:

@@ -13,6 +13,7 @@ from two_parts import ITEMS, TwoParts
 from morphogen.core.config import Frozen
 from morphogen.core.model import Batch, GenerativeModel, Phase
 from morphogen.core.space import Continuous, Tokens
+from morphogen.families.autoregressive.model import Autoregressive
 from morphogen.training.options import TrainOptions
 from morphogen.training.probe import Speed, choose, needed_items, speed
 
@@ -110,3 +111,21 @@ def test_more_time_makes_no_smaller_network() -> None:
     assert widths == sorted(widths)
     assert (widths[0], widths[-1]) == (2, 400)
     assert chosen(None) == 1, "without a budget the options stay as they are"
+
+
+@pytest.mark.parametrize(("rows", "width"), [(8, 16), (10_000, 32)])
+def test_few_texts_get_a_small_network_however_long_it_trains(rows: int, width: int) -> None:
+    space = Tokens(5, (32,), end=4, start=3)
+    choice = choose(
+        lambda options: Autoregressive(space, {}, options),  # type: ignore[arg-type]
+        Autoregressive.Options(layers=1, counts=0),
+        [{"width": 16}, {"width": 32}],
+        lambda count: Batch(torch.randint(0, 3, (count, 32))),
+        items=rows,
+        seconds=1e15,
+        plan=TrainOptions(precision="fp32"),
+        processes=1,
+        device=torch.device("cpu"),
+    )
+    assert isinstance(choice.options, Autoregressive.Options)
+    assert choice.options.width == width

@@ -108,6 +108,7 @@ class GenerativeModel(nn.Module, ABC):
     one_item_a_row: ClassVar[bool] = False  # a row that it is trained on holds no second item
     begin_items: ClassVar[int] = 10_000  # that `begin` is given at most, spread over all
     least_steps: ClassVar[int] = 1500  # that training should have: what the size of a batch is chosen by
+    symbols_a_parameter: ClassVar[float] = 0.0  # in rows of sequences; where there are fewer, it learns them by heart
 
     def __init__(self, space: Space, conditions: Mapping[str, Space], options: Any) -> None:
         super().__init__()
@@ -127,6 +128,9 @@ class GenerativeModel(nn.Module, ABC):
         `progress` is the share of the budget spent, `passes` how often each training item has been read so far, and
         `seen` holds the parts of the step's losses.
         """
+
+    def calibrate(self, batches: Iterable[Batch]) -> None:
+        """After training, alike on all ranks, where it `validates`: settles what items kept from training tell."""
 
     @abstractmethod
     def forward(self, batch: Batch, phase: str = "model") -> Loss:

@@ -185,8 +185,6 @@ def _train(out: Path, resume: bool, tell: Say, show: bool) -> Pipeline:
     )
     budget = Budget(steps=plan.steps, seconds=settings["budget_seconds"])
     speed = _run(state, budget, plan, accelerator, data, out, settings, pipeline, tell, show)
-    validate.take_best(state)
-    model.eval()
     pipeline.metrics["training"] = {
         "seconds": round(state.seconds + settings["start_seconds"], 1),
         "start_seconds": settings["start_seconds"],
@@ -321,7 +319,11 @@ def _run(
                 previews = [at for at in previews if at > step.progress]
                 if main:
                     _preview(pipeline, state, data, out, track)
-        return track.items_per_second
+    validate.take_best(state)
+    state.model.eval()
+    if len(looked):
+        state.model.calibrate(kept())
+    return track.items_per_second
 
 
 def _spread(start: int, stop: int, most: int) -> Tensor:

@@ -162,7 +162,8 @@ def choose(
             return _Rung(0.0, plan.batch or _BATCHES[0], False)
         batch = plan.batch or found.batch(seconds, items, processes)
         rate, own = found.rate(batch, processes), (seconds or 0.0) * found.share
-        return _Rung(rate, batch, rate * own >= max(needed_items(model.space, own), found.least_steps * batch))
+        seen = rate * own >= max(needed_items(model.space, own), found.least_steps * batch)
+        return _Rung(rate, batch, seen and not _too_large(model, items))
 
     index = min(len(rungs) - 1, len(rungs) // 2)
     # GPUs without bfloat16 emulate it, slowly.
@@ -193,7 +194,14 @@ def choose(
 class _Rung(NamedTuple):
     rate: float  # items per second; 0 where it did not fit in memory
     batch: int
-    enough: bool  # whether it would see what its size needs
+    enough: bool  # whether it would see what its size needs, and there is as much
+
+
+def _too_large(model: GenerativeModel, items: int) -> bool:
+    """Whether that many rows of symbols are too few for its parameters."""
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    symbols = items * math.prod(model.space.size)
+    return _sequences(model.space) and parameters * model.symbols_a_parameter > symbols
 
 
 def _fitting(

@@ -12,7 +12,6 @@ from ...core.errors import UserError
 from ...core.model import Partial, Request
 from ...sampling.logits import draw, guided, probabilities
 from . import options as settings
-from .masks import apart
 
 if TYPE_CHECKING:
     from .model import MaskedDiffusion
@@ -158,11 +157,9 @@ def _next(
 ) -> tuple[Tensor, Tensor]:
     """The cells that are next in each row, the first `wanted` `(B,)` of them, and a symbol for each."""
     copies = rows.told.shape[1]
-    seen = None if rows.inside is None else apart(rows.inside.long())
     x, masked = (value.repeat_interleave(copies, 0) for value in (rows.x, unknown))
-    if seen is not None:
-        seen = seen.repeat_interleave(copies, 0)
-    hidden = model.read(x, masked, rows.told.flatten(0, 1), seen).unflatten(0, (-1, copies))
+    item = None if rows.inside is None else rows.inside.long().repeat_interleave(copies, 0)
+    hidden = model.read(x, masked, rows.told.flatten(0, 1), item).unflatten(0, (-1, copies))
     score = rows.order.double()
     logits = None
     if controls.order == "confidence":

@@ -20,6 +20,7 @@ from . import filling
 from . import options as settings
 from .lengths import Lengths
 from .masks import apart, chosen, per_item
+from .neighbours import Neighbours
 
 _GRID_BASE, _SEQUENCE_BASE = 100.0, 10_000.0  # of the rotary frequencies
 _AT_ONCE = 64  # windows of long sequences
@@ -54,6 +55,7 @@ class MaskedDiffusion(GenerativeModel, LikelihoodModel):
         self.embed = nn.Embedding(self.vocab + 1, width)  # the last one is the mask
         self.places = Places(space.size, width) if space.start is None else None
         self.lengths = Lengths(space.size[0]) if space.start is not None else None
+        self.neighbours = Neighbours(width) if space.start is not None else None
         self.conditioner = Conditioner(conditions, width, options.condition_drop)
         self.transformer = Transformer(
             size=space.size,
@@ -127,22 +129,29 @@ class MaskedDiffusion(GenerativeModel, LikelihoodModel):
         t = (torch.rand((), device=x.device) + _GOLDEN * number.double()).frac()
         masked, weight = chosen(item, modelled, t, torch.rand(x.shape, device=x.device))
         told = self.conditioner(batch.condition, x).vector
-        nats = self._nats(x, masked, told, apart(item)) * weight
+        nats = self._nats(x, masked, told, item) * weight
         return Loss(nats.sum() / modelled.sum().clamp(min=1))
 
-    def _nats(self, x: Tensor, masked: Tensor, told: Tensor, seen: Tensor | None) -> Tensor:
+    def _nats(self, x: Tensor, masked: Tensor, told: Tensor, item: Tensor | None) -> Tensor:
         """−ln p of each masked symbol given those that are not, `(B, n)`; 0 for the others."""
-        logits = self.judge(self.read(x, masked, told, seen))
+        logits = self.judge(self.read(x, masked, told, item))
         wanted = x.masked_fill(~masked, -1).flatten()
         return F.cross_entropy(logits.flatten(0, 1), wanted, reduction="none", ignore_index=-1).reshape(x.shape)
 
-    def read(self, x: Tensor, masked: Tensor, told: Tensor, seen: Tensor | None) -> Tensor:
+    def read(self, x: Tensor, masked: Tensor, told: Tensor, item: Tensor | None) -> Tensor:
         """What the network makes of each cell, `(B, n, width)`.
 
-        x `(B, n)`, of which the `masked` cells are not read; told `(B, width)`; `seen`: which cells each may see.
+        x `(B, n)`, of which the `masked` cells are not read; told `(B, width)`; cells see those of their own `item`
+        `(B, n)` alone (None: all are of one).
         """
-        cells = self.embed(x.masked_fill(masked, self.vocab)) + told.unsqueeze(1)
-        return self.transformer(cells if self.places is None else cells + self.places(), mask=seen)
+        symbols = self.embed(x.masked_fill(masked, self.vocab))
+        cells = symbols + told.unsqueeze(1)
+        if self.places is not None:
+            cells = cells + self.places()
+        seen = None if item is None else apart(item)
+        if self.neighbours is not None:
+            cells = cells + self.neighbours(symbols, None if seen is None else item)
+        return self.transformer(cells, mask=seen)
 
     def judge(self, hidden: Tensor) -> Tensor:
         """Logits of all cells `(B, n, vocab)`, −∞ for symbols that have no place there."""
@@ -193,14 +202,14 @@ class MaskedDiffusion(GenerativeModel, LikelihoodModel):
         `inside` are the cells there are (None: all); `at`, of all or of each, tells uses of one noise apart.
         """
         item = torch.zeros_like(x)
-        seen = None if inside is None else apart(item.where(inside, -1))
+        own = None if inside is None else item.where(inside, -1)
         within = noise.uniform("stratum", (_STRATA,), at).to(x.device)
         total = torch.zeros(len(x), dtype=torch.float64, device=x.device)
         for stratum in range(_STRATA):
             t = (stratum + within[:, stratum : stratum + 1].double()) / _STRATA
             uniform = noise.uniform("masked", (x.shape[1],), _STRATA * at + stratum).to(x.device)
             masked, weight = chosen(item, modelled, t, uniform)
-            total += (self._nats(x, masked, told, seen) * weight).sum(1, dtype=torch.float64)
+            total += (self._nats(x, masked, told, own) * weight).sum(1, dtype=torch.float64)
         return (total / _STRATA).float()
 
     @torch.no_grad()

@@ -12,6 +12,7 @@ from ...core.condition import Conditioner
 from ...core.errors import UserError
 from ...core.space import Continuous, Space, Tokens
 from ...nn import nd
+from ...nn.step import Step
 from ...nn.transformer import Transformer
 from .options import Options
 
@@ -99,10 +100,10 @@ class SequenceAutoencoder(nn.Module):
         x = torch.full((len(z), self.space.size[0]), self.end, device=z.device)
         x[:, 0] = self.start
         done = torch.zeros(len(z), dtype=torch.bool, device=z.device)
-        cache = self.writer.cache(len(z), told)
+        cache, step = self.writer.cache(len(z), told), Step(self.writer, "fp32")
         for at in range(1, x.shape[1]):
-            read = self.embed(x[:, at - 1 : at]) + told * self.places_written[at - 1]
-            logits = self.head(self.writer(read, cache)[:, -1]).float()
+            read = self.embed(x[:, at - 1]) + told[:, 0] * self.places_written[at - 1]
+            logits = self.head(step(read, cache)).float()
             logits[:, self.start] = -torch.inf
             x[:, at] = logits.argmax(1).masked_fill(done, self.end)
             done |= x[:, at] == self.end
