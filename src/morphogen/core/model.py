@@ -107,8 +107,9 @@ class GenerativeModel(nn.Module, ABC):
     validates: ClassVar[bool] = False  # its loss on items kept from training tells which weights are the best
     one_item_a_row: ClassVar[bool] = False  # a row that it is trained on holds no second item
     begin_items: ClassVar[int] = 10_000  # that `begin` is given at most, spread over all
-    least_steps: ClassVar[int] = 1500  # that training should have: what the size of a batch is chosen by
-    symbols_a_parameter: ClassVar[float] = 0.0  # in rows of sequences; where there are fewer, it learns them by heart
+    least_steps: int = 1500  # that training should have: what the size of a batch is chosen by
+    many_steps: int = 0  # up to which more steps are worth more than a larger batch
+    symbols_a_parameter: float = 0.0  # in rows of sequences; where there are fewer, it learns them by heart
 
     def __init__(self, space: Space, conditions: Mapping[str, Space], options: Any) -> None:
         super().__init__()

@@ -49,13 +49,15 @@ class Choice(NamedTuple):
 class Speed:
     """Seconds that one process takes: for the loss and gradient of an item, and for a step of the optimiser.
 
-    `share` is that of the budget in which it is so; `least_steps` are what training should have in it.
+    `share` is that of the budget in which it is so; `least_steps` are what training should have in it, and up to
+    `many_steps` a step more is worth more than a larger batch.
     """
 
     item: float
     step: float
     share: float = 1.0
     least_steps: int = GenerativeModel.least_steps
+    many_steps: int = 0
     sizes: tuple[int, ...] = _BATCHES
 
     def rate(self, batch: int, processes: int) -> float:
@@ -68,7 +70,8 @@ class Speed:
         if not seconds:
             return max(size for size in sizes if size <= 8 * self.sizes[0])
         own = self.share * seconds
-        enough = [size for size in sizes if self.rate(size, processes) * own / size >= self.least_steps]
+        wanted = max(self.least_steps, self.many_steps)
+        enough = [size for size in sizes if self.rate(size, processes) * own / size >= wanted]
         return max([*enough, sizes[0]])
 
 
@@ -106,6 +109,7 @@ def speed(model: GenerativeModel, batch: Batch, precision: str, plan: TrainOptio
         of_steps,
         min(phase.during[1] for phase in phases),
         model.least_steps,
+        model.many_steps,
         _BATCHES_OF_SEQUENCES if _sequences(model.space) else _BATCHES,
     )
 

@@ -53,9 +53,6 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
     fills = True
     validates = True
     begin_items = 2**14
-    # Of tiny Shakespeare, in rows of 256 that overlap by half: with .46 M parameters and fewer steps the loss of rows
-    # kept from training was lower than with 1.6 M.
-    symbols_a_parameter = 4.0
 
     space: Tokens
     options: settings.Options
@@ -73,8 +70,14 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
         if space.start is None:
             self.start = nn.Parameter(0.02 * torch.randn(width))
             self.places = Places(space.size, width)
-        elif options.fill:
-            raise UserError("options.fill does not apply to sequences of any length; use masked_diffusion to fill in")
+        else:
+            if options.fill:
+                raise UserError(
+                    "options.fill does not apply to sequences of any length; use masked_diffusion to fill in"
+                )
+            # Of tiny Shakespeare, in rows of 256 that overlap by half, .46 M parameters had a lower loss on rows kept
+            # from training after five minutes than 1.6 M after ten; 2,200 steps of 8 rows than 1,270 of 32.
+            self.symbols_a_parameter, self.many_steps = 4.0, 4000
         # Where the symbol before it stands, which is told where the order is not that of the raster.
         self.places_before = Places(space.size, width) if options.fill else None
         counted = options.counts if space.start is not None else 0

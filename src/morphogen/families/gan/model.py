@@ -40,7 +40,7 @@ class GenerativeAdversarialNetwork(GenerativeModel):
     accepts: ClassVar[tuple[type, ...]] = (Continuous,)
     # Steps count for more than items: Fashion-MNIST in two and a half minutes came to a distance of 30 in 1,200 steps
     # of 64, and of 21 to 24 in 2,100 of 32 or 2,900 of 16. More than that is worth it, then, where there is the time.
-    least_steps: ClassVar[int] = 5000
+    least_steps = 5000
 
     space: Continuous
     options: settings.Options
