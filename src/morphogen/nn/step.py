@@ -34,7 +34,7 @@ class Step:
         for layer in transformer.layers:
             assert isinstance(layer, Layer)
             linear = (layer.qkv, layer.mix, layer.expand, layer.contract)
-            qkv, mix, expand, contract = (one.get_parameter("weight").detach() for one in linear)
+            qkv, mix, expand, contract = (one.get_parameter("weight") for one in linear)
             self.layers.append(
                 _Layer(
                     product(qkv, weights),
@@ -48,7 +48,7 @@ class Step:
 
     @torch.inference_mode()
     def __call__(self, x: Tensor, cache: Cache | Rows, turn: Turn | None = None) -> Tensor:
-        """`(B, width)` to the same; `turn` is what `rotary` has for the cells, where it is not the cache's `(B, 1)`."""
+        """`(B, width)` to the same; `turn` is what `rotary` has for these cells, where they are not the cache's next."""
         batch, width = x.shape
         cosine, sine = (one[:, 0] for one in turn or cache.turn(self.transformer.rotary, 1))
         for number, layer in enumerate(self.layers):

@@ -46,10 +46,10 @@ class Counts(nn.Module):
     totals: Tensor  # (C, folds + 1)
     kinds: Tensor  # (C, folds + 1)
     begins: Tensor  # (C + 1,) where the cells of a context begin
-    factors: Tensor  # of the hashes: of the last symbol, the one before it, …
-    salts: Tensor  # of the hashes, of each order
-    orders: Tensor
-    reaches: Tensor  # of what is counted in the item itself: one less than the order
+    factors: Tensor  # (order,) of the hashes: of the last symbol, the one before it, …
+    salts: Tensor  # (order + 1,) of the hashes of each order
+    orders: Tensor  # (order + 1,) 0, 1, …
+    reaches: Tensor  # (recent orders,) each less one
 
     def __init__(self, vocab: int, width: int, order: int, start: int) -> None:
         super().__init__()
