@@ -48,7 +48,7 @@ class Step:
 
     @torch.inference_mode()
     def __call__(self, x: Tensor, cache: Cache | Rows, turn: Turn | None = None) -> Tensor:
-        """`(B, width)` to the same; `turn` is what `rotary` has for these cells, where they are not the cache's next."""
+        """`(B, width)` to the same; `turn` is what `rotary` has for cells that are not the next ones."""
         batch, width = x.shape
         cosine, sine = (one[:, 0] for one in turn or cache.turn(self.transformer.rotary, 1))
         for number, layer in enumerate(self.layers):
