@@ -19,14 +19,14 @@ class Options(Frozen):
     )
     latent: Literal["grid", "vector"] = Field("grid", description="Latents on a coarse grid, or one vector an item.")
     latent_channels: int | None = Field(
-        None, ge=1, description="Numbers at each cell of the grid, or in the vector; None: 4, of sequences 64."
+        None, ge=1, description="Numbers at each cell of the grid, or in the vector; None: 4, of sequences 128."
     )
     width: int = Field(
         64, ge=8, multiple_of=8, description="Channels at the first level; the deeper ones have twice as many."
     )
     layers: int = Field(3, ge=1, description="Layers of the reader and of the writer of sequences.")
     word_drop: float = Field(
-        0.3, ge=0, lt=1, description="Share of symbols that the writer of sequences is not told in training."
+        0.1, ge=0, lt=1, description="Share of symbols that the writer of sequences is not told in training."
     )
     blocks: tuple[int, ...] | None = Field(
         None, min_length=1, description="Residual blocks at each level, finest first; None: by the size."
@@ -34,7 +34,7 @@ class Options(Frozen):
     patch: int | None = Field(None, ge=1, description="Cells a side that become channels first; None: by the size.")
     beta: float = Field(1.0, ge=0, description="Weight of the Kullback-Leibler term.")
     free_bits: float | None = Field(
-        None, ge=0, description="Nats each latent channel may carry unpunished; None: 0, of sequences .5."
+        None, ge=0, description="Nats each latent channel may carry unpunished; None: 0, of sequences 1."
     )
     warm_up: float = Field(0.1, ge=0, le=1, description="Share of its phase over which beta grows from 0.")
     prior: Literal["flow", "mixture", "normal"] = Field("flow", description="The prior learned after the autoencoder.")

@@ -40,7 +40,7 @@ def random(model: VariationalAutoencoder) -> SequenceAutoencoder:
 
 def test_probabilities_of_all_items_given_a_latent_sum_to_one() -> None:
     part = random(made())
-    z = torch.randn(1, 64)
+    z = torch.randn(1, 128)
     with torch.no_grad():
         short = [list(word) for n in range(3) for word in itertools.product(range(3), repeat=n)]
         total = (-part.nats(z.expand(len(short), -1), {}, rows(short))).exp().sum()
@@ -60,7 +60,7 @@ def test_what_follows_an_end_changes_nothing() -> None:
     part = random(model)
     x = rows([[0, 1], [2, 2, 1, 0]])
     wider = rows([[0, 1], [2, 2, 1, 0]], width=14)
-    z = torch.randn(2, 64)
+    z = torch.randn(2, 128)
     torch.testing.assert_close(part.nats(z, {}, x), part.nats(z, {}, wider))
     for ours, theirs in zip(part.posterior(x), part.posterior(wider), strict=True):
         torch.testing.assert_close(ours, theirs)
@@ -92,6 +92,18 @@ def test_the_latent_tells_the_item_and_lies_between_others() -> None:
     # Each of the 81 is as likely: a bound above their entropy.
     bound = -model.log_likelihood(Batch(x), Noise.count(0, len(x))).mean()
     assert 4.39 < float(bound) < 12
+
+
+@pytest.mark.parametrize("channels", [1, 12, 24])
+def test_a_latent_has_the_numbers_that_were_asked_for_and_all_tell_of_the_item(channels: int) -> None:
+    model = made(latent_channels=channels)
+    part = random(model)
+    x = rows([[0, 1], [2, 2, 1, 0]])
+    z = model.encode(Batch(x))
+    assert z.shape == (2, channels)
+    said = part.nats(z.requires_grad_(), {}, x).sum()
+    (gradient,) = torch.autograd.grad(said, z)
+    assert (gradient != 0).all()
 
 
 def test_samples_are_alike_in_any_batch() -> None:
