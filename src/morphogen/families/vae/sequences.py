@@ -19,7 +19,7 @@ from .options import Options
 
 _BASE = 10_000.0  # of the rotary frequencies
 # Cells that a latent is read into and written from. Of sentences of TinyStories kept from training, four minutes of one
-# thread, 83 of 128 came back as they were, where a mean of what is read gave 21, and these without z at every symbol 43.
+# thread, 83 of 128 came back as they were; where a mean of what is read is the latent, 21.
 _SLOTS = 8
 
 
@@ -42,7 +42,14 @@ class SequenceAutoencoder(nn.Module):
         self.embed = nn.Embedding(space.vocab + 1, width)  # the last one stands for a symbol that is not told
         self.slots = math.gcd(_SLOTS, latent.channels)
         self.reader, self.writer = (
-            Transformer(size=(self.slots + space.size[0],), width=width, layers=options.layers, dropout=0.0, causal=causal, base=_BASE)
+            Transformer(
+                size=(self.slots + space.size[0],),
+                width=width,
+                layers=options.layers,
+                dropout=0.0,
+                causal=causal,
+                base=_BASE,
+            )
             for causal in (False, True)
         )
         self.slots_read, self.slots_written = (nn.Parameter(torch.randn(self.slots, width)) for _ in range(2))
