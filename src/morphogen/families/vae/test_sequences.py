@@ -70,7 +70,7 @@ def test_what_follows_an_end_changes_nothing() -> None:
 def test_the_latent_tells_the_item_and_lies_between_others() -> None:
     words = [list(word) for word in itertools.product(range(3), repeat=4)]
     x = rows(words)
-    model = made(latent_channels=32)
+    model = made(latent_channels=32, free_bits=0.5)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for step in range(300):
         model.train()
