@@ -94,5 +94,13 @@ def _texts() -> list[str]:
     return ["a short one", "é", "two\nlines", "漢字 and 🙂", "x" * 300, " spaces  ", "the last"]
 
 
+def _rows() -> Any:
+    import pyarrow as arrow
+
+    return arrow.table(
+        {"a": [1, 2, 3, 1, None, 3, 2], "b": ["x", "y", "x", "y", "x", None, "y"], "c": [True, False] * 3 + [True]}
+    )
+
+
 # Items of the built-in modalities; an installed one has `examples(count)` beside its codec.
-EXAMPLES = {"image": _pictures, "text": _texts}
+EXAMPLES = {"image": _pictures, "table": _rows, "text": _texts}

@@ -188,7 +188,7 @@ def test_the_average_in_closed_form() -> None:
     model = nn.Linear(1, 1, bias=False)
     with torch.no_grad():
         model.weight.zero_()
-    late, early = Average(model, half_life=0.05), Average(model, half_life=10.0)
+    late, early = Average(model, {"": 0.05}), Average(model, {"": 10.0})
     with torch.no_grad():
         model.weight.fill_(1.0)
     for step in range(1, 8):

@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from morphogen.cli import run
@@ -38,10 +39,23 @@ def stories(file: Path) -> None:
     file.write_text("\n\n".join(" ".join(sentences[n % 5 :]) for n in range(60)))
 
 
+def people(folder: Path) -> None:
+    """A table, and the same with holes."""
+    random = np.random.default_rng(0)
+    lines, holed = ["name,age,city,income"], ["name,age,city,income"]
+    for number in range(300):
+        age, city = int(random.integers(18, 70)), str(random.choice(["Rome", "Oslo", "Lima"]))
+        lines.append(f"p{number:05d},{age},{city},{50 * age + int(random.integers(0, 500))}")
+        holed.append(f"p{number:05d},{age if number % 3 else ''},{city if number % 5 else ''},")
+    (folder / "people.csv").write_text("\n".join(lines) + "\n")
+    (folder / "people-with-holes.csv").write_text("\n".join(holed) + "\n")
+
+
 def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     photos(tmp_path / "photos")
     stories(tmp_path / "stories.txt")
+    people(tmp_path)
     done = []
     for line in "".join(blocks("sh")).splitlines():
         command, *arguments = shlex.split(line, comments=True)
@@ -57,6 +71,12 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest
         done.append(arguments[0])
     assert set(done) == {"fit", "sample", "impute", "inspect", "replay"}
     assert len(list((tmp_path / "samples").glob("0*.png"))) == 20
+    some = (tmp_path / "some-people" / "rows.csv").read_text().splitlines()
+    assert len(some) == 1001
+    assert all(30 <= int(line.split(",")[1]) <= 40 and int(line.split(",")[3]) >= 2000 for line in some[1:])
+    whole = (tmp_path / "whole-people" / "rows.csv").read_text().splitlines()
+    assert len(whole) == 301
+    assert all(all(line.split(",")) for line in whole)
     assert {"sheet.png", "samples.json"} <= {path.name for path in (tmp_path / "samples").iterdir()}
 
 

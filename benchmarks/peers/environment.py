@@ -21,11 +21,17 @@ RECIPES: dict[str, list[list[str]]] = {
         ["--no-deps", "pythae==0.1.2"],
         ["pydantic>=2", "scikit-learn", "scipy", "cloudpickle", "imageio", "tqdm"],
     ],
+    "mostlyai": [
+        ["torch==2.13.0", "mostlyai-engine==2.7.3"],
+    ],
     "transformers": [
         ["torch==2.13.0", "numpy>=2,<3"],
         ["transformers==5.24.0"],
     ],
 }
+
+# What a peer pulls in, does not need, and cannot be imported beside the CPU build of torch.
+UNLOADABLE = {"mostlyai": ["torchvision", "torchaudio"]}
 
 
 def make(peer: str) -> tuple[Path, list[str]]:
@@ -38,6 +44,8 @@ def make(peer: str) -> tuple[Path, list[str]]:
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
         for arguments in RECIPES[peer]:
             subprocess.run([str(python), "-m", "pip", "install", "--quiet", *arguments], check=True)
+        if UNLOADABLE.get(peer):
+            subprocess.run([str(python), "-m", "pip", "uninstall", "--quiet", "--yes", *UNLOADABLE[peer]], check=True)
         frozen = subprocess.run([str(python), "-m", "pip", "freeze"], check=True, capture_output=True, text=True).stdout
         marker.write_text(json.dumps({"recipe": RECIPES[peer], "frozen": frozen.split("\n")[:-1]}, indent=2) + "\n")
     return python, json.loads(marker.read_text())["frozen"]

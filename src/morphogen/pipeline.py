@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .core import plugins
-from .core.codec import Codec
+from .core.codec import Codec, RowCodec
 from .core.condition import LabelCodec
 from .core.config import Frozen, build, read_json, replacing, write_json
 from .core.errors import UserError, unknown
-from .core.model import Batch, GenerativeModel, LatentModel, LikelihoodModel, Partial, Request, Rule
+from .core.model import Batch, Evidence, GenerativeModel, LatentModel, LikelihoodModel, Partial, Request, Rule
 from .core.noise import Noise
 from .core.space import Continuous, Space, Tokens, space_from_json, space_to_json
 from .nn.nd import autocast, place
@@ -62,7 +62,7 @@ class Pipeline:
         condition: Mapping[str, Any] | None = None,
         prompt: str | Sequence[str] | None = None,
         form: Form | Mapping[str, Any] | None = None,
-        batch: int = 64,
+        batch: int | None = None,
         progress: Callable[[int], None] | None = None,
         **controls: Any,
     ) -> Any:
@@ -74,6 +74,10 @@ class Pipeline:
         Controls. `progress` is called with the number of items finished. Raises UserError on a wrong control, class,
         prompt or form.
         """
+        if isinstance(self.codec, RowCodec):
+            refuse_text(prompt, _asked(form))
+            parts = self.rows(count, seed=seed, condition=condition, batch=batch, progress=progress, **controls)
+            return self.codec.given_back(parts)
         prompts, given = self._beginning(prompt, count)
         asked = _asked(form)
         rules = self._rules(asked, count)
@@ -82,6 +86,30 @@ class Pipeline:
         if asked.stop:
             items = [trimmed(item, begun, asked.stop) for item, begun in zip(items, prompts, strict=True)]
         return items
+
+    def rows(
+        self,
+        count: int,
+        *,
+        seed: int = 0,
+        condition: Mapping[str, Any] | None = None,
+        batch: int | None = None,
+        progress: Callable[[int], None] | None = None,
+        **controls: Any,
+    ) -> Iterator[Any]:
+        """The same new rows of a table as of `sample`, one batch after the other, so that there may be any number.
+
+        `condition` maps columns to what all rows are asked to be there: a value, `30..40`, `>=30`, `a|b`, `missing`.
+        """
+        if not isinstance(self.codec, RowCodec):
+            raise UserError(f"items of modality '{self.modality}' are no rows; use sample")
+        asked = self.codec.asked(condition or {})
+        if asked.evidence.chances and not self.model.weighs:
+            raise UserError(f"the family '{self.family}' takes no conditions on columns; fit autoregressive")
+        first = 0
+        for x in self._batches_of(count, seed, {}, batch, progress, controls, None, evidence=asked.evidence):
+            yield self.codec.decode_asked(x, asked, first)
+            first += len(x)
 
     def drafts(
         self,
@@ -140,30 +168,39 @@ class Pipeline:
     def impute(
         self,
         items: Any,
-        holes: Any,
+        holes: Any = None,
         *,
         seed: int = 0,
         condition: Mapping[str, Any] | None = None,
-        batch: int = 64,
+        batch: int | None = None,
         progress: Callable[[int], None] | None = None,
         **controls: Any,
     ) -> Any:
         """The items with their holes filled in, at the model's own size; item i has the seed `seed + i`.
 
-        `holes` are in the modality's terms: of pictures, one picture each, black where all is known. What was given
-        comes back untouched, up to what the codec rounds. Raises UserError where the family cannot, or on bad holes.
+        `holes` are in the modality's terms: of pictures, one picture each, black where all is known; of tables, where
+        cells are missing, unless they are given. What was given comes back untouched, up to what the codec rounds.
+        Raises UserError where the family cannot, or on bad holes.
         """
         if not self.model.fills:
             raise UserError(
                 f"the family '{self.family}' cannot fill in; fit with --family diffusion --options.fill 0.5"
             )
-        if len(items) != len(holes):
-            raise UserError(f"{len(holes)} holes were given for {len(items)} items; give one for each")
+        rows = self.codec if isinstance(self.codec, RowCodec) else None
+        if rows:
+            items = rows.adopted(items)
+            holes = rows.missing(items) if holes is None else holes
+        if holes is None or len(items) != len(holes):
+            raise UserError(
+                f"{0 if holes is None else len(holes)} holes were given for {len(items)} items; give one for each"
+            )
         own: Codec[Any] = self.codec
         while isinstance(own, LatentCodec):
             own = own.pipeline.codec
         given, observed = self.codec.observe(items, holes), own.observe(items, holes)
         x = self._generate(len(given.x), seed, condition or {}, batch, progress, controls, given)
+        if rows:
+            return rows.given_back([rows.pasted(rows.decode(x), items, holes)])
         if isinstance(own.space, Tokens) and own.space.start is not None:
             return self.codec.decode(x)  # symbols are as they were given, and texts may be spelled in several ways
         filled = own.encode(self.codec.decode(x))
@@ -174,20 +211,36 @@ class Pipeline:
         count: int,
         seed: int,
         condition: Mapping[str, Any],
-        batch: int,
+        batch: int | None,
         progress: Callable[[int], None] | None,
         controls: Mapping[str, Any],
         given: Partial | None,
         rules: Sequence[Sequence[Rule]] = (),
     ) -> Tensor:
         """`(count, *space.shape)`, on the CPU; sequences are as long as the longest."""
+        done = list(self._batches_of(count, seed, condition, batch, progress, controls, given, rules))
+        return _joined(done, self.model.space)
+
+    def _batches_of(
+        self,
+        count: int,
+        seed: int,
+        condition: Mapping[str, Any],
+        batch: int | None,
+        progress: Callable[[int], None] | None,
+        controls: Mapping[str, Any],
+        given: Partial | None,
+        rules: Sequence[Sequence[Rule]] = (),
+        evidence: Evidence | None = None,
+    ) -> Iterator[Tensor]:
+        """One batch of samples after the other, on the CPU."""
+        batch = self.codec.batch if batch is None else batch
         if count < 1 or batch < 1:
             raise UserError(f"the number of samples and the batch must be at least 1, found {count} and {batch}")
         if not -(2**63) <= seed < 2**63 - count:
             raise UserError(f"the seed is {seed}; expected one of 64 bits, from -2^63 to 2^63 - 1 less the samples")
         chosen = self.controls(controls)
         encoded = self.encode_conditions(condition, count)
-        done = []
         for start in range(0, count, batch):
             stop = min(start + batch, count)
             request = Request(
@@ -195,14 +248,14 @@ class Pipeline:
                 condition={name: value[start:stop].to(self.model.device) for name, value in encoded.items()},
                 given=Partial(given.x[start:stop], given.known[start:stop]) if given else None,
                 rules=rules[start:stop],
+                evidence=evidence,
             )
             with self._running():
                 for draft in self.model.generate(request, chosen):
                     x = draft.x
-            done.append(_on_cpu(x))
             if progress:
                 progress(stop)
-        return _joined(done, self.model.space)
+            yield _on_cpu(x)
 
     def controls(self, values: Mapping[str, Any]) -> Frozen:
         """The family's Controls with these values. Raises UserError on an unknown or impossible one."""
@@ -346,6 +399,12 @@ class Pipeline:
         return autocast(self.precision, self.model.device)
 
 
+def refuse_text(prompt: Any, form: Form) -> None:
+    """Raises UserError where rows are asked to be what only texts can be."""
+    if prompt is not None or form != Form():
+        raise UserError("rows of a table are no texts: give conditions, and neither a prompt nor a form")
+
+
 def _asked(form: Form | Mapping[str, Any] | None) -> Form:
     return form if isinstance(form, Form) else build(Form, form or {}, "form")
 
@@ -404,6 +463,11 @@ def load(folder: Path | str, device: str | None = None) -> Pipeline:
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         what = f"lacks {error}" if isinstance(error, KeyError) else f"is damaged ({error})"
         raise UserError(f"{folder / 'config.json'} {what}; restore the folder or fit again") from None
+    if codec.space != space:
+        raise UserError(
+            f"the codec in {folder / 'codec'} is not that of this model: it maps to {codec.space}, and not to "
+            f"{space}; restore the folder or fit again"
+        )
     _load_weights(model, folder / "model.safetensors")
     metrics = read_json(folder / "metrics.json") if (folder / "metrics.json").exists() else {}
     place(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))

@@ -8,12 +8,14 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from .core import plugins
+from .core.codec import RowCodec
 from .core.condition import LabelCodec
 from .core.config import read_json, replacing, write_json
 from .core.errors import UserError
@@ -22,6 +24,7 @@ from .sampling.form import Form
 from .version import __version__
 
 FORMAT = 1
+_LISTED = 10_000  # seeds
 
 
 def save_samples(
@@ -29,21 +32,25 @@ def save_samples(
     pipeline: Pipeline,
     items: Any,
     *,
+    count: int,
     seed: int,
     condition: Mapping[str, Any],
     prompt: str | None = None,
     form: Form | None = None,
-    batch: int,
+    batch: int | None,
     controls: Mapping[str, Any],
 ) -> None:
-    """Write the items, a sheet of the first 100, and `samples.json`. Raises UserError where the disk refuses."""
+    """Write the items, a sheet of the first ones, and `samples.json`. Raises UserError where the disk refuses.
+
+    Of rows, `items` are tables, one after the other, of which only one is held at a time.
+    """
     with _whole(folder) as fresh:
         written = _write(fresh, pipeline, items)
         record = {
             "format": FORMAT,
             "model": pipeline.hash,
             "family": pipeline.family,
-            "seeds": list(range(seed, seed + len(items))),
+            "seeds": list(range(seed, seed + count)) if count <= _LISTED else {"first": seed, "count": count},
             "condition": dict(condition),
             "condition_files": _hashes(pipeline, condition),
             "prompt": prompt,
@@ -68,7 +75,7 @@ def _hashes(pipeline: Pipeline, condition: Mapping[str, Any]) -> dict[str, str]:
     files = {
         str(value)
         for name, values in condition.items()
-        if not isinstance(pipeline.conditions[name], LabelCodec)
+        if name in pipeline.conditions and not isinstance(pipeline.conditions[name], LabelCodec)
         for value in (values if isinstance(values, list) else [values])
         if isinstance(value, (str, Path))
     }
@@ -84,7 +91,10 @@ def _hash(file: str) -> str | None:
 
 
 def save_items(folder: Path, pipeline: Pipeline, items: Any) -> None:
-    """Write the items and a sheet of the first 100. Raises UserError where the disk refuses."""
+    """Write the items, of rows tables one after the other, and a sheet of the first ones.
+
+    Raises UserError where the disk refuses.
+    """
     with _whole(folder) as fresh:
         _write(fresh, pipeline, items)
 
@@ -92,9 +102,15 @@ def save_items(folder: Path, pipeline: Pipeline, items: Any) -> None:
 def _write(folder: Path, pipeline: Pipeline, items: Any) -> list[Path]:
     files = plugins.load("modalities", pipeline.modality, "files")
     view = plugins.load("modalities", pipeline.modality, "view")
+    if isinstance(pipeline.codec, RowCodec):
+        parts = iter(items)
+        first = next(parts)
+        items, head = chain([first], parts), first
+    else:
+        head = items[:100]
     written: list[Path] = files.write(items, folder)
     with replacing(folder / "sheet.png") as temporary:
-        view.sheet(items[:100]).save(temporary, format="PNG")
+        view.sheet(head).save(temporary, format="PNG")
     return written
 
 
@@ -126,14 +142,17 @@ def replay(record: Path, pipeline: Pipeline) -> Any:
             raise UserError(f"{record} has format {data['format']}; this morphogen reads up to {FORMAT}")
         if data["model"] != pipeline.hash:
             raise UserError(f"{record} was made by model {data['model'][:16]}; this one is {pipeline.hash[:16]}")
-        if data["seeds"] != list(range(data["seeds"][0], data["seeds"][0] + len(data["seeds"]))):
+        seeds = data["seeds"]
+        if isinstance(seeds, dict):
+            seeds = range(seeds["first"], seeds["first"] + seeds["count"])
+        if list(seeds) != list(range(seeds[0], seeds[0] + len(seeds))):
             raise UserError(f"{record} has seeds that do not follow each other; it was changed, draw anew")
         for file, digest in dict(data.get("condition_files", {})).items():
             if _hash(file) not in (digest, None):
                 raise UserError(f"the condition {file} was changed since {record} was written; restore it or draw anew")
         return pipeline.sample(
-            len(data["seeds"]),
-            seed=data["seeds"][0],
+            len(seeds),
+            seed=seeds[0],
             condition=data["condition"],
             prompt=data.get("prompt"),
             form=data.get("form"),

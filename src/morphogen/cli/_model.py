@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,9 @@ from ._flags import parse, positional, with_solvers
 
 if TYPE_CHECKING:
     from ..pipeline import Pipeline
+
+
+_BOUND = re.compile(r"^([^=<>]+)([<>]=.*)$")  # age>=30 is age=>=30
 
 
 def flag(kind: Any, purpose: str, **more: Any) -> Any:
@@ -78,11 +82,12 @@ def _command(
             "condition",
             flag(
                 tyro.conf.UseAppendAction[tuple[str, ...]],
-                "NAME=VALUE; several values, separated by commas, take turns; NAME=all is all; again: more.",
+                "NAME=VALUE; several values, separated by commas, take turns; NAME=all is all; again: more. Of a "
+                "table's columns VALUE is a value, 30..40, >=30, <=40, a|b or missing, for all rows.",
             ),
             dataclasses.field(default=()),
         ),
-        ("batch", flag(int, "Items made at once."), dataclasses.field(default=64)),
+        ("batch", flag(int | None, "Items made at once; None: 64, of rows 8192."), dataclasses.field(default=None)),
     ]
     if controls is not None:
         bare: Any = Annotated[controls, tyro.conf.arg(name="")]
@@ -97,18 +102,24 @@ def _command(
     return command
 
 
-def conditions(pairs: tuple[str, ...], count: int, pipeline: Pipeline) -> dict[str, list[str]]:
-    """`("label=3,5",)` as `{"label": ["3", "5", "3", …]}`, and a folder as the files in it.
+def conditions(pairs: tuple[str, ...], count: int, pipeline: Pipeline) -> dict[str, Any]:
+    """`("label=3,5",)` as `{"label": ["3", "5", "3", …]}`, and a folder as the files in it; of columns as it is.
 
     Raises UserError on anything else.
     """
+    from ..core.codec import RowCodec
     from ..core.condition import LabelCodec
 
-    found: dict[str, list[str]] = {}
+    found: dict[str, Any] = {}
     for pair in pairs:
-        name, sign, value = pair.partition("=")
+        name, sign, value = _BOUND.sub(r"\1=\2", pair, count=1).partition("=")
         if not sign or not value:
             raise UserError(f"--condition {pair} is not understood; expected NAME=VALUE such as label=3")
+        if isinstance(pipeline.codec, RowCodec):
+            if name in found:
+                raise UserError(f"--condition {pair}: '{name}' is asked for twice; give a range, such as {name}=30..40")
+            found[name] = value
+            continue
         codec = pipeline.conditions.get(name)
         if isinstance(codec, LabelCodec):
             values = codec.names if value == "all" else value.split(",")

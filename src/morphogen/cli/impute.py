@@ -15,7 +15,7 @@ from ._model import chosen, conditions, flag, parse_on_model
 def run(arguments: list[str]) -> int:
     mask = (
         "Of pictures left, right, top, bottom, middle, or a picture, white where to fill; None: transparency. Of texts "
-        "the character that stands for one to come; None: _."
+        "the character that stands for one to come; None: _. Of tables the columns to fill, parted by commas."
     )
     fields = [
         ("source", flag(tyro.conf.Positional[Path], "An item, or a folder or file of items."), dataclasses.MISSING),
@@ -24,20 +24,27 @@ def run(arguments: list[str]) -> int:
     ]
     parsed = parse_on_model(arguments, "impute", "DIR SOURCE --out PATH", __doc__, fields)
 
+    from ..core.codec import RowCodec
+    from ..core.errors import UserError
     from ..data.sources import open_source
     from ..pipeline import load
     from ..samples import save_items
 
     pipeline = load(parsed.folder)
     files = plugins.load("modalities", pipeline.modality, "files")
-    if parsed.source.is_file() and parsed.source.suffix.lower() in files.SUFFIXES and not parsed.separator:
+    rows = pipeline.codec if isinstance(pipeline.codec, RowCodec) else None
+    if rows:
+        items = rows.adopted(files.read(parsed.source))
+    elif parsed.source.is_file() and parsed.source.suffix.lower() in files.SUFFIXES and not parsed.separator:
         items = [files.read(parsed.source)]
     else:
         source = open_source(str(parsed.source), pipeline.modality, separator=parsed.separator)
         items = [source.read(index) for index in range(len(source))]
     holes = plugins.load("modalities", pipeline.modality, "holes").find(items, parsed.mask)
+    if rows and parsed.condition:
+        raise UserError("--condition does not apply to rows that are given; fill in the cells instead")
     condition = conditions(parsed.condition, len(items), pipeline)
     filled = pipeline.impute(items, holes, seed=parsed.seed, condition=condition, batch=parsed.batch, **chosen(parsed))
-    save_items(parsed.out, pipeline, filled)
+    save_items(parsed.out, pipeline, [filled] if rows else filled)
     print(f"wrote {len(filled)} items, filled in, and a sheet to {parsed.out}", file=sys.stderr)
     return 0

@@ -33,7 +33,8 @@ def run(arguments: list[str]) -> int:
     streams = "--stream" in arguments
     parsed = parse_on_model(arguments, "sample", "DIR --out PATH", __doc__, fields, writes=not streams)
 
-    from ..pipeline import load
+    from ..core.codec import RowCodec
+    from ..pipeline import load, refuse_text
     from ..samples import save_samples
 
     pipeline, controls, form = load(parsed.folder), chosen(parsed), _form(parsed)
@@ -42,20 +43,17 @@ def run(arguments: list[str]) -> int:
         return 0
     condition = conditions(parsed.condition, parsed.n, pipeline)
     progress = _progress(parsed.n) if sys.stderr.isatty() else None
-    items = pipeline.sample(
-        parsed.n,
-        seed=parsed.seed,
-        condition=condition,
-        prompt=parsed.prompt,
-        form=form,
-        batch=parsed.batch,
-        progress=progress,
-        **controls,
-    )
+    asked = {"seed": parsed.seed, "condition": condition, "batch": parsed.batch, "progress": progress}
+    if isinstance(pipeline.codec, RowCodec):
+        refuse_text(parsed.prompt, form)
+        items: Any = pipeline.rows(parsed.n, **asked, **controls)
+    else:
+        items = pipeline.sample(parsed.n, prompt=parsed.prompt, form=form, **asked, **controls)
     save_samples(
         parsed.out,
         pipeline,
         items,
+        count=parsed.n,
         seed=parsed.seed,
         condition=condition,
         prompt=parsed.prompt,

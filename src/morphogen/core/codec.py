@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from .config import read_json, replacing, write_json
 from .errors import UserError
-from .model import Partial
+from .model import Evidence, Partial
 from .space import Continuous, Space, Tokens
 
 Items = TypeVar("Items")
@@ -24,6 +25,7 @@ class Codec(ABC, Generic[Items]):
     space: Space
     spaces: ClassVar[tuple[type[Space], ...]] = (Continuous, Tokens)  # the kinds it offers
     fits_to_all: ClassVar[bool] = False  # every item has to be seen by `fit`, not some thousands alone
+    batch: ClassVar[int] = 64  # items to make at once, where nothing is said
 
     @classmethod
     @abstractmethod
@@ -104,3 +106,39 @@ class Codec(ABC, Generic[Items]):
             raise UserError(
                 f"the codec in {folder} cannot be read ({error}); restore the folder or fit again"
             ) from None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What rows are asked to be: of some columns what its codec makes of it, and how likely symbols meet that."""
+
+    wanted: Mapping[str, Any]
+    evidence: Evidence
+
+
+class RowCodec(Codec[Items]):
+    """Items are rows of one table, with columns that may be asked for, and given in part."""
+
+    @abstractmethod
+    def asked(self, condition: Mapping[str, Any]) -> Asked:
+        """What rows are asked to be, by column. Raises UserError on what no row can be."""
+
+    @abstractmethod
+    def decode_asked(self, x: Tensor, asked: Asked, first: int) -> Items:
+        """The table of rows drawn so; `first` is the number of its first row."""
+
+    @abstractmethod
+    def adopted(self, items: Any) -> Items:
+        """A table, or a data frame, with the columns that the codec was fitted to; one that is absent is missing."""
+
+    @abstractmethod
+    def missing(self, items: Items) -> Any:
+        """Its holes, as `observe` takes them: where cells are missing."""
+
+    @abstractmethod
+    def pasted(self, drawn: Items, items: Items, holes: Any) -> Items:
+        """The drawn rows with all that was known as it was given."""
+
+    @abstractmethod
+    def given_back(self, parts: Iterable[Items]) -> Any:
+        """Tables, one after the other, as one of the kind that the codec was fitted to."""

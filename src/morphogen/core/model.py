@@ -59,6 +59,16 @@ class Rule(Protocol):
         """A copy that goes its own way from here on."""
 
 
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What items are asked to be: of some positions, P(an item is so | its symbol there), as far as that one tells.
+
+    `chances` are `(K,)`, or `(K before, K)` where the symbol before it in the same part counts, too.
+    """
+
+    chances: Mapping[int, Tensor]
+
+
 @dataclass(frozen=True)
 class Request:
     """What a batch of samples is asked to be, one per seed in `noise`.
@@ -70,6 +80,7 @@ class Request:
     condition: Mapping[str, Tensor] = field(default_factory=dict)
     given: Partial | None = None
     rules: Sequence[Sequence[Rule]] = ()  # of each sample, where there are any
+    evidence: Evidence | None = None  # alike for all samples
     drafts: bool = False  # whether drafts before the last are wanted, where making them costs something
 
     def __len__(self) -> int:
@@ -82,9 +93,10 @@ class Phase:
 
     `trains` names a submodule ("" is the whole model); each part has one optimiser. `every` is lazy regularisation:
     the phase runs on each such step. `during` is the share of the budget in which it runs: when it ends, the part
-    takes its averaged weights and is frozen. `optimizer`, `betas` (AdamW's), the peak rate `lr` and the largest norm of
-    the gradient `clip` are what serves this loss; what a user gives in TrainOptions goes before. Phases of one part
-    share its optimiser and its betas.
+    takes its averaged weights and is frozen. `optimizer`, `betas` (AdamW's), the peak rate `lr`, the largest norm of
+    the gradient `clip`, the decoupled `weight_decay`, and as shares of the phase `hold`, after which the rate falls,
+    and `average`, the half-life of the averaged weights, are what serves this loss; what a user gives in TrainOptions
+    goes before. Phases of one part share its optimiser, its betas, its decay and its average.
     """
 
     name: str = "model"
@@ -95,6 +107,9 @@ class Phase:
     betas: tuple[float, float] = (0.9, 0.99)
     lr: float = 2e-3
     clip: float = 1.0
+    weight_decay: float = 0.0
+    hold: float = 0.3
+    average: float = 0.05
 
 
 class GenerativeModel(nn.Module, ABC):
@@ -104,10 +119,12 @@ class GenerativeModel(nn.Module, ABC):
     Controls: ClassVar[type[Frozen]]
     accepts: ClassVar[tuple[type, ...]]  # kinds of space; a codec is fitted to the first of them it offers
     fills: ClassVar[bool] = False  # honours `request.given`
+    weighs: bool = False  # honours `request.evidence`
     validates: ClassVar[bool] = False  # its loss on items kept from training tells which weights are the best
     one_item_a_row: ClassVar[bool] = False  # a row that it is trained on holds no second item
-    begin_items: ClassVar[int] = 10_000  # that `begin` is given at most, spread over all
+    begin_items: int = 10_000  # that `begin` is given at most, spread over all
     least_steps: int = 1500  # that training should have: what the size of a batch is chosen by
+    most_passes: float = 0.0  # over the data, after which training ends before its budget; 0: never
     many_steps: int = 0  # up to which more steps are worth more than a larger batch
     symbols_a_parameter: float = 0.0  # in rows of sequences; where there are fewer, it learns them by heart
 

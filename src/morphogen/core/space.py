@@ -39,12 +39,16 @@ class Tokens:
     After the symbol `end`, where there is one, nothing counts; an item may then have any length, and `size` is what is
     read at once. The symbol `start`, where there is one, begins an item and is given, not modelled: a row to train on
     may hold several items, one after the other, which do not see each other, and may begin in the middle of one.
+    `parts` are the numbers of symbols, one after the other, that spell one part of an item, as a column of a row; and
+    the last `even` symbols, which belong to none, are drawn evenly and tell nothing of the others.
     """
 
     vocab: int | tuple[int, ...]
     size: tuple[int, ...]
     end: int | None = None
     start: int | None = None
+    parts: tuple[int, ...] = ()
+    even: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -63,8 +67,9 @@ _KINDS: dict[str, Any] = {"continuous": Continuous, "tokens": Tokens}
 def space_to_json(space: Space) -> dict[str, Any]:
     """The space as plain JSON, with its kind."""
     fields = asdict(space)
-    if fields.get("start", 0) is None:  # as it was before there were any, so that models keep their hash
-        del fields["start"]
+    for name, nothing in (("start", None), ("parts", ()), ("even", 0)):
+        if fields.get(name, 1) == nothing:  # as it was before there were any, so that models keep their hash
+            del fields[name]
     return {"kind": type(space).__name__.lower(), **fields}
 
 

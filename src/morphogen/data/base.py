@@ -38,6 +38,14 @@ class Source(ABC):
         """A name for messages and for splitting by hash, stable as far as the source allows."""
         return f"item {index}"
 
+    def block(self, indices: NDArray[np.int64]) -> Any:
+        """The items together, as the modality's own collection, where they are held as such; None: they are not."""
+        return None
+
+    def item_names(self) -> list[str]:
+        """The names of all."""
+        return [self.item_name(index) for index in range(len(self))]
+
     def weigh(self, item: Any) -> int:
         """The memory a decoded item takes, in bytes; 0 where its modality does not say."""
         weigh = getattr(readers().get(self.modality), "weigh", None)

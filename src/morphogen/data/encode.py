@@ -20,6 +20,7 @@ from morphogen.core.errors import BadItem, UserError
 from .base import Source, some
 from .store import EncodedStore
 
+_BLOCK = 1 << 16  # items at a time of a source that holds them together
 _MEMORY = 32 << 20  # bytes of decoded items a thread holds before it encodes them
 
 
@@ -28,6 +29,10 @@ def chunks(source: Source, indices: Sequence[int] | NDArray[np.int64], size: int
 
     Raises UserError, naming the first, where none can be read.
     """
+    wanted = np.asarray(indices, dtype=np.int64)
+    if source.block(wanted[:1]) is not None:
+        yield from (source.block(wanted[start : start + _BLOCK]) for start in range(0, len(wanted), _BLOCK))
+        return
     items: list[Any] = []
     weight, readable = 0, False
     first_error: BadItem | None = None
@@ -99,6 +104,9 @@ def encode_source(
 def unreadable(source: Source, indices: NDArray[np.int64]) -> dict[int, str]:
     """Of the items at `indices`, those that cannot be read, each with a message that names it."""
 
+    if len(indices) and source.block(indices[:1]) is not None:
+        return {}
+
     def look(index: int) -> str | None:
         try:
             source.read(index)
@@ -127,8 +135,10 @@ def _in_order(
     with ThreadPoolExecutor(threads) as pool:
         try:
             for part in parts:
-                for start in range(0, len(part), chunk):
-                    waiting.append(pool.submit(_encode, source, codec, part[start : start + chunk], alone))
+                # Not as many at a time where each has to be read by itself.
+                size = chunk if not len(part) or source.block(part[:1]) is None else _BLOCK
+                for start in range(0, len(part), size):
+                    waiting.append(pool.submit(_encode, source, codec, part[start : start + size], alone))
                     if len(waiting) > threads:
                         yield waiting.popleft().result()
             while waiting:
@@ -139,6 +149,10 @@ def _in_order(
 
 
 def _encode(source: Source, codec: Codec[Any], indices: NDArray[np.int64], alone: bool) -> _Group:
+    together = source.block(indices) if len(indices) else None
+    if together is not None:
+        cells, of = codec.cut(together, alone)
+        return _Group([cells], of.numpy(), indices, [])
     rows: list[Tensor] = []
     owners: list[Tensor] = []
     good: list[int] = []

@@ -42,6 +42,10 @@ def read_cell(cell: Any, modality: str, folder: Path, name: str, literal: bool =
     raise BadItem(f"{name} has an empty cell; remove the row")
 
 
+class NoItems(UserError):
+    """Rows without a column of items: perhaps they are items themselves."""
+
+
 @dataclass(frozen=True)
 class Chosen:
     """The column of items, and how to say it; `literal`: its cells are the texts themselves."""
@@ -76,7 +80,7 @@ def choose_column(
     # Texts in cells are looked for before bytes of unknown kind only if texts are asked for.
     candidates = own or long or other if modality == "text" else other or long
     if asked is None and not candidates:
-        raise UserError(
+        raise NoItems(
             f"{file} has the columns {', '.join(columns)}, none of them with pictures or long texts; expected a column "
             "of picture bytes, of paths or of texts, or name it with --column"
         )

@@ -19,14 +19,17 @@ from .documents import TextSource, open_text
 from .folder import FolderSource, open_folder
 from .hub import HubSource
 from .idx import is_idx, open_idx, open_idx_folder
-from .rows import ParquetSource, open_csv, open_jsonl
+from .rows import NoItems, ParquetSource, open_csv, open_jsonl
+from .tables import is_frame, open_frame, open_split, open_table
 
 __all__ = ["Source", "open_source"]
 
 _EMBEDDED = {"digits": open_digits}
+_TABLES = (".data", ".test")  # as those of UCI are called
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _FILES = (
-    "a folder, .txt(.gz), .npz, .npy, .idx(.gz), .parquet, .csv(.gz), .tsv, .jsonl(.gz), a Hub id such as owner/name, "
+    "a folder, .txt(.gz), .npz, .npy, .idx(.gz), .parquet, .csv(.gz), .tsv, .data(.gz), .jsonl(.gz), a Hub id such as "
+    "owner/name, "
     "or 'digits'"
 )
 
@@ -63,6 +66,8 @@ def _open(spec: Any, modality: str | None, column: str | None, separator: str | 
         if _HUB_ID.fullmatch(text) and not path.parent.exists() and not Path(text).suffix:
             return HubSource(text, modality, column)
         raise _missing(path)
+    if is_frame(spec):
+        return open_frame(spec)
     if isinstance(spec, tuple) and len(spec) == 2 and not isinstance(spec[0], str):
         return _in_memory(spec[0], modality, {"label": texts(spec[1])})
     return _in_memory(spec, modality, {})
@@ -76,7 +81,8 @@ def _in_memory(items: Any, modality: str | None, columns: dict[str, list[str]]) 
     if isinstance(items, Sequence):
         return ListSource(items, modality or _of_item(items), columns)
     raise UserError(
-        f"a source cannot be a {type(items).__name__}; expected a path, an array or a list of pictures or of texts"
+        f"a source cannot be a {type(items).__name__}; expected a path, an array, a data frame or a list of pictures "
+        "or texts"
     )
 
 
@@ -90,6 +96,8 @@ def _of_item(items: Sequence[Any]) -> str:
 def _open_folder(path: Path, modality: str | None, separator: str | None) -> Source:
     if idx := open_idx_folder(path, modality or "image"):
         return idx
+    if tables := open_split(path, modality):
+        return tables
     source = open_folder(path, modality)
     if source.modality == "text" and len(source) == 1:
         return open_text(path / source.item_name(0), "auto" if separator is None else separator)
@@ -104,10 +112,8 @@ def _open_file(path: Path, modality: str | None, column: str | None, separator: 
         return open_npz(path, modality or "image")
     if name.endswith(".npy"):
         return open_npy(path, modality or "image")
-    if name.endswith(".parquet"):
-        return ParquetSource(path, modality, column)
-    if name.endswith((".csv", ".tsv")):
-        return open_csv(path, modality, column)
+    if name.endswith((".parquet", ".csv", ".tsv", *_TABLES)):
+        return _open_rows(path, name, modality, column)
     if name.endswith((".jsonl", ".ndjson")):
         return open_jsonl(path, modality, column)
     if modality in (None, "text") and of_suffix(name) == "text":
@@ -118,6 +124,18 @@ def _open_file(path: Path, modality: str | None, column: str | None, separator: 
         source.description = f"the single file {path.name}"
         return source
     raise UserError(f"{path} is a file of a kind that is not known; expected {_FILES}")
+
+
+def _open_rows(path: Path, name: str, modality: str | None, column: str | None) -> Source:
+    """Items in a column of them, or, where there is none and none is asked for, rows as items."""
+    if modality == "table" or (name.endswith(_TABLES) and column is None and modality is None):
+        return open_table(path, "table")
+    try:
+        return ParquetSource(path, modality, column) if name.endswith(".parquet") else open_csv(path, modality, column)
+    except NoItems:
+        if modality is not None or column is not None:
+            raise
+        return open_table(path, "table")
 
 
 def _missing(path: Path) -> UserError:

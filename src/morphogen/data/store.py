@@ -17,7 +17,7 @@ from morphogen.core.config import replacing
 from morphogen.core.errors import UserError
 from morphogen.core.space import Continuous, Space, space_from_json, space_to_json
 
-_MAGIC, _HEADER = b"morphogen-store-1\n", 4096  # bytes before the first row
+_MAGIC, _BLOCK = b"morphogen-store-2\n", 4096  # the header's length comes next, and is a multiple of the other
 _RUN = 1024  # rows read at once, at most
 
 
@@ -35,16 +35,19 @@ class EncodedStore:
         except OSError as error:
             raise UserError(f"the encoded data {path} cannot be opened ({error.strerror}); fit again") from None
         self.path = path
-        header = os.pread(self._file, _HEADER, 0)
+        header = os.pread(self._file, _BLOCK, 0)
         try:
             if not header.startswith(_MAGIC):
                 raise ValueError("another kind of file")
-            self.space = space_from_json(json.loads(header[len(_MAGIC) :]))
+            length, _, _ = header[len(_MAGIC) :].partition(b"\n")
+            self._header = int(length)
+            header = os.pread(self._file, self._header, 0)
+            self.space = space_from_json(json.loads(header[len(_MAGIC) + len(length) :]))
         except ValueError as error:
             raise UserError(f"{path} is not encoded data ({error}); remove it and fit again") from None
         self._dtype, self._steps = _compact(self.space)
         self._row = self.space.dimensions * self._dtype.itemsize
-        self._count, rest = divmod(os.fstat(self._file).st_size - _HEADER, self._row)
+        self._count, rest = divmod(os.fstat(self._file).st_size - self._header, self._row)
         if rest:
             raise UserError(f"{path} is cut short in row {self._count}; remove it and fit again")
 
@@ -52,10 +55,12 @@ class EncodedStore:
     def build(cls, path: Path, space: Space, chunks: Iterable[Tensor]) -> Self:
         """Write chunks `(B, *space.shape)` to `path`, whole or not at all. Raises UserError where values do not fit."""
         dtype, steps = _compact(space)
-        header = _MAGIC + json.dumps(space_to_json(space)).encode()
+        described = json.dumps(space_to_json(space)).encode()
+        length = -(-(len(described) + 64) // _BLOCK) * _BLOCK
+        header = _MAGIC + b"%d\n" % length + described
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary, temporary.open("wb") as file:
-            file.write(header.ljust(_HEADER, b" "))
+            file.write(header.ljust(length, b" "))
             for chunk in chunks:
                 if tuple(chunk.shape[1:]) != space.shape:
                     raise UserError(f"encoded items have shape {tuple(chunk.shape[1:])}; the space says {space.shape}")
@@ -79,7 +84,7 @@ class EncodedStore:
         breaks = np.flatnonzero(np.diff(wanted) != 1) + 1
         starts = np.union1d(breaks, np.arange(0, len(wanted), _RUN))
         sizes = np.diff(starts, append=len(wanted)) * self._row
-        offsets = wanted[starts] * self._row + _HEADER
+        offsets = wanted[starts] * self._row + self._header
         reads = [os.pread(self._file, size, at) for size, at in zip(sizes.tolist(), offsets.tolist(), strict=True)]
         rows = bytearray().join(reads)
         if len(rows) != len(wanted) * self._row:

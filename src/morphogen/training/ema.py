@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -15,14 +15,15 @@ class Average:
     The half-life grows with the share spent, to `half_life`, so that early weights are forgotten (warm-up).
     """
 
-    def __init__(self, model: nn.Module, half_life: float) -> None:
-        self.model, self.half_life = model, half_life
+    def __init__(self, model: nn.Module, half_lives: Mapping[str, float]) -> None:
+        """`half_lives` of each part that is trained, "" being the whole model."""
+        self.model, self.half_lives = model, dict(half_lives)
         self.shadow: dict[str, Tensor] = {name: p.detach().clone() for name, p in model.named_parameters()}
 
     @torch.no_grad()
     def update(self, part: str, share: float, increment: float) -> None:
         """After a step of a phase that trains `part`: `share` of the phase is spent, `increment` by this step."""
-        half_life = min(self.half_life, 0.2 * share)
+        half_life = min(self.half_lives[part], 0.2 * share)
         decay = 0.5 ** (increment / half_life) if half_life > 0 else 0.0
         pairs = [(self.shadow[name], p) for name, p in self._of(part)]
         torch._foreach_lerp_([s for s, _ in pairs], [p.detach() for _, p in pairs], 1 - decay)

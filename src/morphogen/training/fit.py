@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import math
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,6 +40,7 @@ from .track import Track
 
 _BEGIN_BATCH = 256
 _FEW_STEPS = 100
+_ENOUGH = 1000  # steps that a model takes where few passes over the data are enough
 _MINUTES = 10.0  # the budget where none is given
 
 
@@ -183,7 +185,8 @@ def _train(out: Path, resume: bool, tell: Say, show: bool) -> Pipeline:
         precision=precision,
         source=settings["source"],
     )
-    budget = Budget(steps=plan.steps, seconds=settings["budget_seconds"])
+    enough = max(_ENOUGH, round(model.most_passes * data.count / settings["batch"])) if model.most_passes else None
+    budget = Budget(steps=plan.steps or enough, seconds=settings["budget_seconds"])
     speed = _run(state, budget, plan, accelerator, data, out, settings, pipeline, tell, show)
     pipeline.metrics["training"] = {
         "seconds": round(state.seconds + settings["start_seconds"], 1),
@@ -269,7 +272,8 @@ def _run(
         )
 
     rate = settings["probed_items_per_second"]
-    expected = plan.steps * batch if plan.steps else rate * settings["budget_seconds"]
+    expected = budget.steps * batch if budget.steps else math.inf
+    expected = min(expected, rate * budget.seconds if budget.seconds else math.inf)
     looked = _spread(data.validating.start, data.validating.stop, validate.affordable(expected))
 
     def kept() -> Iterator[Batch]:

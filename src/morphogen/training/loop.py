@@ -36,16 +36,17 @@ class Step(NamedTuple):
 
 @dataclass
 class Budget:
-    """How long to train: a number of steps, or seconds of wall clock. Progress is the share that is spent."""
+    """How long to train: a number of steps, seconds of wall clock, or what of both ends first.
+
+    Progress is the share that is spent.
+    """
 
     steps: int | None = None
     seconds: float | None = None
 
     def progress(self, step: int, seconds: float) -> float:
-        if self.steps is not None:
-            return step / self.steps
-        assert self.seconds is not None
-        return seconds / self.seconds
+        shares = [step / self.steps] if self.steps else []
+        return max([*shares, seconds / self.seconds] if self.seconds else shares)
 
 
 @dataclass
@@ -70,11 +71,13 @@ class TrainState:
 
     @classmethod
     def create(cls, model: GenerativeModel, options: TrainOptions, precision: str = "fp32") -> TrainState:
+        parts = trained_parts(model.phases())
         optimizers = {
-            name: PartOptimizer(model.get_submodule(name), phase, options, precision)
-            for name, phase in trained_parts(model.phases()).items()
+            name: PartOptimizer(model.get_submodule(name), phase, options, precision) for name, phase in parts.items()
         }
-        return cls(model, Average(model, options.average), optimizers)
+        return cls(
+            model, Average(model, {name: options.average or one.average for name, one in parts.items()}), optimizers
+        )
 
 
 def train(
@@ -128,7 +131,8 @@ def train(
                 state.step += 1
                 state.progress = min(1.0, budget.progress(state.step, state.seconds))
                 if budget.seconds:
-                    taken = _from_rank_0(time.monotonic() - entered, accelerator) / budget.seconds
+                    spent = _from_rank_0(time.monotonic() - entered, accelerator) / budget.seconds
+                    taken = max(spent, 1 / budget.steps if budget.steps else 0.0)
                 model.adapt(state.progress, state.step * share_read, seen)
             yield Step(
                 number=state.step,
@@ -170,7 +174,7 @@ def model_phases(model: GenerativeModel) -> list[Phase]:
     parts = {phase.trains for phase in phases}
     if any(a != b and (not a or b.startswith(f"{a}.")) for a in parts for b in parts):
         raise ValueError(f"{kind} has parts inside one another, which two optimisers would both move: {sorted(parts)}")
-    wishes = {(phase.trains, phase.optimizer, phase.betas) for phase in phases}
+    wishes = {(one.trains, one.optimizer, one.betas, one.weight_decay, one.average) for one in phases}
     if len(wishes) > len(parts):
         raise ValueError(f"{kind} has phases of one part that ask for different optimisers: {sorted(wishes)}")
     reached = 0.0

@@ -25,18 +25,17 @@ class PartOptimizer:
         named = [(name, p) for name, p in part.named_parameters() if p.requires_grad]
         hidden = _hidden(part) if (options.optimizer or phase.optimizer) == "muon" else set()
         lr = options.lr or phase.lr
+        decay = phase.weight_decay if options.weight_decay is None else options.weight_decay
         self.parameters = [p for _, p in named]
         self._hidden = [p for name, p in named if name in hidden]
         self._matrices = [nn.Parameter(_matrix(p.data)) for p in self._hidden]
         rest = [p for name, p in named if name not in hidden]
         self._optimizers: list[torch.optim.Optimizer] = []
         if rest:
-            self._optimizers.append(
-                torch.optim.AdamW(rest, lr=lr, betas=phase.betas, weight_decay=options.weight_decay, fused=True)
-            )
+            self._optimizers.append(torch.optim.AdamW(rest, lr=lr, betas=phase.betas, weight_decay=decay, fused=True))
         if self._matrices:
             dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-            self._optimizers.append(Muon(self._matrices, lr=lr, weight_decay=options.weight_decay, dtype=dtype))
+            self._optimizers.append(Muon(self._matrices, lr=lr, weight_decay=decay, dtype=dtype))
 
     def step(self, lr: float) -> None:
         """One update at that learning rate; gradients are cleared."""
@@ -97,7 +96,8 @@ def _matrix(tensor: Tensor, like: Tensor | None = None) -> Tensor:
 def learning_rate(options: TrainOptions, phase: Phase, share: float, increment: float) -> float:
     """Linear warm-up, constant, linear to 0; `share` of the phase is spent before the step, `increment` by it."""
     rise = min(1.0, (share + increment) / options.warm_up) if options.warm_up else 1.0
-    fall = min(1.0, (1.0 - share) / (1.0 - options.hold)) if options.hold < 1 else 1.0
+    hold = phase.hold if options.hold is None else options.hold
+    fall = min(1.0, (1.0 - share) / (1.0 - hold)) if hold < 1 else 1.0
     return (options.lr or phase.lr) * rise * max(0.0, fall)
 
 

@@ -19,11 +19,15 @@ class TrainOptions(Frozen):
     optimizer: Literal["adamw", "muon"] | None = Field(
         None, description="muon: Muon for inner matrices, AdamW elsewhere; None: the family's, for each part."
     )
-    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay.")
+    weight_decay: float | None = Field(None, ge=0, description="Decoupled weight decay; None: the family's.")
     warm_up: float = Field(0.02, ge=0, le=1, description="Share of a phase over which the rate rises from 0.")
-    hold: float = Field(0.3, ge=0, le=1, description="Share of a phase after which the rate falls linearly to 0.")
+    hold: float | None = Field(
+        None, ge=0, le=1, description="Share of a phase after which the rate falls linearly to 0; None: the family's."
+    )
     clip: float | None = Field(None, gt=0, description="Largest norm of the gradient; None: the family's.")
-    average: float = Field(0.05, gt=0, description="Half-life of the averaged weights, as a share of a phase.")
+    average: float | None = Field(
+        None, gt=0, description="Half-life of the averaged weights, as a share of a phase; None: the family's."
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="auto: fp32, or bf16 where that runs faster; fp16 on GPUs without bf16."
     )

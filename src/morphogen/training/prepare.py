@@ -83,7 +83,7 @@ def prepare(
             if not source.columns:
                 raise UserError(f"{source.description} has no column '{name}' to condition on; use class sub-folders")
             raise unknown("column", name, source.columns)
-    test = source.test if source.test is not None else split_by_hash([source.item_name(i) for i in range(len(source))])
+    test = source.test if source.test is not None else split_by_hash(source.item_names())
     indices = np.flatnonzero(~np.asarray(test))
     held_out = np.flatnonzero(np.asarray(test))
     if not len(indices) and source.test is None:
@@ -162,7 +162,8 @@ def _validating(source: Source, indices: NDArray[np.int64], names: Sequence[str]
     """Of the training items, those kept for validation: none of a few, nor all of a class of the columns `names`."""
     if len(indices) < _VALIDATED:
         return indices[:0]
-    items = [source.item_name(index) for index in indices.tolist()]
+    names_of_all = source.item_names()
+    items = [names_of_all[index] for index in indices.tolist()]
     chosen = split_by_hash(items, share=min(_SHARE, _MOST / len(indices)), seed=1)
     for name in names:
         classes = [source.columns[name][index] for index in indices.tolist()]

@@ -24,7 +24,9 @@ from . import options as settings
 from . import search
 from .calibration import Parts, calibrate
 from .choice import Choice
+from .columns import Columns
 from .counts import Counts, Tally
+from .rows import Rows
 from .sequence import Sequences
 
 _GRID_BASE, _SEQUENCE_BASE = 100.0, 10_000.0  # of the rotary frequencies
@@ -60,6 +62,10 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
 
     def __init__(self, space: Tokens, conditions: Mapping[str, Space], options: settings.Options) -> None:
         super().__init__(space, conditions, options)
+        self.columns: Columns | None = None
+        if space.parts:
+            self._init_columns(space, conditions, options)
+            return
         width = options.width
         alphabets = torch.tensor([space.vocab] if isinstance(space.vocab, int) else space.vocab)
         self.vocab = int(alphabets.max())
@@ -94,12 +100,30 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
         self.head = nn.Linear(width, self.vocab)
         nd.zero(self.head)
 
+    def _init_columns(self, space: Tokens, conditions: Mapping[str, Space], options: settings.Options) -> None:
+        if conditions:
+            raise UserError(
+                f"rows are conditioned on any of their columns when they are drawn: fit without --condition "
+                f"{next(iter(conditions))}, and sample with --condition NAME=VALUE"
+            )
+        self.columns = Columns(space, options.columns)
+        self.weighs = True
+        self.least_steps, self.most_passes, self.begin_items = 600, 20.0, 2**22
+        self._rows: tuple[settings.Controls, Rows] | None = None
+
     def phases(self) -> tuple[Phase]:
-        return (Phase(lr=4e-3),)
+        if self.columns is None:
+            return (Phase(lr=4e-3),)
+        # Of Adult in 1,000 steps: a classifier's AUC on the column income was .9241 at .004 without decay and with a
+        # dropout of .3, .9287 so, and gradient boosting on the real rows' .927.
+        return (Phase(lr=8e-3, optimizer="adamw", weight_decay=0.3, hold=0.0, average=0.2),)
 
     @torch.no_grad()
     def begin(self, phase: str, batches: Iterable[Batch]) -> None:
         """The first guess is each symbol's frequency; what follows on the last symbols of sequences is counted."""
+        if self.columns is not None:
+            self.columns.begin(batches)
+            return
         often = torch.ones(self.vocab, dtype=torch.float64, device=self.device)
 
         def rows() -> Iterator[tuple[Tensor, Tensor]]:
@@ -116,11 +140,13 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
 
     def adapt(self, progress: float, passes: float, seen: Mapping[str, float]) -> None:
         """At the end, what served training only goes."""
-        if progress >= 1 and self.counts is not None:
+        if progress >= 1 and self.columns is None and self.counts is not None:
             self.counts.forget_folds()
 
     def forward(self, batch: Batch, phase: str = "model") -> Loss:
-        """README, equation 2, per symbol."""
+        """README, equation 2, per symbol; of rows of columns equation 6."""
+        if self.columns is not None:
+            return Loss(self.columns(batch.x).mean() / self.columns.count)
         if self.space.start is not None:
             nats, own = self._costs(batch.x, batch.condition)
             count = self._modelled(batch.x).sum().clamp(min=1)
@@ -181,7 +207,7 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
     @torch.no_grad()
     def calibrate(self, batches: Iterable[Batch]) -> None:
         """README, equation 3: what the network says of how far to trust counts is fitted to rows kept from training."""
-        if self.counts is None:
+        if self.columns is not None or self.counts is None:
             return
         found: list[Parts] = []
         rows: list[Tensor] = []
@@ -228,7 +254,12 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
 
     @torch.no_grad()
     def log_likelihood(self, batch: Batch, noise: Noise) -> Tensor:
-        """README, equation 1: exact, of the symbols; of sequences longer than the context by windows."""
+        """README, equation 1: exact, of the symbols; of sequences longer than the context by windows.
+
+        Of rows of columns, of what is modelled of them, in the columns' own order.
+        """
+        if self.columns is not None:
+            return -self.columns.in_order(batch.x).sum(0)
         if self.space.start is None:
             return -self._nats(batch, None).sum(1)
         context, half = self.space.size[0], self.space.size[0] // 2
@@ -246,10 +277,20 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
     def generate(self, request: Request, controls: settings.Controls) -> Iterator[Partial]:
         # Single precision: in a half one, a cell's rounding depends on the batch, and now and then another symbol.
         with torch.autocast(self.device.type, enabled=False):
-            if self.space.start is None:
+            if self.columns is not None:
+                yield from self._draw_rows(self.columns, request, controls)
+            elif self.space.start is None:
                 yield from self._generate(request, controls)
             else:
                 yield from self._sequences(request, controls)
+
+    def _draw_rows(self, columns: Columns, request: Request, controls: settings.Controls) -> Iterator[Partial]:
+        if self._rows is None or self._rows[0] is not controls:
+            self._rows = controls, Rows(columns, controls)
+        alphabets = self.space.vocab
+        assert isinstance(alphabets, tuple)
+        even = {position: alphabets[position] for position in range(columns.count, len(alphabets))}
+        yield from self._rows[1].draw(request, len(alphabets), even)
 
     def _sequences(self, request: Request, controls: settings.Controls) -> Iterator[Partial]:
         if controls.beams > 1 and controls.best_of > 1:

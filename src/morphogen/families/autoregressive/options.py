@@ -9,6 +9,17 @@ from pydantic import Field
 from ...core.config import Frozen
 
 
+class ColumnOptions(Frozen):
+    """How the networks of rows of columns are built, one for each position."""
+
+    width: int = Field(256, ge=16, multiple_of=16, description="Hidden units of each position's perceptron.")
+    embedding: int = Field(256, ge=16, multiple_of=16, description="Numbers that what is visible is summed up in.")
+    dropout: float = Field(0.4, ge=0, lt=1, description="Dropout after each hidden layer.")
+    in_order: float = Field(
+        0.5, ge=0, le=1, description="Share of rows trained in the columns' own order; the others in any."
+    )
+
+
 class Options(Frozen):
     """How to build an autoregressive model."""
 
@@ -28,6 +39,7 @@ class Options(Frozen):
         lt=1,
         description="Share of items trained to be filled in around any symbols given; 0: after a start.",
     )
+    columns: ColumnOptions = Field(ColumnOptions(), description="Of rows of columns, such as tables.")
 
 
 # What the probe may choose among for a budget, smallest first.

@@ -1,0 +1,143 @@
+"""Numbers, dates and times as whole units where they have a smallest step, and back to their own type."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from morphogen.core.errors import UserError
+
+_DIGITS = 6  # after the point, at most, that make a step
+_EXACT = 2**53  # up to which whole numbers are exact in double precision
+
+
+@dataclass(frozen=True)
+class Units:
+    """How the values of one column are counted: `offset + step * unit`, or as they are where `step` is 0.
+
+    `digits` are those after the point that every value has at most; -1 where the values are whole by their type.
+    """
+
+    offset: int = 0
+    step: int = 1
+    digits: int = -1
+
+    @property
+    def whole(self) -> bool:
+        return self.step > 0
+
+    def count(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Values as int64 units, or float64; those between two units go to the nearest."""
+        if not self.whole:
+            return values.astype(np.float64)
+        if self.digits >= 0:
+            whole = np.rint(np.asarray(values, dtype=np.float64) * 10.0**self.digits)
+            values = np.clip(whole, -float(_EXACT), float(_EXACT)).astype(np.int64)
+        shifted = values - np.int64(self.offset)
+        return shifted if self.step == 1 else np.floor_divide(shifted + self.step // 2, self.step)
+
+    def restore(self, units: NDArray[Any]) -> NDArray[Any]:
+        """The values of units: int64 where they are whole by their type, else float64."""
+        if not self.whole:
+            return units.astype(np.float64)
+        whole = units.astype(np.int64) * np.int64(self.step) + np.int64(self.offset)
+        return whole if self.digits < 0 else whole / 10.0**self.digits
+
+    def state(self) -> dict[str, int]:
+        return asdict(self)
+
+
+def find_units(values: NDArray[Any]) -> Units:
+    """The units of finite values, none missing: whole where their type is, or where decimals tell it."""
+    if values.dtype.kind == "f":
+        digits = _digits(values)
+        if digits is None:
+            return Units(step=0, digits=0)
+        values = np.rint(values.astype(np.float64) * 10.0**digits).astype(np.int64)
+    else:
+        digits, values = -1, values.astype(np.int64)
+    offset = int(values.min()) if len(values) else 0
+    if len(values) and int(values.max()) - offset >= 2**62:
+        raise UserError(f"numbers from {offset} to {values.max()} are too far apart to be told apart; drop the column")
+    step = int(np.gcd.reduce(np.unique(values - offset))) if len(values) else 1
+    return Units(offset, max(1, step), digits)
+
+
+def _digits(values: NDArray[Any]) -> int | None:
+    """Digits after the point that give back every value in its own precision; None: more than a few."""
+    wide = values.astype(np.float64)
+    largest = float(np.abs(wide).max(initial=0))
+    for digits in range(_DIGITS + 1):
+        if largest * 10.0**digits >= _EXACT:
+            return None
+        if np.array_equal(np.round(wide, digits).astype(values.dtype), values):
+            return digits
+    return None
+
+
+def to_numbers(column: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """The values of an Arrow column of numbers, dates or times as int64 or floats, and which are missing.
+
+    Raises UserError on whole numbers that do not fit into 64 bits.
+    """
+    import pyarrow as arrow
+    import pyarrow.compute as compute
+    import pyarrow.types as types
+
+    kind = column.type
+    if types.is_decimal(kind):
+        column = compute.cast(column, arrow.float64())
+    elif types.is_date32(kind) or types.is_time32(kind):
+        column = compute.cast(column, arrow.int32())
+    elif types.is_temporal(kind):
+        column = compute.cast(column, arrow.int64())
+    missing = np.asarray(compute.is_null(column).to_numpy(zero_copy_only=False), dtype=np.bool_)
+    filled = compute.fill_null(column, 0) if missing.any() else column
+    values = filled.to_numpy(zero_copy_only=False) if hasattr(filled, "chunks") else np.asarray(filled)
+    if values.dtype.kind == "f":
+        return values, missing
+    if values.dtype == np.uint64 and len(values) and int(values.max()) >= 2**63:
+        raise UserError(f"whole numbers up to {values.max()} do not fit into 64 bits with a sign; make them floats")
+    return values.astype(np.int64), missing
+
+
+def to_column(values: NDArray[Any], missing: NDArray[np.bool_], kind: Any) -> Any:
+    """An Arrow array of that type. The reverse of `to_numbers`."""
+    import pyarrow as arrow
+    import pyarrow.compute as compute
+    import pyarrow.types as types
+
+    mask = missing if missing.any() else None
+    if types.is_floating(kind):
+        return arrow.array(values.astype(kind.to_pandas_dtype()), kind, mask=mask)
+    if types.is_decimal(kind):
+        wide = compute.round(arrow.array(values.astype(np.float64), mask=mask), kind.scale)
+        return compute.cast(wide, kind, safe=False)
+    if types.is_date32(kind) or types.is_time32(kind):
+        return compute.cast(arrow.array(values.astype(np.int32), mask=mask), kind)
+    if types.is_temporal(kind):
+        return compute.cast(arrow.array(values.astype(np.int64), mask=mask), kind)
+    limits = np.iinfo(kind.to_pandas_dtype())
+    return arrow.array(np.clip(values, limits.min, limits.max).astype(kind.to_pandas_dtype()), kind, mask=mask)
+
+
+def parse(text: str, kind: Any) -> float | int:
+    """What a user wrote of a value of that Arrow type, as `to_numbers` gives it. Raises ValueError."""
+    import pyarrow as arrow
+    import pyarrow.compute as compute
+    import pyarrow.types as types
+
+    if types.is_temporal(kind) and not types.is_duration(kind):
+        try:
+            cast = compute.cast(arrow.chunked_array([[text]]), kind)
+        except arrow.ArrowException as error:
+            raise ValueError(str(error)) from None
+        return int(to_numbers(cast)[0][0])
+    value = float(text)
+    if math.isnan(value):
+        raise ValueError("not a number")
+    return int(text) if text.strip().lstrip("+-").isdecimal() else value
