@@ -104,8 +104,10 @@ class Pipeline:
         if not isinstance(self.codec, RowCodec):
             raise UserError(f"items of modality '{self.modality}' are no rows; use sample")
         asked = self.codec.asked(condition or {})
-        if asked.evidence.chances and not self.model.weighs:
-            raise UserError(f"the family '{self.family}' takes no conditions on columns; fit autoregressive")
+        if (asked.evidence.chances or asked.evidence.limits) and not self.model.weighs:
+            raise UserError(
+                f"the family '{self.family}' takes no conditions on columns and no constraints; fit autoregressive"
+            )
         first = 0
         for x in self._batches_of(count, seed, {}, batch, progress, controls, None, evidence=asked.evidence):
             yield self.codec.decode_asked(x, asked, first)
@@ -198,9 +200,10 @@ class Pipeline:
         while isinstance(own, LatentCodec):
             own = own.pipeline.codec
         given, observed = self.codec.observe(items, holes), own.observe(items, holes)
-        x = self._generate(len(given.x), seed, condition or {}, batch, progress, controls, given)
+        evidence = rows.asked({}).evidence if rows else None
+        x = self._generate(len(given.x), seed, condition or {}, batch, progress, controls, given, evidence=evidence)
         if rows:
-            return rows.given_back([rows.pasted(rows.decode(x), items, holes)])
+            return rows.given_back([rows.pasted(x, items, holes)])
         if isinstance(own.space, Tokens) and own.space.start is not None:
             return self.codec.decode(x)  # symbols are as they were given, and texts may be spelled in several ways
         filled = own.encode(self.codec.decode(x))
@@ -216,9 +219,10 @@ class Pipeline:
         controls: Mapping[str, Any],
         given: Partial | None,
         rules: Sequence[Sequence[Rule]] = (),
+        evidence: Evidence | None = None,
     ) -> Tensor:
         """`(count, *space.shape)`, on the CPU; sequences are as long as the longest."""
-        done = list(self._batches_of(count, seed, condition, batch, progress, controls, given, rules))
+        done = list(self._batches_of(count, seed, condition, batch, progress, controls, given, rules, evidence))
         return _joined(done, self.model.space)
 
     def _batches_of(

@@ -29,6 +29,7 @@ def run(arguments: list[str]) -> int:
     import torch
 
     from ..core import plugins
+    from ..core.codec import RowCodec
     from ..pipeline import load
     from ..samples import replay
 
@@ -36,6 +37,13 @@ def run(arguments: list[str]) -> int:
     items = replay(record, pipeline)
     read = plugins.load("modalities", pipeline.modality, "files").read
     names = read_json(record).get("files", [])
+    if isinstance(pipeline.codec, RowCodec):
+        before, after = (pipeline.codec.adopted(one) for one in (read(record.parent / names[0]), items))
+        if before.equals(after):
+            print(f"all {len(after)} rows match")
+            return 0
+        print(f"the rows of {record.parent / names[0]} differ from those made now", file=sys.stderr)
+        return 1
     if len(names) != len(items):
         raise UserError(f"{record} names {len(names)} files for {len(items)} samples; draw them anew")
     # Together, for sequences become as long as the longest of them.

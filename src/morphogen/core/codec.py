@@ -136,8 +136,8 @@ class RowCodec(Codec[Items]):
         """Its holes, as `observe` takes them: where cells are missing."""
 
     @abstractmethod
-    def pasted(self, drawn: Items, items: Items, holes: Any) -> Items:
-        """The drawn rows with all that was known as it was given."""
+    def pasted(self, x: Tensor, items: Items, holes: Any) -> Items:
+        """The rows `x` with all that was known as it was given."""
 
     @abstractmethod
     def given_back(self, parts: Iterable[Items]) -> Any:

@@ -59,14 +59,25 @@ class Rule(Protocol):
         """A copy that goes its own way from here on."""
 
 
+class Limit(Protocol):
+    """What symbols at some positions have to be, given those at others."""
+
+    positions: frozenset[int]  # that it is about
+
+    def allowed(self, position: int, x: Tensor, known: Tensor) -> Tensor | None:
+        """Bool `(B, K)`: which symbols there go with those of `x` `(B, n)` that are `known` `(B, n)`; None: all."""
+
+
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """What items are asked to be: of some positions, P(an item is so | its symbol there), as far as that one tells.
 
-    `chances` are `(K,)`, or `(K before, K)` where the symbol before it in the same part counts, too.
+    `chances` are `(K,)`, or `(K before, K)` where the symbol before it in the same part counts, too. `limits` are what
+    holds in all items anyway, and is not left to chance.
     """
 
-    chances: Mapping[int, Tensor]
+    chances: Mapping[int, Tensor] = field(default_factory=dict)
+    limits: Sequence[Limit] = ()
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,8 @@ def _digests(column: Any) -> NDArray[np.uint64]:
         bits[missing] = 1
         bits = (bits ^ (bits >> np.uint64(31))) * np.uint64(0x94D049BB133111EB)
         return bits ^ (bits >> np.uint64(29))
+    if types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
     encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
     words = [
         int.from_bytes(hashlib.blake2b(repr(value).encode("utf-8", "replace"), digest_size=8).digest(), "little")

@@ -16,10 +16,12 @@ from torch import Tensor, nn
 
 from ...core.model import Batch
 from ...core.space import Tokens
+from ...sampling.logits import draw
 from .options import ColumnOptions
 
 _WAVES = 4  # of the smooth part of an embedding, each of twice the frequency of the one before
 _TARGETS = 64  # positions that a step learns of at most, drawn anew each time
+_ROUNDS, _CALIBRATED, _AT_ONCE = 3, 2**16, 2**13  # of calibration: passes, rows, and of these at once
 _UNSEEN, _NOTHING = -30.0, -1e4  # logits of a symbol that no row has, and of what is none
 
 
@@ -115,6 +117,12 @@ class Columns(nn.Module):
             found.append(cost.reshape(stop - begin, -1))
         return torch.cat(found)
 
+    def head(self, position: int) -> tuple[int, int]:
+        """The number of its group, and its row there."""
+        slot = self.slot[position]
+        number = [slot < group.stop for group in self.groups].index(True)
+        return number, slot - self.groups[number].begin
+
     def biases(self) -> list[Tensor]:
         return [bias + often for bias, often in zip(self.head_biases, self.often.buffers(), strict=True)]
 
@@ -159,6 +167,25 @@ class Columns(nn.Module):
         return torch.where(fixed, in_order, own)[:, part] * (max(self.place) + 1) + place
 
 
+@torch.no_grad()
+def calibrate(columns: Columns) -> None:
+    """README, equation 7: biases are moved until each symbol is drawn as often, on average, as it is in the data."""
+    random = torch.Generator().manual_seed(0)
+    for _ in range(_ROUNDS):
+        drawing = Drawing(columns)
+        x = torch.zeros(_CALIBRATED, columns.count, dtype=torch.int64, device=columns.embed.device)
+        for position in range(columns.count):
+            visible = list(range(position))
+            logits = torch.cat([drawing.logits(position, part, visible, None) for part in x.split(_AT_ONCE)]).double()
+            number, row = columns.head(position)
+            size = logits.shape[1]
+            often = list(columns.often.buffers())[number][row, 0, :size].double().exp()
+            change = (often / logits.softmax(-1).mean(0).clamp(min=often.min())).log()
+            columns.head_biases[number][row, 0, :size] += change.to(columns.head_biases[number].dtype)
+            uniform = torch.rand(len(x), generator=random, dtype=torch.float64).to(x.device)
+            x[:, position] = draw((logits + change).softmax(-1), uniform)
+
+
 class Drawing:
     """Rows under way: what is known of each, and the distribution of one position more after the other.
 
@@ -186,8 +213,7 @@ class Drawing:
                 index = index.where(known[:, visible], len(table) - 1)
             hidden = hidden + F.embedding_bag(index, table, mode="sum")
         hidden = F.silu(torch.addmm(columns.second_bias[slot], F.silu(hidden), columns.second[slot]))
-        size, number = int(columns.alphabets[position]), [slot < group.stop for group in columns.groups].index(True)
-        row = slot - columns.groups[number].begin
+        size, (number, row) = int(columns.alphabets[position]), columns.head(position)
         return torch.addmm(self.biases[number][row, :, :size], hidden, columns.heads[number][row, :, :size])
 
 

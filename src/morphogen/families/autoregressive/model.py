@@ -25,6 +25,7 @@ from . import search
 from .calibration import Parts, calibrate
 from .choice import Choice
 from .columns import Columns
+from .columns import calibrate as calibrate_columns
 from .counts import Counts, Tally
 from .rows import Rows
 from .sequence import Sequences
@@ -207,7 +208,10 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
     @torch.no_grad()
     def calibrate(self, batches: Iterable[Batch]) -> None:
         """README, equation 3: what the network says of how far to trust counts is fitted to rows kept from training."""
-        if self.columns is not None or self.counts is None:
+        if self.columns is not None:
+            calibrate_columns(self.columns)
+            return
+        if self.counts is None:
             return
         found: list[Parts] = []
         rows: list[Tensor] = []

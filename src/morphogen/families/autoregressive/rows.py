@@ -43,7 +43,7 @@ class Rows:
     def pool(self, evidence: Evidence, device: torch.device) -> tuple[list[int], Tensor, Tensor]:
         """The positions that have to meet the evidence, beginnings of rows with these alone, and their weights so far.
 
-        README, equation 7: symbols are drawn among those that meet it, and a beginning counts by how likely that was.
+        README, equation 8: symbols are drawn among those that meet it, and a beginning counts by how likely that was.
         Raises UserError where none can.
         """
         if evidence in self._pools:
@@ -62,6 +62,7 @@ class Rows:
         index = torch.arange(_POOL, dtype=torch.float64, device=device)
         for number, position in enumerate(positions):
             p = self.chances(position, x, positions[:number], None).double() * _meets(evidence, position, x)
+            p = _limited(p, evidence, position, x, _settled(x, positions[:number]))
             mass = p.sum(1)
             weights *= mass
             # An additive recurrence (Roberts' R-sequence) covers the cube more evenly than chance.
@@ -88,22 +89,26 @@ class Rows:
             x = torch.where(known, request.given.x.to(x), x)
         uniform = request.noise.uniform("symbols", (size,)).to(device)
         done: list[int] = []
-        if request.evidence is not None and request.evidence.chances:
-            done, beginnings, weights = self.pool(request.evidence, device)
+        evidence = request.evidence or Evidence()
+        if evidence.chances:
+            done, beginnings, weights = self.pool(evidence, device)
             pick = request.noise.uniform("beginning", ()).to(weights) * weights[-1]
             x[:, done] = beginnings[torch.searchsorted(weights, pick, right=True).clamp(max=_POOL - 1)][:, done]
-        cells = known[:, : columns.count]
+        cells = known.clone()
+        cells[:, columns.count :] = False
         partly = cells.any(0)
         for position in range(columns.count):
             if position in done or bool(known[:, position].all()):
                 continue
             if bool(partly.any()):
-                seen = cells.clone()
-                seen[:, done] = True
+                seen = cells | _settled(x, done)
                 visible = [one for one in range(columns.count) if one in done or bool(partly[one])]
                 p = self.chances(position, x, visible, seen)
             else:
                 p = self.chances(position, x, done, None)
+            p = _limited(p, evidence, position, x, _settled(x, done) | cells)
+            if evidence.limits and not bool((p.sum(1) > 0).all()):
+                raise UserError("what is asked for contradicts a constraint; ask for less")
             x[:, position] = torch.where(known[:, position], x[:, position], draw(p, uniform[:, position]))
             done = [*done, position]
         for position, alphabet in even.items():
@@ -119,6 +124,22 @@ def _meets(evidence: Evidence, position: int, x: Tensor) -> Tensor:
         return torch.ones(1, 1, device=x.device)
     chances = chances.to(x.device).double()
     return chances[x[:, position - 1]] if chances.dim() == 2 else chances[None]
+
+
+def _limited(p: Tensor, evidence: Evidence, position: int, x: Tensor, known: Tensor) -> Tensor:
+    """The chances of what the limits allow."""
+    for limit in evidence.limits:
+        if position in limit.positions:
+            allowed = limit.allowed(position, x, known)
+            p = p if allowed is None else p * allowed
+    return p
+
+
+def _settled(x: Tensor, positions: Sequence[int]) -> Tensor:
+    """Bool `(1, n)`: those positions."""
+    found = torch.zeros(1, x.shape[1], dtype=torch.bool, device=x.device)
+    found[:, list(positions)] = True
+    return found
 
 
 def _step(number: int, dimensions: int) -> float:

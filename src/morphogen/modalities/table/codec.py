@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import base64
 import difflib
+import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Self
 
 import numpy as np
@@ -15,13 +19,15 @@ from torch import Tensor
 from morphogen.core.codec import Asked, RowCodec
 from morphogen.core.config import read_toml
 from morphogen.core.errors import UserError, needs_extra, unknown
-from morphogen.core.model import Evidence, Partial
+from morphogen.core.model import Evidence, Limit, Partial
 from morphogen.core.space import Space, Tokens
 
 from . import files, personal
 from .asked import read_wanted
-from .columns import Bins, Categories, Column, find_column, restored
+from .columns import Bins, Categories, Column, Numbers, Wanted, find_column, restored
+from .constraints import Constraint, closure, contradictions, read, verify
 from .kinds import Taken, infer
+from .limits import Missing, Order, ordered
 from .options import Kind, Options
 from .units import find_units, to_column, to_numbers
 
@@ -46,11 +52,18 @@ class TableCodec(RowCodec[Any]):
         columns: Mapping[str, Column],
         extra: Mapping[str, Any],
         notes: list[str],
+        constraints: Sequence[Constraint] = (),
     ) -> None:
-        """`extra` holds what columns are made of that are not modelled."""
+        """`columns` by name, or by the names of several, as JSON, that are one; `extra` holds what is not modelled."""
         self.schema, self.taken, self.columns, self.extra, self.notes = schema, taken, columns, extra, notes
+        self.constraints = list(constraints)
+        self._orders = closure([one for one in constraints if one.form == "order"])
         self.parts = tuple(len(column.alphabets) for column in columns.values())
         alphabets = tuple(size for column in columns.values() for size in column.alphabets)
+        begins = [0, *accumulate(self.parts)]
+        self._begin = dict(zip(columns, begins, strict=False))
+        self._of = {member: name for name in columns for member in members(name)}
+        self.limits = self._limits()
         self.space: Tokens = Tokens(
             (*alphabets, *[_SALT] * _SALTS), (len(alphabets) + _SALTS,), parts=self.parts, even=_SALTS
         )
@@ -69,33 +82,58 @@ class TableCodec(RowCodec[Any]):
         if not table.num_rows:
             raise UserError("the table has no rows; expected at least one")
         asked = _kinds(options, table.column_names)
-        rare = options.rare or int(np.clip(table.num_rows // 100, 1, 5))
+        constraints = [read(words, table.schema) for words in options.constraints]
+        contradictions(constraints)
+        for one in constraints:
+            verify(one, table)
+        asked |= {name: "key" for one in constraints if one.form == "unique" for name in one.columns}
+        rare = _rare(options, table.num_rows)
+        together = {
+            name: one.columns for one in constraints if one.form in ("fixed", "one-hot") for name in one.columns
+        }
+        derived = {one.columns[0]: list(one.columns[1:]) for one in constraints if one.form == "sum"}
         taken: dict[str, Taken] = {}
         columns: dict[str, Column] = {}
         extra: dict[str, Any] = {}
         for name in table.column_names:
             column = table.column(name)
+            if name in derived:
+                taken[name], extra[name] = Taken("sum", f"of {' and '.join(derived[name])}"), derived[name]
+                continue
+            if name in together:
+                taken[name] = Taken("category", f"together with {', '.join(set(together[name]) - {name})}")
+                columns.setdefault(json.dumps(together[name]), _combined(table, together[name], rare))
+                continue
             found = taken[name] = Taken(asked[name], "as asked") if name in asked else infer(name, column)
             if found.kind in ("constant", "text"):
                 extra[name] = None if found.kind == "text" else _first(column)
             elif found.kind in ("key", "personal"):
                 taken[name], extra[name] = _form(name, column, found)
             else:
-                columns[name] = _column(name, column, found.kind, options.bins, rare)
+                columns[name] = _column(name, column, found.kind, options)
         if not columns:
             raise UserError(
                 f"no column of {', '.join(table.column_names)} can be modelled: "
                 + "; ".join(f"{name} is taken for {one.kind} ({one.why})" for name, one in taken.items())
                 + "; --codec.kinds NAME KIND decides otherwise"
             )
-        notes = [_note(name, one, columns.get(name), table.column(name), rare) for name, one in taken.items()]
-        return cls(table.schema, taken, columns, extra, notes)
+        for one in constraints:
+            for name in one.columns if one.form in ("order", "sum", "missing") else ():
+                if name not in columns and taken[name].kind != "sum":
+                    raise UserError(f"'{one.words}' is about column '{name}', which is taken for {taken[name].kind}")
+        notes = [_note(name, one, columns.get(name), table.column(name)) for name, one in taken.items()]
+        notes += [f"  {one.words}: obeyed by all rows" for one in constraints]
+        return cls(table.schema, taken, columns, extra, notes, constraints)
 
     def encode(self, items: Any) -> Tensor:
         """`(B, positions)` int64. Raises UserError where a column is absent, or of another type."""
         parts = []
         for name, column in self.columns.items():
-            values, missing = _values(column, self._cells(items, name))
+            if name in self.schema.names:
+                values, missing = _values(column, self._cells(items, name))
+            else:
+                values = list(zip(*(_plain(self._cells(items, one)).to_pylist() for one in members(name)), strict=True))
+                missing = np.zeros(len(values), dtype=np.bool_)
             parts.append(column.encode(values, missing))
         return torch.from_numpy(np.concatenate([*parts, _salt(parts)], axis=1))
 
@@ -113,8 +151,14 @@ class TableCodec(RowCodec[Any]):
         known = torch.zeros_like(x, dtype=torch.bool)
         holes = np.asarray(holes)
         position, names = 0, self.schema.names
-        for (name, _), size in zip(self.columns.items(), self.parts, strict=True):
-            known[:, position : position + size] = torch.from_numpy(~holes[:, names.index(name)])[:, None]
+        for name, size in zip(self.columns, self.parts, strict=True):
+            own = holes[:, [names.index(one) for one in members(name)]]
+            if bool((own.any(1) & ~own.all(1)).any()):
+                row = int((own.any(1) & ~own.all(1)).argmax())
+                raise UserError(
+                    f"row {row} has some of {', '.join(members(name))} and lacks others; give all of these, or none"
+                )
+            known[:, position : position + size] = torch.from_numpy(~own.any(1))[:, None]
             position += size
         return Partial(x, known)
 
@@ -139,13 +183,15 @@ class TableCodec(RowCodec[Any]):
         """Bool `(rows, columns)`."""
         return np.stack([np.asarray(column.is_null().to_numpy()) for column in items.columns], axis=1)
 
-    def pasted(self, drawn: Any, items: Any, holes: Any) -> Any:
-        """The drawn rows with all that was known as it was given, to the last digit."""
+    def pasted(self, x: Tensor, items: Any, holes: Any) -> Any:
+        """The rows `x` with all that was known as it was given, to the last digit."""
         import pyarrow as arrow
         import pyarrow.compute as compute
 
+        holes = np.asarray(holes)
+        drawn = self._decoded(x.detach().cpu().numpy(), 0, {}, (items, holes))
         columns = [
-            compute.if_else(arrow.array(np.asarray(holes)[:, number]), drawn.column(name), items.column(name))
+            compute.if_else(arrow.array(holes[:, number]), drawn.column(name), items.column(name))
             for number, name in enumerate(self.schema.names)
         ]
         return files.formed(arrow.table(columns, schema=self.schema), files.form_of(items))
@@ -162,18 +208,59 @@ class TableCodec(RowCodec[Any]):
         for name, value in condition.items():
             if name not in self.schema.names:
                 raise unknown("column", name, self.schema.names)
-            if name not in self.columns:
+            if name not in self._of:
                 raise UserError(f"column '{name}' is taken for {self.taken[name].kind}, which is not modelled; drop it")
-            wanted[name] = read_wanted(name, value, self.columns[name], self.schema.field(name).type)
-        return Asked(wanted, Evidence(self._chances(wanted)))
+            column = self._member(name)
+            wanted[name] = read_wanted(name, value, column, self.schema.field(name).type)
+        found: dict[int, Tensor] = {}
+        for name, one in wanted.items():
+            begin = self._begin[self._of[name]]
+            for number, chances in enumerate(self._chances(name, one)):
+                before = found.get(begin + number)
+                found[begin + number] = (
+                    torch.from_numpy(chances) if before is None else before * torch.from_numpy(chances)
+                )
+        return Asked(wanted, Evidence(found, self.limits))
 
-    def _chances(self, wanted: Mapping[str, Any]) -> dict[int, Tensor]:
-        found, position = {}, 0
-        for (name, column), size in zip(self.columns.items(), self.parts, strict=True):
-            if name in wanted:
-                for number, chances in enumerate(column.chances(wanted[name])):
-                    found[position + number] = torch.from_numpy(chances)
-            position += size
+    def _member(self, name: str) -> Column:
+        """The column, or of one of several that are one, what its own values are."""
+        column = self.columns[self._of[name]]
+        if self._of[name] == name:
+            return column
+        assert isinstance(column, Categories)
+        at = members(self._of[name]).index(name)
+        own = [value[at] for value in column.values]
+        return Categories(list(dict.fromkeys(own)), [1] * len(set(own)))
+
+    def _chances(self, name: str, wanted: Wanted) -> list[NDArray[np.float32]]:
+        column = self.columns[self._of[name]]
+        if self._of[name] == name:
+            return column.chances(wanted)
+        assert isinstance(column, Categories)
+        at = members(self._of[name]).index(name)
+        kept = tuple(
+            value
+            for value in column.values
+            if value[at] in (wanted.values or ()) or (wanted.missing and value[at] is None)
+        )
+        return column.chances(Wanted(values=kept))
+
+    def _limits(self) -> list[Limit]:
+        """What holds between columns while rows are drawn."""
+        found: list[Limit] = []
+        for (lower, higher), (strict, _) in self._orders.items():
+            low, high = self.columns[lower], self.columns[higher]
+            assert isinstance(low, Numbers)
+            assert isinstance(high, Numbers)
+            found.append(Order((self._begin[lower], low), (self._begin[higher], high), strict))
+        for one in self.constraints:
+            if one.form == "missing":
+                name, other = one.columns
+                decides = self._member(other)
+                wanted = read_wanted(other, one.value, decides, self.schema.field(other).type)
+                column = (self._begin[name], self.columns[name].alphabets[0] - 1)
+                meets = (self._begin[self._of[other]], self._chances(other, wanted)[0] > 0)
+                found.append(Missing(column, meets, one.unless))
         return found
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -183,6 +270,7 @@ class TableCodec(RowCodec[Any]):
             "columns": {name: {"is": column.kind, **column.state()} for name, column in self.columns.items()},
             "extra": self.extra,
             "notes": self.notes,
+            "constraints": [one.words for one in self.constraints],
         }, {}
 
     @classmethod
@@ -192,7 +280,8 @@ class TableCodec(RowCodec[Any]):
         schema = arrow.ipc.read_schema(arrow.py_buffer(base64.b64decode(config["schema"])))
         taken = {name: Taken(*one) for name, one in config["taken"].items()}
         columns = {name: restored(one, one["is"]) for name, one in config["columns"].items()}
-        return cls(schema, taken, columns, config["extra"], config["notes"])
+        constraints = [read(words, schema) for words in config["constraints"]]
+        return cls(schema, taken, columns, config["extra"], config["notes"], constraints)
 
     def _cells(self, items: Any, name: str) -> Any:
         """The column of a table, in the type that it had."""
@@ -208,25 +297,83 @@ class TableCodec(RowCodec[Any]):
         except arrow.ArrowException as error:
             raise UserError(f"column '{name}' holds {column.type}, and held {kind} in training ({error})") from None
 
-    def _decoded(self, x: NDArray[np.int64], first: int, wanted: Mapping[str, Any]) -> Any:
+    def _decoded(
+        self, x: NDArray[np.int64], first: int, wanted: Mapping[str, Any], given: tuple[Any, Any] | None = None
+    ) -> Any:
+        """The table of rows of symbols; `given` are rows and their holes, outside of which their numbers stand."""
         import pyarrow as arrow
+        import pyarrow.compute as compute
 
         salt = x[:, -2].astype(np.uint64) * np.uint64(_SALT) + x[:, -1].astype(np.uint64)
-        columns, position = [], 0
-        for number, field in enumerate(self.schema):
-            name, words = field.name, _mixed(salt, number)
-            column = self.columns.get(name)
-            if column is None:
-                columns.append(self._made(name, field.type, words, first))
-                continue
-            symbols = x[:, position : position + len(column.alphabets)]
-            position += len(column.alphabets)
-            inside = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        words = {name: _mixed(salt, number) for number, name in enumerate(self.schema.names)}
+        made: dict[str, Any] = {}
+        numbers: dict[str, _Drawn] = {}
+        for name, column in self.columns.items():
+            begin = self._begin[name]
+            symbols = x[:, begin : begin + len(column.alphabets)]
+            inside = (words[members(name)[0]] >> np.uint64(11)).astype(np.float64) * 2.0**-53
             values, missing = column.decode(symbols, inside)
-            if name in wanted and isinstance(column, Bins):
-                values = column.within(values, symbols, inside, wanted[name])
-            columns.append(_column_of(values, missing, column, field.type))
+            if isinstance(column, Numbers):
+                fixed = np.zeros(len(x), dtype=np.bool_)
+                if given is not None:
+                    exact, gone = to_numbers(self._cells(given[0], name))
+                    fixed = ~given[1][:, self.schema.names.index(name)] & ~gone
+                    values = np.where(fixed, exact, values)
+                numbers[name] = _Drawn(column, symbols, inside, values, missing, fixed)
+            elif name in self.schema.names:
+                made[name] = _column_of(values, missing, column, self.schema.field(name).type)
+            else:
+                for at, one in enumerate(members(name)):
+                    kind = self.schema.field(one).type
+                    cells = np.array([value[at] for value in values], dtype=object)
+                    made[one] = arrow.array(cells.tolist(), _plain_type(kind)).cast(kind)
+        self._settle(numbers, wanted)
+        for name, drawn in numbers.items():
+            made[name] = to_column(drawn.values, drawn.missing, self.schema.field(name).type)
+        for name in self.schema.names:
+            if self.taken[name].kind == "sum":
+                total = made[self.extra[name][0]]
+                for part in self.extra[name][1:]:
+                    total = compute.add(total, made[part])
+                made[name] = total.cast(self.schema.field(name).type, safe=False)
+        columns = [
+            made[field.name] if field.name in made else self._made(field.name, field.type, words[field.name], first)
+            for field in self.schema
+        ]
         return arrow.table(columns, schema=self.schema)
+
+    def _settle(self, numbers: dict[str, _Drawn], wanted: Mapping[str, Any]) -> None:
+        """Numbers are moved within their cells to where conditions and the order of columns are met."""
+        ends = {}
+        for name in {*wanted, *(name for pair in self._orders for name in pair)} & set(numbers):
+            one = numbers[name]
+            low, high = one.column.bounds(one.symbols)
+            low, high = (np.where(one.fixed, one.values, end) for end in (low, high))
+            asked = wanted.get(name, Wanted())
+            low = np.maximum(low, -np.inf if asked.low is None else asked.low)
+            ends[name] = low, np.minimum(high, np.inf if asked.high is None else asked.high)
+        pairs = {pair: strict for pair, (strict, _) in self._orders.items()}
+        ends = ordered(ends, pairs)
+        # The lowest first, for what is higher has to leave it below.
+        for name in sorted(ends, key=lambda name: sum(higher == name for _, higher in pairs)):
+            one, (low, high) = numbers[name], ends[name]
+            for (lower, higher), strict in pairs.items():
+                if higher == name:
+                    below = np.where(numbers[lower].missing, -np.inf, numbers[lower].values.astype(np.float64))
+                    low = np.fmax(low, np.nextafter(below, np.inf) if strict else below)
+            if isinstance(one.column, Bins):
+                moved = one.column.within(one.values, one.symbols, one.inside, low, high)
+                one.values = np.where(one.fixed, one.values, moved)
+        # Where one is given, the other's cell may end a little too soon.
+        for (lower, higher), strict in pairs.items():
+            below, above = numbers[lower], numbers[higher]
+            there = ~below.missing & ~above.missing
+            above.values = np.where(
+                there & ~above.fixed, np.maximum(above.values, _next(below.values, strict, 1)), above.values
+            )
+            below.values = np.where(
+                there & ~below.fixed, np.minimum(below.values, _next(above.values, strict, -1)), below.values
+            )
 
     def _made(self, name: str, kind: Any, words: NDArray[np.uint64], first: int) -> Any:
         """A column that is not modelled."""
@@ -244,6 +391,49 @@ class TableCodec(RowCodec[Any]):
         if extra is None:
             return arrow.nulls(count, kind)
         return arrow.repeat(arrow.scalar(extra), count).cast(kind)
+
+
+@dataclass
+class _Drawn:
+    """The cells of a column of numbers, while they may still be moved."""
+
+    column: Numbers
+    symbols: NDArray[np.int64]
+    inside: NDArray[np.float64]
+    values: NDArray[Any]
+    missing: NDArray[np.bool_]
+    fixed: NDArray[np.bool_]  # given, and not to be moved
+
+
+def _next(values: NDArray[Any], strict: bool, sign: int) -> NDArray[Any]:
+    """The values themselves or, strictly, the next ones up or down."""
+    if not strict:
+        return values
+    return values + sign if values.dtype.kind == "i" else np.nextafter(values, sign * np.inf)
+
+
+def members(name: str) -> list[str]:
+    """The columns of a table that one of the codec stands for."""
+    if not name.startswith('["'):
+        return [name]
+    try:
+        found = json.loads(name)
+    except ValueError:
+        return [name]
+    return found if isinstance(found, list) and len(found) > 1 else [name]
+
+
+def _combined(table: Any, names: Sequence[str], rare: int) -> Categories:
+    """The combinations of values that are found, as categories."""
+    rows = Counter(zip(*(_plain(table.column(name)).to_pylist() for name in names), strict=True))
+    often = [(value, count) for value, count in rows.most_common() if count >= rare] or rows.most_common(1)
+    return Categories([value for value, _ in often], [count for _, count in often])
+
+
+def _plain_type(kind: Any) -> Any:
+    import pyarrow.types as types
+
+    return kind.value_type if types.is_dictionary(kind) else kind
 
 
 def _kinds(options: Options, names: Sequence[str]) -> dict[str, Kind]:
@@ -288,11 +478,17 @@ def _form(name: str, column: Any, found: Taken) -> tuple[Taken, Any]:
     return Taken(found.kind, found.why, form), None
 
 
-def _column(name: str, column: Any, kind: Kind, bins: int, rare: int) -> Column:
+def _rare(options: Options, rows: int) -> int:
+    """How many rows a value has to be found in to be told."""
+    return options.rare or int(np.clip(rows // 100, 1, 5))
+
+
+def _column(name: str, column: Any, kind: str, options: Options) -> Column:
     """How the column is encoded."""
     import pyarrow.compute as compute
     import pyarrow.types as types
 
+    rare = _rare(options, len(column))
     numeric = types.is_integer(column.type) or types.is_floating(column.type) or types.is_decimal(column.type)
     if kind in ("integer", "float", "datetime"):
         if not (numeric or types.is_temporal(column.type)):
@@ -302,7 +498,7 @@ def _column(name: str, column: Any, kind: Kind, bins: int, rare: int) -> Column:
         values, missing = to_numbers(column)
         there = values[~missing]
         units = find_units(there[np.isfinite(there)] if there.dtype.kind == "f" else there)
-        return find_column(values, missing, units, bins=bins, rare=rare)
+        return find_column(values, missing, units, bins=options.bins, rare=rare)
     counts = compute.value_counts(compute.drop_null(_plain(column)))
     often = sorted(
         zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True),
@@ -357,9 +553,14 @@ def _mixed(words: NDArray[np.uint64], number: int) -> NDArray[np.uint64]:
     return words ^ (words >> np.uint64(31))
 
 
-def _note(name: str, taken: Taken, column: Column | None, cells: Any, rare: int) -> str:
+def _note(name: str, taken: Taken, column: Column | None, cells: Any) -> str:
     """A line of the schema."""
-    what = {"constant": "kept as it is", "text": "left empty: not modelled"}.get(taken.kind, "made anew, not modelled")
+    what = {
+        "constant": "kept as it is",
+        "text": "left empty: not modelled",
+        "sum": "computed",
+        "category": "modelled as one",
+    }.get(taken.kind, "made anew, not modelled")
     if isinstance(column, Categories):
         what = f"{len(column.values):,} categories"
         gone = len(cells) - cells.null_count - int(column.counts.sum())

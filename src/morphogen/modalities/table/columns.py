@@ -77,7 +77,9 @@ class Categories(Column):
             often = np.cumsum(self.counts) / max(1, self.counts.sum())
             drawn[rare] = np.minimum(np.searchsorted(often, inside[rare], side="right"), max(0, len(self.values) - 1))
         missing = drawn > self.rare
-        table = np.array([*self.values, None, None], dtype=object)
+        table = np.empty(len(self.values) + 2, dtype=object)
+        for number, value in enumerate(self.values):  # one by one, for it may be a tuple
+            table[number] = value
         return table[np.where(missing, self.rare, drawn)], missing
 
     def chances(self, wanted: Wanted) -> list[NDArray[np.float32]]:
@@ -91,7 +93,19 @@ class Categories(Column):
         return {"values": self.values, "counts": self.counts.tolist()}
 
 
-class Values(Column):
+class Numbers(Column):
+    """A column whose values have an order."""
+
+    @abstractmethod
+    def bounds(self, symbols: Symbols) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The lowest and the highest value that symbols `(n, …)` may stand for; infinite for what has no order."""
+
+    @abstractmethod
+    def ranges(self) -> list[NDArray[np.float64]]:
+        """The same of each first symbol, `(K, 2)`, and of each second one after it, `(K, K2, 2)`."""
+
+
+class Values(Numbers):
     """Numbers of which there are few: each that is not rare has a symbol, in order; a rare one goes to the nearest."""
 
     kind = "values"
@@ -119,11 +133,18 @@ class Values(Column):
         real = self.units.restore(self.values)
         return [np.append(_within(real, wanted), wanted.missing).astype(np.float32)]
 
+    def bounds(self, symbols: Symbols) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        values, missing = self.decode(symbols, np.zeros(len(symbols)))
+        return _open(values, values, missing)
+
+    def ranges(self) -> list[NDArray[np.float64]]:
+        return [np.stack(self.bounds(np.arange(self.alphabets[0])[:, None]), axis=1)]
+
     def state(self) -> dict[str, Any]:
         return {"units": self.units.state(), "values": self.values.tolist()}
 
 
-class Bins(Column):
+class Bins(Numbers):
     """Many numbers: bins of about equal mass, each of SUBBINS cells, and evenly inside of these.
 
     The first symbol is a bin, then come the `spikes`, values so frequent that they have one of their own, infinities
@@ -168,53 +189,89 @@ class Bins(Column):
         """What is wanted of a cell cut through is the share of it that lies within."""
         first = np.zeros(self.alphabets[0], dtype=np.float32)
         second = np.zeros(self.alphabets, dtype=np.float32)
+        shares = second[: len(self.edges), :SUBBINS]
         if wanted.low is not None or wanted.high is not None:
-            low, high = self._counted(wanted)
-            second[: len(self.edges), :SUBBINS] = self._shares(low, high)
+            shares[:] = self._shares(*self._counted(wanted.low, wanted.high))
         for value in wanted.values or ():
             counted = self.units.count(np.array([value]))[0]
             if not (self.spikes == counted).any():
-                second[: len(self.edges), :SUBBINS] = np.maximum(
-                    second[: len(self.edges), :SUBBINS], self._shares(counted, counted)
-                )
-        first[: len(self.edges)] = second[: len(self.edges)].max(axis=1) > 0
-        real = self.units.restore(self.spikes)
-        first[len(self.edges) : -1] = _within(real, wanted)
+                shares[:] = np.maximum(shares, self._shares(counted, counted))
+        first[: len(self.edges)] = shares.max(axis=1) > 0
+        first[len(self.edges) : -1] = _within(self.units.restore(self.spikes), wanted)
         first[-1] = wanted.missing
         second[len(self.edges) :, SUBBINS] = first[len(self.edges) :] > 0
         return [first, second]
 
+    def bounds(self, symbols: Symbols) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        first, second = symbols[:, 0], np.minimum(symbols[:, 1], SUBBINS - 1)
+        bins = np.minimum(first, len(self.edges) - 1)
+        low, high = self.edges[bins, second], self.edges[bins, second + 1]
+        if self.units.whole:
+            high = np.maximum(low, high - 1)
+        for number, spike in enumerate(self.spikes, len(self.edges)):
+            low, high = (np.where(first == number, spike, ends) for ends in (low, high))
+        return _open(self.units.restore(low), self.units.restore(high), first == self.alphabets[0] - 1)
+
+    def ranges(self) -> list[NDArray[np.float64]]:
+        bins, cells = len(self.edges), self.alphabets
+        high = self.edges[:, -1] - 1 if self.units.whole else self.edges[:, -1]
+        found = np.full((cells[0], 2), [-np.inf, np.inf])
+        found[:bins] = np.stack((self.units.restore(self.edges[:, 0]), self.units.restore(high)), axis=1)
+        spikes = self.units.restore(self.spikes).astype(np.float64)
+        found[bins:-1] = np.where(np.isnan(spikes)[:, None], found[bins:-1], spikes[:, None])
+        symbols = np.stack(np.meshgrid(*(np.arange(size) for size in cells), indexing="ij"), axis=-1).reshape(-1, 2)
+        second = np.stack(self.bounds(symbols), axis=1).reshape(*cells, 2)
+        return [found, second]
+
     def within(
-        self, values: NDArray[Any], symbols: Symbols, inside: NDArray[np.float64], wanted: Wanted
+        self,
+        values: NDArray[Any],
+        symbols: Symbols,
+        inside: NDArray[np.float64],
+        low: NDArray[np.float64],
+        high: NDArray[np.float64],
     ) -> NDArray[Any]:
-        """Decoded values, those of cells cut through moved to the part of the cell that is wanted."""
-        low, high = self._counted(wanted)
+        """Decoded values, those in bins moved to the part of their cell from low to high, both within."""
         found = self.units.count(values)
         binned = symbols[:, 0] < len(self.edges)
         bins, cell = np.minimum(symbols[:, 0], len(self.edges) - 1), np.minimum(symbols[:, 1], SUBBINS - 1)
-        bottom, top = np.maximum(self.edges[bins, cell], low), self.edges[bins, cell + 1]
+        least, most = self._counted(low, high)
+        bottom, top = np.maximum(self.edges[bins, cell], least), self.edges[bins, cell + 1]
         if self.units.whole:
-            width = np.maximum(np.minimum(top, high + 1) - bottom, 1)
+            width = np.maximum(np.minimum(top, most + 1) - bottom, 1)
             moved = bottom + np.minimum((inside * width).astype(np.int64), width - 1)
         else:
-            moved = bottom + inside * np.maximum(np.minimum(top, high) - bottom, 0)
+            moved = bottom + inside * np.maximum(np.minimum(top, most) - bottom, 0)
         return self.units.restore(np.where(binned, moved, found))
 
-    def _counted(self, wanted: Wanted) -> tuple[Any, Any]:
-        """Both ends in units; of whole ones the first and the last within."""
-        edges = self.edges
-        low, high = edges[0, 0], edges[-1, -1]
+    def _counted(self, low: Any, high: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Both ends, or None, in units; of whole ones the first and the last within."""
+        ends = [
+            np.asarray(end if end is not None else default, dtype=np.float64 if self.units.whole is False else None)
+            for end, default in ((low, -np.inf), (high, np.inf))
+        ]
         if not self.units.whole:
-            return (
-                low if wanted.low is None else float(wanted.low),
-                high if wanted.high is None else float(wanted.high),
-            )
-        scale, offset, step = 10.0 ** max(0, self.units.digits), self.units.offset, self.units.step
-        if wanted.low is not None:
-            low = _ceil_div(_scaled(wanted.low, scale, up=True) - offset, step)
-        if wanted.high is not None:
-            high = (_scaled(wanted.high, scale, up=False) - offset) // step
-        return low, high
+            return ends[0], ends[1]
+        first, last = int(self.edges[0, 0]), int(self.edges[-1, -1])
+        return (
+            self._whole(ends[0], first, last, up=True),
+            self._whole(ends[1], first, last, up=False),
+        )
+
+    def _whole(self, end: NDArray[Any], first: int, last: int, *, up: bool) -> NDArray[np.int64]:
+        """The next whole unit up or down, no farther out than just beyond the edges."""
+        offset, step = self.units.offset, self.units.step
+        if end.dtype.kind in "iu" and self.units.digits <= 0:
+            shifted = end.astype(np.int64) - offset
+            found = -(-shifted // step) if up else shifted // step
+        else:
+            end = np.clip(end.astype(np.float64), -1e300, 1e300)
+            wide = (end * 10.0 ** max(0, self.units.digits) - offset) / step
+            near = np.rint(wide)
+            exact = np.abs(wide - near) < 1e-9 * np.maximum(1.0, np.abs(wide))
+            rounded = np.where(exact, near, np.ceil(wide) if up else np.floor(wide))
+            found = np.clip(rounded, first - 1, last + 1).astype(np.int64)
+        return np.clip(found, first - 1, last + 1)
 
     def _shares(self, low: Any, high: Any) -> NDArray[np.float32]:
         """Of each cell `(bins, SUBBINS)` the share from low to high, both within."""
@@ -228,6 +285,13 @@ class Bins(Column):
 
     def state(self) -> dict[str, Any]:
         return {"units": self.units.state(), "edges": self.edges.tolist(), "spikes": self.spikes.tolist()}
+
+
+def _open(low: NDArray[Any], high: NDArray[Any], missing: Mask) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both ends, infinite where nothing is known of order."""
+    low, high = low.astype(np.float64), high.astype(np.float64)
+    nothing = missing | np.isnan(low)
+    return np.where(nothing, -np.inf, low), np.where(nothing, np.inf, high)
 
 
 def _within(real: NDArray[Any], wanted: Wanted) -> NDArray[np.bool_]:
@@ -250,20 +314,6 @@ def _nearest(ordered: NDArray[Any], values: NDArray[Any]) -> NDArray[np.int64]:
     with np.errstate(invalid="ignore"):
         lower = values - ordered[above - 1] <= ordered[above] - values
     return above - lower
-
-
-def _scaled(value: float | int, scale: float, *, up: bool) -> int:
-    if isinstance(value, int) and scale == 1:
-        return value
-    wide = value * scale
-    near = round(wide)
-    if abs(wide - near) < 1e-9 * max(1.0, abs(wide)):
-        return near
-    return int(np.ceil(wide) if up else np.floor(wide))
-
-
-def _ceil_div(value: int, step: int) -> int:
-    return -(-value // step)
 
 
 def find_column(values: NDArray[Any], missing: Mask, units: Units, *, bins: int, rare: int) -> Values | Bins:
@@ -305,7 +355,9 @@ def _edges(ordered: NDArray[Any], bins: int, whole: bool) -> NDArray[Any]:
 def restored(state: dict[str, Any], kind: str) -> Column:
     """The column that `state` described."""
     if kind == "categories":
-        return Categories(state["values"], state["counts"])
+        # Combinations of several columns come back from JSON as lists.
+        values = [tuple(value) if isinstance(value, list) else value for value in state["values"]]
+        return Categories(values, state["counts"])
     units = Units(**state["units"])
     dtype = np.int64 if units.whole else np.float64
     if kind == "values":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -38,7 +38,7 @@ _PATTERNS = {
 class Taken:
     """What a column is taken for; `form`, of a key or personal data, is what it is made anew as."""
 
-    kind: Kind
+    kind: Kind | Literal["sum"]
     why: str
     form: str = ""
 

@@ -21,6 +21,11 @@ class Options(Frozen):
         {}, description="Columns that are taken for another kind than they look like, such as zip category."
     )
     kinds_file: Path | None = Field(None, description="The same in a TOML file, one line a column: zip = 'category'.")
+    constraints: tuple[str, ...] = Field(
+        (),
+        description="What rows obey, in words: 'a <= b', 'total = a + b', 'a >= 0', 'unique a', 'fixed a b', "
+        "'one-hot a b c', 'a missing unless b = value'.",
+    )
     bins: int = Field(128, ge=2, le=1024, description="Bins of about equal mass that a column of many numbers has.")
     rare: int | None = Field(
         None,

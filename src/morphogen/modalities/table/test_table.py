@@ -126,7 +126,8 @@ def test_shares_of_whole_numbers(values: list[int], low: int, width: int, step: 
             share = ((found >= low) & (found <= high)).mean()
             assert abs(share - chances[1][first, second]) < 1e-3 + 1 / 4000
             if share > 0:
-                moved = column.within(found, symbols, inside, Wanted(low=low, high=high))
+                ends = (np.full(len(found), float(end)) for end in (low, high))
+                moved = column.within(found, symbols, inside, *ends)
                 assert ((moved >= low) & (moved <= high)).all()
 
 
@@ -305,3 +306,37 @@ def test_a_column_of_its_own_type_comes_back() -> None:
         array = arrow.array(cells, kind)
         values, missing = to_numbers(array)
         assert to_column(values, missing, kind).equals(array), kind
+
+
+def test_constraints_that_cannot_be() -> None:
+    low, city = RANDOM.normal(size=ROWS), RANDOM.integers(0, 2, ROWS)
+    married = RANDOM.random(ROWS) < 0.4
+    net, tax = RANDOM.integers(0, 500, ROWS), RANDOM.integers(0, 100, ROWS)
+    table = arrow.table(
+        {
+            "low": low,
+            "high": low + 0.1,
+            "net": net,
+            "tax": tax,
+            "total": net + tax,
+            "city": np.array(["Rome", "Oslo"])[city],
+            "country": np.array(["IT", "NO"])[city],
+            "married": np.where(married, "yes", "no"),
+            "spouse": [30 if there else None for there in married],
+        }
+    )
+    for words, complaint in (
+        (("low <= high", "high < low"), "no row obeys both"),
+        (("net >= 10", "net <= 5"), "no value obeys both"),
+        (("total = net + tax", "total <= high"), "both 'total = net \\+ tax' and 'total <= high' decide"),
+        (("fixed city country", "unique city"), "decide on column 'city'"),
+        (("low <= hig",), "is no column and no number"),
+        (("lo <= high",), "did you mean 'low'"),
+        (("low is high",), "is not understood"),
+        (("high <= low",), "of 600 rows do not obey 'high <= low', the first is row 0"),
+        (("net >= 100",), "rows do not obey"),
+        (("city <= country",), "is about numbers or dates"),
+        (("spouse missing unless married = yes", "spouse missing where married = yes"), "no row obeys both"),
+    ):
+        with pytest.raises(UserError, match=complaint):
+            TableCodec.fit([table], Tokens, Options(constraints=words))

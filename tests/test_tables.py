@@ -1,0 +1,238 @@
+"""Tables end to end: fitted, drawn under conditions and constraints, filled in, written, and judged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as arrow
+import pyarrow.csv as arrow_csv
+import pyarrow.parquet as parquet
+import pytest
+import torch
+from scipy import stats
+
+import morphogen as mg
+from morphogen.cli import run
+from morphogen.core.errors import UserError
+from morphogen.core.model import Batch
+from morphogen.core.space import Tokens
+from morphogen.evaluation import tables as judge
+from morphogen.families.autoregressive.model import Autoregressive
+from morphogen.families.autoregressive.options import ColumnOptions, Options
+from morphogen.modalities.table import constraints
+from morphogen.modalities.table.codec import TableCodec
+from morphogen.modalities.table.options import Options as TableOptions
+from morphogen.pipeline import Pipeline
+
+ROWS = 600
+TINY: dict[str, Any] = {"columns": {"width": 32, "embedding": 32, "dropout": 0.0}}
+TRAIN: dict[str, Any] = {"steps": 300, "batch": 64, "precision": "fp32", "previews": 0}
+WORDS = (
+    "low <= high",
+    "start < end",
+    "total = net + tax",
+    "fixed city country",
+    "one-hot is0 is1 is2",
+    "spouse missing unless married = yes",
+    "net >= 0",
+)
+
+
+def ruled() -> arrow.Table:
+    """Rows that obey one constraint of each form."""
+    random = np.random.default_rng(3)
+    low, start, city = random.normal(size=ROWS), random.integers(0, 400, ROWS), random.integers(0, 4, ROWS)
+    married, which = random.random(ROWS) < 0.4, random.integers(0, 3, ROWS)
+    net, tax, age = random.integers(0, 500, ROWS), random.integers(0, 100, ROWS), random.integers(18, 90, ROWS)
+    return arrow.table(
+        {
+            "low": low,
+            "high": low + random.gamma(1, 0.3, ROWS),
+            "total": net + tax,
+            "end": start + 1 + random.integers(0, 60, ROWS),
+            "start": start,
+            "net": net,
+            "tax": tax,
+            "city": np.array(["Rome", "Oslo", "Lima", "Bonn"])[city],
+            "country": np.array(["IT", "NO", "PE", "DE"])[city],
+            "spouse": [int(years) if there else None for years, there in zip(age, married, strict=True)],
+            "married": np.where(married, "yes", "no"),
+            **{f"is{number}": (which == number).astype(int) for number in range(3)},
+        }
+    )
+
+
+def broken(one: constraints.Constraint, made: arrow.Table, real: arrow.Table) -> bool:
+    """Whether any row does not obey; of combinations, those of the real rows are all there are."""
+    if one.form == "fixed":
+        rows = [
+            set(zip(*(table.column(name).to_pylist() for name in one.columns), strict=True)) for table in (made, real)
+        ]
+        return not rows[0] <= rows[1]
+    return bool(constraints.violations(one, made).any())
+
+
+def untrained(table: arrow.Table, options: TableOptions) -> Pipeline:
+    """A model that knows the columns by themselves, and else says anything: only limits keep it."""
+    codec = TableCodec.fit([table], Tokens, options)
+    torch.manual_seed(0)
+    model = Autoregressive(codec.space, {}, Options(columns=ColumnOptions(width=32, embedding=32)))
+    model.begin("model", [Batch(codec.encode(table))])
+    assert model.columns is not None
+    for head in model.columns.heads:
+        head.data.normal_(0, 0.2)
+    return Pipeline(family="autoregressive", modality="table", model=model, codec=codec, conditions={})
+
+
+def test_constraints_are_kept_by_a_model_that_knows_nothing_of_them() -> None:
+    table = ruled()
+    pipe = untrained(table, TableOptions(constraints=WORDS))
+    codec = pipe.codec
+    assert isinstance(codec, TableCodec)
+    for condition in ({}, {"low": ">=0.5"}, {"married": "no", "city": "Oslo"}, {"end": "<=200"}):
+        made = pipe.sample(2000, seed=1, condition=condition)
+        assert made.schema == table.schema
+        for one in codec.constraints:
+            assert not broken(one, made, table), (one.words, condition)
+    loose = untrained(table, TableOptions()).sample(2000)
+    for one in codec.constraints[:6]:
+        assert broken(one, loose, table), f"{one.words} is obeyed by chance"
+    with pytest.raises(UserError, match=r"no row can meet|contradicts"):
+        pipe.sample(5, condition={"low": ">=1.5", "high": "<=-1.5"})
+
+
+def test_what_is_filled_in_keeps_constraints_and_what_was_given() -> None:
+    table = ruled()
+    pipe = untrained(table, TableOptions(constraints=WORDS))
+    assert isinstance(pipe.codec, TableCodec)
+    holed = table
+    for number, name in enumerate(("low", "end", "net", "spouse")):
+        cells = table.column(name).to_pylist()
+        gone = [None if row % 4 == number else cell for row, cell in enumerate(cells)]
+        holed = holed.set_column(table.column_names.index(name), name, arrow.array(gone, table.schema.field(name).type))
+    filled = pipe.impute(holed)
+    for name in table.column_names:
+        given = np.asarray(holed.column(name).is_valid().to_numpy())
+        same = np.array(
+            [a == b for a, b in zip(filled.column(name).to_pylist(), table.column(name).to_pylist(), strict=True)]
+        )
+        assert same[given].all(), name
+    for one in pipe.codec.constraints:
+        if one.form not in ("sum", "missing"):  # a given total stands, and a missing spouse may be none
+            assert not broken(one, filled, table), one.words
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of a table whose columns have to do with each other."""
+    folder = tmp_path_factory.mktemp("tables")
+    random = np.random.default_rng(0)
+    group = random.integers(0, 3, 2000)
+    age = 20 + 10 * group + random.integers(0, 10, 2000)
+    pay = np.round(100.0 * age + random.normal(0, 50, 2000), 2)
+    text = ["id,group,age,pay,flag"]
+    for number, row in enumerate(
+        zip(np.array(["a", "b", "c"])[group], age, pay, random.random(2000) < 0.3, strict=True)
+    ):
+        text.append(f"{number},{row[0]},{row[1] if number % 10 else ''},{row[2]},{str(row[3]).lower()}")
+    (folder / "rows.csv").write_text("\n".join(text) + "\n")
+    mg.fit(folder / "rows.csv", out=folder / "model", options=TINY, train=TRAIN, say=None)
+    return folder
+
+
+def test_rows_look_like_the_real_ones(fitted: Path) -> None:
+    pipe = mg.load(fitted / "model")
+    real = arrow_csv.read_csv(fitted / "rows.csv").drop_columns(["id"])
+    made = pipe.sample(2000, seed=5).drop_columns(["id"])
+    assert made.column_names == real.column_names
+    assert made.schema.types == real.schema.types
+    ages = np.array([cell for cell in made.column("age").to_pylist() if cell is not None])
+    assert stats.binomtest(2000 - len(ages), 2000, 0.1).pvalue > 1e-3
+    assert judge.two_sample(real, made) < 0.65 < judge.two_sample(real, judge.independent(real, 2000))
+    whole = pipe.sample(30, seed=2)
+    assert pipe.sample(1, seed=9).drop_columns(["id"]).equals(whole.slice(7, 1).drop_columns(["id"]))
+    assert whole.column("id").to_pylist() == list(range(30))
+    nats = pipe.log_likelihood(whole.slice(0, 20))
+    odd = whole.slice(0, 20).set_column(
+        1, "group", arrow.array(["a" if g != "a" else "c" for g in whole.column("group").to_pylist()[:20]])
+    )
+    assert (pipe.log_likelihood(odd) < nats).float().mean() > 0.9
+
+
+def test_the_command_line(fitted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, out = str(fitted / "model"), fitted / "some"
+    asked = ["--condition", "age=25..34", "--condition", "group=b", "--condition", "pay>=3000"]
+    assert run(["sample", model, "-n", "500", *asked, "--out", str(out)]) == 0, capsys.readouterr().err
+    table = arrow_csv.read_csv(out / "rows.csv").to_pydict()
+    assert set(table["group"]) == {"b"}
+    assert all(25 <= age <= 34 for age in table["age"])
+    assert min(table["pay"]) >= 3000
+    assert json.loads((out / "samples.json").read_text())["condition"]["age"] == "25..34"
+    assert run(["replay", model, str(out)]) == 0, capsys.readouterr().err
+    assert run(["impute", model, str(fitted / "rows.csv"), "--out", str(fitted / "filled")]) == 0
+    filled = arrow_csv.read_csv(fitted / "filled" / "rows.csv")
+    assert filled.column("age").null_count == 0
+    assert filled.column("pay").equals(arrow_csv.read_csv(fitted / "rows.csv").column("pay"))
+    for wrong, complaint in (
+        ("agee=3", "did you mean 'age'"),
+        ("group=d", "known: "),
+        ("id=3", "which is not modelled"),
+        ("age=", "expected NAME=VALUE"),
+    ):
+        assert run(["sample", model, "--condition", wrong, "--out", str(fitted / "no")]) == 2
+        assert complaint in capsys.readouterr().err
+    assert run(["inspect", str(fitted / "rows.csv")]) == 0
+    said = capsys.readouterr().out
+    assert "id: key" in said
+    assert "10.0% missing" in said
+
+
+def test_data_frames_come_back_as_such(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    random = np.random.default_rng(0)
+    frame = pandas.DataFrame({"x": random.normal(size=300), "k": pandas.Categorical(random.choice(["u", "v"], 300))})
+    pipe = mg.fit(frame, out=tmp_path / "model", options=TINY, train={**TRAIN, "steps": 5}, say=None)
+    made = mg.load(tmp_path / "model").sample(10)
+    assert made.dtypes.to_dict() == frame.dtypes.to_dict()
+    holed = frame.copy()
+    holed.loc[::2, "x"] = None
+    filled = pipe.impute(holed)
+    assert filled["x"].notna().all()
+    assert (filled["x"][1::2] == frame["x"][1::2]).all()
+
+
+def test_a_folder_of_train_and_test(tmp_path: Path) -> None:
+    table = arrow.table({"a": list(range(50)) * 4, "b": ["x", "y"] * 100})
+    for part in ("train", "test"):
+        parquet.write_table(table, tmp_path / f"{part}.parquet")
+    mg.fit(tmp_path, out=tmp_path / "model", options=TINY, train={**TRAIN, "steps": 2}, say=None)
+    assert json.loads((tmp_path / "model" / "split.json").read_text())["held_out"] == list(range(200, 400))
+
+
+@pytest.mark.parametrize(
+    "table", [{"a": [1, 2, 3, 4, 5]}, {"a": [1.5, None, 2.5, 1.5, 3.0], "b": ["x", None, "y", "x", "x"]}]
+)
+def test_the_smallest_tables(tmp_path: Path, table: dict[str, list[Any]]) -> None:
+    pipe = mg.fit(arrow.table(table), out=tmp_path / "model", options=TINY, train={**TRAIN, "steps": 2}, say=None)
+    assert pipe.sample(7).num_rows == 7
+
+
+def test_the_judge_against_closed_forms() -> None:
+    real = arrow.table({"x": list(range(100)), "k": ["a"] * 50 + ["b"] * 50})
+    assert judge.shape(real, real) == judge.trend(real, real) == 1
+    shifted = arrow.table({"x": list(range(20, 120)), "k": ["a"] * 80 + ["b"] * 20})
+    assert judge.shape(real, shifted) == pytest.approx((0.8 + 0.7) / 2)
+    random = np.random.default_rng(0)
+    x = random.normal(size=3000)
+    pair = arrow.table({"x": x, "y": 0.8 * x + 0.6 * random.normal(size=3000)})
+    apart = judge.independent(pair, 3000)
+    assert judge.trend(pair, apart) == pytest.approx(0.6, abs=0.03)
+    assert judge.shape(pair, apart) > 0.97
+    assert judge.two_sample(pair, apart) > 0.65
+    assert judge.two_sample(pair.slice(0, 1500), pair.slice(1500)) == pytest.approx(0.5, abs=0.04)
+    labelled = pair.append_column("k", arrow.array(np.where(x > 0, "yes", "no")))
+    assert judge.utility(labelled, labelled, "k") > 0.99
+    assert judge.utility(judge.independent(labelled, 3000), labelled, "k") == pytest.approx(0.5, abs=0.1)
