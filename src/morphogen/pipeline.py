@@ -200,7 +200,7 @@ class Pipeline:
         while isinstance(own, LatentCodec):
             own = own.pipeline.codec
         given, observed = self.codec.observe(items, holes), own.observe(items, holes)
-        evidence = rows.asked({}).evidence if rows else None
+        evidence = rows.filling() if rows else None
         x = self._generate(len(given.x), seed, condition or {}, batch, progress, controls, given, evidence=evidence)
         if rows:
             return rows.given_back([rows.pasted(x, items, holes)])

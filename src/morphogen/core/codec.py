@@ -124,6 +124,10 @@ class RowCodec(Codec[Items]):
         """What rows are asked to be, by column. Raises UserError on what no row can be."""
 
     @abstractmethod
+    def filling(self) -> Evidence:
+        """What rows are asked to be whose holes are filled in."""
+
+    @abstractmethod
     def decode_asked(self, x: Tensor, asked: Asked, first: int) -> Items:
         """The table of rows drawn so; `first` is the number of its first row."""
 

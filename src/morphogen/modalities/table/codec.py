@@ -27,7 +27,7 @@ from .asked import read_wanted
 from .columns import Bins, Categories, Column, Numbers, Wanted, find_column, restored
 from .constraints import Constraint, closure, contradictions, read, verify
 from .kinds import Taken, infer
-from .limits import Missing, Order, ordered
+from .limits import Missing, Order, Present, ordered
 from .options import Kind, Options
 from .units import find_units, to_column, to_numbers
 
@@ -222,6 +222,13 @@ class TableCodec(RowCodec[Any]):
                 )
         return Asked(wanted, Evidence(found, self.limits))
 
+    def filling(self) -> Evidence:
+        """Constraints, and that no cell is left missing but where one of them has it so."""
+        decided = {one.columns[0] for one in self.constraints if one.form == "missing"}
+        open_ = [name for name in self.columns if name in self.schema.names and name not in decided]
+        present = [Present(self._begin[name], self.columns[name].alphabets[0] - 1) for name in open_]
+        return Evidence({}, [*self.limits, *present])
+
     def _member(self, name: str) -> Column:
         """The column, or of one of several that are one, what its own values are."""
         column = self.columns[self._of[name]]
@@ -366,14 +373,10 @@ class TableCodec(RowCodec[Any]):
                 one.values = np.where(one.fixed, one.values, moved)
         # Where one is given, the other's cell may end a little too soon.
         for (lower, higher), strict in pairs.items():
-            below, above = numbers[lower], numbers[higher]
-            there = ~below.missing & ~above.missing
-            above.values = np.where(
-                there & ~above.fixed, np.maximum(above.values, _next(below.values, strict, 1)), above.values
-            )
-            below.values = np.where(
-                there & ~below.fixed, np.minimum(below.values, _next(above.values, strict, -1)), below.values
-            )
+            a, b = numbers[lower], numbers[higher]
+            there = ~a.missing & ~b.missing
+            b.values = np.where(there & ~b.fixed, np.maximum(b.values, _next(a.values, strict, 1)), b.values)
+            a.values = np.where(there & ~a.fixed, np.minimum(a.values, _next(b.values, strict, -1)), a.values)
 
     def _made(self, name: str, kind: Any, words: NDArray[np.uint64], first: int) -> Any:
         """A column that is not modelled."""

@@ -59,6 +59,18 @@ class _Side:
         return self._ranges[1][x[:, self.positions[0]]]
 
 
+class Present:
+    """A cell is filled in with a value: `missing` is none."""
+
+    def __init__(self, first: int, missing: int) -> None:
+        """The first position of a column, and its symbol `missing`, the last."""
+        self.positions = frozenset((first,))
+        self._allowed = (torch.arange(missing + 1) < missing)[None]
+
+    def allowed(self, position: int, x: Tensor, known: Tensor) -> Tensor:
+        return self._allowed
+
+
 class Missing:
     """A column is missing where another one has a value, or `unless` it has, and there alone."""
 
