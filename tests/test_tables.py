@@ -162,6 +162,17 @@ def test_rows_look_like_the_real_ones(fitted: Path) -> None:
     assert (pipe.log_likelihood(odd) < nats).float().mean() > 0.9
 
 
+def test_a_cell_that_does_not_fit_its_row_is_told(fitted: Path) -> None:
+    pipe = mg.load(fitted / "model")
+    rows = pipe.sample(200, seed=3)
+    wrong = rows.set_column(3, "pay", arrow.array(rows.column("pay").to_pylist()[::-1]))
+    moved = np.abs(np.array(rows.column("pay").to_pylist()) - np.array(wrong.column("pay").to_pylist())) > 1000
+    before, after = pipe.surprise(rows), pipe.surprise(wrong)
+    assert before.column_names == ["group", "age", "pay", "flag"]
+    assert (after.column("pay").to_numpy() > before.column("pay").to_numpy())[moved].mean() > 0.9
+    assert np.allclose(before.column("flag").to_numpy().mean(), after.column("flag").to_numpy().mean(), atol=0.1)
+
+
 def test_the_command_line(fitted: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, out = str(fitted / "model"), fitted / "some"
     asked = ["--condition", "age=25..34", "--condition", "group=b", "--condition", "pay>=3000"]

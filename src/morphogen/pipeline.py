@@ -20,7 +20,17 @@ from .core.codec import Codec, RowCodec
 from .core.condition import LabelCodec
 from .core.config import Frozen, build, read_json, replacing, write_json
 from .core.errors import UserError, unknown
-from .core.model import Batch, Evidence, GenerativeModel, LatentModel, LikelihoodModel, Partial, Request, Rule
+from .core.model import (
+    Batch,
+    Evidence,
+    GenerativeModel,
+    LatentModel,
+    LikelihoodModel,
+    Partial,
+    PartwiseModel,
+    Request,
+    Rule,
+)
 from .core.noise import Noise
 from .core.space import Continuous, Space, Tokens, space_from_json, space_to_json
 from .nn.nd import autocast, place
@@ -29,7 +39,7 @@ from .through import LatentCodec
 from .version import __version__
 
 FORMAT = 1  # of the model folder
-_AT_ONCE = 64  # items that go through the network together
+_AT_ONCE, _ROWS_AT_ONCE = 64, 1024  # items that go through the network together
 
 
 class Pipeline:
@@ -298,6 +308,19 @@ class Pipeline:
         for start, batch in self._batches(items, condition):
             nats.append(_on_cpu(self.model.log_likelihood(batch, Noise.count(seed + start, len(batch.x)))))
         return torch.cat(nats)
+
+    def surprise(self, items: Any) -> Any:
+        """Of rows, how odd each cell is given the others of its row: a table of nats, −ln p, of the columns modelled.
+
+        Raises UserError where items are no rows, or the family does not tell.
+        """
+        if not isinstance(self.codec, RowCodec) or not isinstance(self.model, PartwiseModel):
+            raise UserError(
+                f"a model of family '{self.family}' and modality '{self.modality}' does not tell cells apart"
+            )
+        x = self.codec.encode(self.codec.adopted(items))
+        nats = [_on_cpu(self.model.surprise(part.to(self.model.device))) for part in x.split(_ROWS_AT_ONCE)]
+        return self.codec.of_columns(torch.cat(nats))
 
     def bits_per_dimension(self, items: Any, *, condition: Mapping[str, Any] | None = None, seed: int = 0) -> Tensor:
         """−log₂ of the likelihood over the numbers of an item, `(B,)`: pixels times colours, bytes, symbols of a vq.

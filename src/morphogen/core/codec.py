@@ -124,6 +124,10 @@ class RowCodec(Codec[Items]):
         """What rows are asked to be, by column. Raises UserError on what no row can be."""
 
     @abstractmethod
+    def of_columns(self, values: Tensor) -> Items:
+        """A table of numbers `(B, parts)`, one column for each part of the space, named as it is."""
+
+    @abstractmethod
     def filling(self) -> Evidence:
         """What rows are asked to be whose holes are filled in."""
 

@@ -196,6 +196,14 @@ class LatentModel(ABC):
         """The item of each latent, `(B, *space.shape)`."""
 
 
+class PartwiseModel(ABC):
+    """Capability: how odd each part of an item is, given the others: which cell of a row is wrong."""
+
+    @abstractmethod
+    def surprise(self, x: Tensor) -> Tensor:
+        """Nats of each part given all others, `(B, parts)`, of items `(B, *shape)` of a space that has parts."""
+
+
 class LikelihoodModel(ABC):
     """Capability: the log-likelihood of items, exact or a lower bound (every report says which)."""
 

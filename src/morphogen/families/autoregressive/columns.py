@@ -157,6 +157,13 @@ class Columns(nn.Module):
         earlier = torch.ones(self.count, self.count, dtype=torch.bool, device=x.device).tril(-1)[self.slots]
         return self.nats(x, earlier.expand(len(x), -1, -1))[self.slot]
 
+    def given_others(self, x: Tensor) -> Tensor:
+        """−ln p of each symbol given those of all other parts and those before it in its own, `(positions, B)`."""
+        x = x[:, : self.count]
+        part, place = torch.tensor(self.part, device=x.device), torch.tensor(self.place, device=x.device)
+        visible = (part[:, None] != part) | (place < place[:, None])
+        return self.nats(x, visible[self.slots].expand(len(x), -1, -1))[self.slot]
+
     def _ranks(self, count: int, device: torch.device) -> Tensor:
         """The place of each position in the order of each row, `(B, positions)`."""
         part, place = torch.tensor(self.part, device=device), torch.tensor(self.place, device=device)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ...core.condition import Conditioner
 from ...core.errors import UserError
-from ...core.model import Batch, GenerativeModel, LikelihoodModel, Loss, Partial, Phase, Request
+from ...core.model import Batch, GenerativeModel, LikelihoodModel, Loss, Partial, PartwiseModel, Phase, Request
 from ...core.noise import Noise
 from ...core.space import Space, Tokens
 from ...nn import nd
@@ -46,7 +46,7 @@ class Told(NamedTuple):
         return Told(self.vectors[:, slots], self.turn and (self.turn[0][:, slots], self.turn[1][:, slots]))
 
 
-class Autoregressive(GenerativeModel, LikelihoodModel):
+class Autoregressive(GenerativeModel, LikelihoodModel, PartwiseModel):
     """A causal transformer in raster order, with a class as context and exact likelihood."""
 
     Options = settings.Options
@@ -276,6 +276,15 @@ class Autoregressive(GenerativeModel, LikelihoodModel):
                 condition = {name: value[part] for name, value in batch.condition.items()}
                 found[part] -= self.nats_of_sequences(window[part], condition)[:, fresh].sum(1)
         return found
+
+    @torch.no_grad()
+    def surprise(self, x: Tensor) -> Tensor:
+        """Of rows of columns, −ln p of each part given all others, `(B, parts)`."""
+        if self.columns is None:
+            raise UserError("only the columns of rows are told apart so")
+        nats = self.columns.given_others(x).t()
+        part = torch.tensor(self.columns.part, device=x.device)
+        return nats.new_zeros(len(x), len(self.space.parts)).index_add_(1, part, nats)
 
     @torch.no_grad()
     def generate(self, request: Request, controls: settings.Controls) -> Iterator[Partial]:

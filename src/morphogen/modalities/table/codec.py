@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import base64
-import difflib
-import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Self
 
@@ -17,22 +13,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from morphogen.core.codec import Asked, RowCodec
-from morphogen.core.config import read_toml
 from morphogen.core.errors import UserError, needs_extra, unknown
 from morphogen.core.model import Evidence, Limit, Partial
 from morphogen.core.space import Space, Tokens
 
 from . import files, personal
 from .asked import read_wanted
-from .columns import Bins, Categories, Column, Numbers, Wanted, find_column, restored
-from .constraints import Constraint, closure, contradictions, read, verify
-from .kinds import Taken, infer
-from .limits import Missing, Order, Present, ordered
-from .options import Kind, Options
-from .units import find_units, to_column, to_numbers
-
-_MANY = 500  # rows, from which on what is in fewer than 5 of them is not told
-_SALT, _SALTS = 2**16, 2  # alphabet and number of the symbols that settle where in its cell a number lies
+from .cells import column_of, members, plain, plain_type, values_of
+from .columns import Categories, Column, Numbers, Wanted, restored
+from .constraints import Constraint, closure, read
+from .kinds import Taken
+from .limits import Missing, Order, Present
+from .options import Options
+from .salt import ALPHABET, COUNT, mixed, salt_of
+from .settle import Drawn, settle
+from .survey import survey
+from .units import to_column, to_numbers
 
 
 class TableCodec(RowCodec[Any]):
@@ -65,7 +61,7 @@ class TableCodec(RowCodec[Any]):
         self._of = {member: name for name in columns for member in members(name)}
         self.limits = self._limits()
         self.space: Tokens = Tokens(
-            (*alphabets, *[_SALT] * _SALTS), (len(alphabets) + _SALTS,), parts=self.parts, even=_SALTS
+            (*alphabets, *[ALPHABET] * COUNT), (len(alphabets) + COUNT,), parts=self.parts, even=COUNT
         )
 
     @classmethod
@@ -81,61 +77,20 @@ class TableCodec(RowCodec[Any]):
         table = arrow.concat_tables(chunks).combine_chunks()
         if not table.num_rows:
             raise UserError("the table has no rows; expected at least one")
-        asked = _kinds(options, table.column_names)
-        constraints = [read(words, table.schema) for words in options.constraints]
-        contradictions(constraints)
-        for one in constraints:
-            verify(one, table)
-        asked |= {name: "key" for one in constraints if one.form == "unique" for name in one.columns}
-        rare = _rare(options, table.num_rows)
-        together = {
-            name: one.columns for one in constraints if one.form in ("fixed", "one-hot") for name in one.columns
-        }
-        derived = {one.columns[0]: list(one.columns[1:]) for one in constraints if one.form == "sum"}
-        taken: dict[str, Taken] = {}
-        columns: dict[str, Column] = {}
-        extra: dict[str, Any] = {}
-        for name in table.column_names:
-            column = table.column(name)
-            if name in derived:
-                taken[name], extra[name] = Taken("sum", f"of {' and '.join(derived[name])}"), derived[name]
-                continue
-            if name in together:
-                taken[name] = Taken("category", f"together with {', '.join(set(together[name]) - {name})}")
-                columns.setdefault(json.dumps(together[name]), _combined(table, together[name], rare))
-                continue
-            found = taken[name] = Taken(asked[name], "as asked") if name in asked else infer(name, column)
-            if found.kind in ("constant", "text"):
-                extra[name] = None if found.kind == "text" else _first(column)
-            elif found.kind in ("key", "personal"):
-                taken[name], extra[name] = _form(name, column, found)
-            else:
-                columns[name] = _column(name, column, found.kind, options)
-        if not columns:
-            raise UserError(
-                f"no column of {', '.join(table.column_names)} can be modelled: "
-                + "; ".join(f"{name} is taken for {one.kind} ({one.why})" for name, one in taken.items())
-                + "; --codec.kinds NAME KIND decides otherwise"
-            )
-        for one in constraints:
-            for name in one.columns if one.form in ("order", "sum", "missing") else ():
-                if name not in columns and taken[name].kind != "sum":
-                    raise UserError(f"'{one.words}' is about column '{name}', which is taken for {taken[name].kind}")
-        notes = [_note(name, one, columns.get(name), table.column(name)) for name, one in taken.items()]
-        notes += [f"  {one.words}: obeyed by all rows" for one in constraints]
-        return cls(table.schema, taken, columns, extra, notes, constraints)
+        found = survey(table, options)
+        return cls(table.schema, found.taken, found.columns, found.extra, found.notes, found.constraints)
 
     def encode(self, items: Any) -> Tensor:
         """`(B, positions)` int64. Raises UserError where a column is absent, or of another type."""
         parts = []
         for name, column in self.columns.items():
             if name in self.schema.names:
-                values, missing = _values(column, self._cells(items, name))
+                values, missing = values_of(column, self._cells(items, name))
             else:
-                values = list(zip(*(_plain(self._cells(items, one)).to_pylist() for one in members(name)), strict=True))
+                values = list(zip(*(plain(self._cells(items, one)).to_pylist() for one in members(name)), strict=True))
                 missing = np.zeros(len(values), dtype=np.bool_)
             parts.append(column.encode(values, missing))
-        return torch.from_numpy(np.concatenate([*parts, _salt(parts)], axis=1))
+        return torch.from_numpy(np.concatenate([*parts, salt_of(parts)], axis=1))
 
     def decode(self, x: Tensor) -> Any:
         """An Arrow table."""
@@ -221,6 +176,13 @@ class TableCodec(RowCodec[Any]):
                     torch.from_numpy(chances) if before is None else before * torch.from_numpy(chances)
                 )
         return Asked(wanted, Evidence(found, self.limits))
+
+    def of_columns(self, values: Tensor) -> Any:
+        """An Arrow table of one column for each that is modelled; several that are one have the names of all."""
+        import pyarrow as arrow
+
+        names = [" + ".join(members(name)) for name in self.columns]
+        return arrow.table({name: arrow.array(values[:, number].numpy()) for number, name in enumerate(names)})
 
     def filling(self) -> Evidence:
         """Constraints, and that no cell is left missing but where one of them has it so."""
@@ -311,10 +273,10 @@ class TableCodec(RowCodec[Any]):
         import pyarrow as arrow
         import pyarrow.compute as compute
 
-        salt = x[:, -2].astype(np.uint64) * np.uint64(_SALT) + x[:, -1].astype(np.uint64)
-        words = {name: _mixed(salt, number) for number, name in enumerate(self.schema.names)}
+        salt = x[:, -2].astype(np.uint64) * np.uint64(ALPHABET) + x[:, -1].astype(np.uint64)
+        words = {name: mixed(salt, number) for number, name in enumerate(self.schema.names)}
         made: dict[str, Any] = {}
-        numbers: dict[str, _Drawn] = {}
+        numbers: dict[str, Drawn] = {}
         for name, column in self.columns.items():
             begin = self._begin[name]
             symbols = x[:, begin : begin + len(column.alphabets)]
@@ -326,15 +288,15 @@ class TableCodec(RowCodec[Any]):
                     exact, gone = to_numbers(self._cells(given[0], name))
                     fixed = ~given[1][:, self.schema.names.index(name)] & ~gone
                     values = np.where(fixed, exact, values)
-                numbers[name] = _Drawn(column, symbols, inside, values, missing, fixed)
+                numbers[name] = Drawn(column, symbols, inside, values, missing, fixed)
             elif name in self.schema.names:
-                made[name] = _column_of(values, missing, column, self.schema.field(name).type)
+                made[name] = column_of(values, missing, column, self.schema.field(name).type)
             else:
                 for at, one in enumerate(members(name)):
                     kind = self.schema.field(one).type
                     cells = np.array([value[at] for value in values], dtype=object)
-                    made[one] = arrow.array(cells.tolist(), _plain_type(kind)).cast(kind)
-        self._settle(numbers, wanted)
+                    made[one] = arrow.array(cells.tolist(), plain_type(kind)).cast(kind)
+        settle(numbers, wanted, self._orders)
         for name, drawn in numbers.items():
             made[name] = to_column(drawn.values, drawn.missing, self.schema.field(name).type)
         for name in self.schema.names:
@@ -348,35 +310,6 @@ class TableCodec(RowCodec[Any]):
             for field in self.schema
         ]
         return arrow.table(columns, schema=self.schema)
-
-    def _settle(self, numbers: dict[str, _Drawn], wanted: Mapping[str, Any]) -> None:
-        """Numbers are moved within their cells to where conditions and the order of columns are met."""
-        ends = {}
-        for name in {*wanted, *(name for pair in self._orders for name in pair)} & set(numbers):
-            one = numbers[name]
-            low, high = one.column.bounds(one.symbols)
-            low, high = (np.where(one.fixed, one.values, end) for end in (low, high))
-            asked = wanted.get(name, Wanted())
-            low = np.maximum(low, -np.inf if asked.low is None else asked.low)
-            ends[name] = low, np.minimum(high, np.inf if asked.high is None else asked.high)
-        pairs = {pair: strict for pair, (strict, _) in self._orders.items()}
-        ends = ordered(ends, pairs)
-        # The lowest first, for what is higher has to leave it below.
-        for name in sorted(ends, key=lambda name: sum(higher == name for _, higher in pairs)):
-            one, (low, high) = numbers[name], ends[name]
-            for (lower, higher), strict in pairs.items():
-                if higher == name:
-                    below = np.where(numbers[lower].missing, -np.inf, numbers[lower].values.astype(np.float64))
-                    low = np.fmax(low, np.nextafter(below, np.inf) if strict else below)
-            if isinstance(one.column, Bins):
-                moved = one.column.within(one.values, one.symbols, one.inside, low, high)
-                one.values = np.where(one.fixed, one.values, moved)
-        # Where one is given, the other's cell may end a little too soon.
-        for (lower, higher), strict in pairs.items():
-            a, b = numbers[lower], numbers[higher]
-            there = ~a.missing & ~b.missing
-            b.values = np.where(there & ~b.fixed, np.maximum(b.values, _next(a.values, strict, 1)), b.values)
-            a.values = np.where(there & ~a.fixed, np.minimum(a.values, _next(b.values, strict, -1)), a.values)
 
     def _made(self, name: str, kind: Any, words: NDArray[np.uint64], first: int) -> Any:
         """A column that is not modelled."""
@@ -394,185 +327,3 @@ class TableCodec(RowCodec[Any]):
         if extra is None:
             return arrow.nulls(count, kind)
         return arrow.repeat(arrow.scalar(extra), count).cast(kind)
-
-
-@dataclass
-class _Drawn:
-    """The cells of a column of numbers, while they may still be moved."""
-
-    column: Numbers
-    symbols: NDArray[np.int64]
-    inside: NDArray[np.float64]
-    values: NDArray[Any]
-    missing: NDArray[np.bool_]
-    fixed: NDArray[np.bool_]  # given, and not to be moved
-
-
-def _next(values: NDArray[Any], strict: bool, sign: int) -> NDArray[Any]:
-    """The values themselves or, strictly, the next ones up or down."""
-    if not strict:
-        return values
-    return values + sign if values.dtype.kind == "i" else np.nextafter(values, sign * np.inf)
-
-
-def members(name: str) -> list[str]:
-    """The columns of a table that one of the codec stands for."""
-    if not name.startswith('["'):
-        return [name]
-    try:
-        found = json.loads(name)
-    except ValueError:
-        return [name]
-    return found if isinstance(found, list) and len(found) > 1 else [name]
-
-
-def _combined(table: Any, names: Sequence[str], rare: int) -> Categories:
-    """The combinations of values that are found, as categories."""
-    rows = Counter(zip(*(_plain(table.column(name)).to_pylist() for name in names), strict=True))
-    often = [(value, count) for value, count in rows.most_common() if count >= rare] or rows.most_common(1)
-    return Categories([value for value, _ in often], [count for _, count in often])
-
-
-def _plain_type(kind: Any) -> Any:
-    import pyarrow.types as types
-
-    return kind.value_type if types.is_dictionary(kind) else kind
-
-
-def _kinds(options: Options, names: Sequence[str]) -> dict[str, Kind]:
-    """The kinds that are asked for. Raises UserError on a column that is not there."""
-    asked: dict[str, Any] = dict(read_toml(options.kinds_file)) if options.kinds_file else {}
-    if options.kinds_file:
-        asked = dict(Options(kinds=asked).kinds)
-    asked |= options.kinds
-    for name in asked:
-        if name not in names:
-            nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-            hint = f"did you mean '{nearest[0]}'?" if nearest else f"there are {', '.join(names)}"
-            raise UserError(f"codec.kinds names a column '{name}' that is not there; {hint}")
-    return asked
-
-
-def _first(column: Any) -> Any:
-    """The one value of a column, as JSON can hold it; None: all are missing."""
-    import pyarrow.compute as compute
-
-    there = compute.drop_null(column)
-    if not len(there):
-        return None
-    value = there[0].as_py()
-    return value if isinstance(value, (bool, int, float, str)) else str(value)
-
-
-def _form(name: str, column: Any, found: Taken) -> tuple[Taken, Any]:
-    """A column of keys or personal data: the form that is made anew, and what it takes."""
-    import pyarrow.compute as compute
-    import pyarrow.types as types
-
-    form = found.form
-    if not form:  # as asked
-        guess = infer(name, column)
-        form = guess.form or ("number" if types.is_integer(column.type) else "pattern")
-    if form == "number":
-        return Taken(found.kind, found.why, form), int(compute.min(column).as_py() or 0)
-    if form == "pattern":
-        some = compute.drop_null(column).slice(0, 10_000).to_pylist()
-        return Taken(found.kind, found.why, form), personal.pattern_of([str(value) for value in some] or [""])
-    return Taken(found.kind, found.why, form), None
-
-
-def _rare(options: Options, rows: int) -> int:
-    """How many rows a value has to be found in to be told."""
-    return options.rare or int(np.clip(rows // 100, 1, 5))
-
-
-def _column(name: str, column: Any, kind: str, options: Options) -> Column:
-    """How the column is encoded."""
-    import pyarrow.compute as compute
-    import pyarrow.types as types
-
-    rare = _rare(options, len(column))
-    numeric = types.is_integer(column.type) or types.is_floating(column.type) or types.is_decimal(column.type)
-    if kind in ("integer", "float", "datetime"):
-        if not (numeric or types.is_temporal(column.type)):
-            raise UserError(
-                f"column '{name}' is asked to be {kind}, and holds {column.type}; expected numbers or dates"
-            )
-        values, missing = to_numbers(column)
-        there = values[~missing]
-        units = find_units(there[np.isfinite(there)] if there.dtype.kind == "f" else there)
-        return find_column(values, missing, units, bins=options.bins, rare=rare)
-    counts = compute.value_counts(compute.drop_null(_plain(column)))
-    often = sorted(
-        zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True),
-        key=lambda pair: (-pair[1], str(pair[0])),
-    )
-    kept = [(value, count) for value, count in often if count >= rare] or often[:1]
-    return Categories([value for value, _ in kept], [count for _, count in kept])
-
-
-def _plain(column: Any) -> Any:
-    """A dictionary as its values."""
-    import pyarrow.types as types
-
-    return column.cast(column.type.value_type) if types.is_dictionary(column.type) else column
-
-
-def _values(column: Column, cells: Any) -> tuple[Any, NDArray[np.bool_]]:
-    if isinstance(column, Categories):
-        plain = _plain(cells)
-        return plain.to_pylist(), np.asarray(plain.is_null().to_numpy(zero_copy_only=False), dtype=np.bool_)
-    return to_numbers(cells)
-
-
-def _column_of(values: Any, missing: NDArray[np.bool_], column: Column, kind: Any) -> Any:
-    import pyarrow as arrow
-    import pyarrow.compute as compute
-    import pyarrow.types as types
-
-    if not isinstance(column, Categories):
-        return to_column(values, missing, kind)
-    if types.is_dictionary(kind):
-        known = arrow.array(column.values, kind.value_type)
-        indices = compute.index_in(arrow.array(values, kind.value_type), value_set=known)
-        return arrow.DictionaryArray.from_arrays(indices.cast(kind.index_type), known, ordered=kind.ordered)
-    return arrow.array(values, kind)
-
-
-def _salt(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Of rows that are encoded, a number that their symbols settle."""
-    words = np.zeros(len(parts[0]), dtype=np.uint64)
-    for symbols in parts:
-        for column in symbols.T:
-            words = _mixed(words ^ column.astype(np.uint64), 1)
-    return np.stack((words >> np.uint64(48), (words >> np.uint64(32)) & np.uint64(_SALT - 1)), axis=1).astype(np.int64)
-
-
-def _mixed(words: NDArray[np.uint64], number: int) -> NDArray[np.uint64]:
-    """Other 64-bit words, spread evenly (SplitMix64's finaliser, Steele et al. 2014)."""
-    words = words + np.uint64((number + 1) * 0x9E3779B97F4A7C15 % 2**64)
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return words ^ (words >> np.uint64(31))
-
-
-def _note(name: str, taken: Taken, column: Column | None, cells: Any) -> str:
-    """A line of the schema."""
-    what = {
-        "constant": "kept as it is",
-        "text": "left empty: not modelled",
-        "sum": "computed",
-        "category": "modelled as one",
-    }.get(taken.kind, "made anew, not modelled")
-    if isinstance(column, Categories):
-        what = f"{len(column.values):,} categories"
-        gone = len(cells) - cells.null_count - int(column.counts.sum())
-        what += f", {gone:,} rows with rarer ones" if gone else ""
-    elif isinstance(column, Bins):
-        what = f"{len(column.edges)} bins" + (
-            f" and {len(column.spikes)} frequent values" if len(column.spikes) else ""
-        )
-    elif column is not None:
-        what = f"{column.alphabets[0] - 1} values"
-    missing = f", {cells.null_count / len(cells):.1%} missing" if cells.null_count else ""
-    return f"  {name}: {taken.kind} ({taken.why}), {what}{missing}"
