@@ -21,7 +21,7 @@ from ..sampling.solvers.base import Solver, resolve
 def flag_value(arguments: Sequence[str], name: str) -> str | None:
     """The value of the last `--name VALUE` or `--name=VALUE`, read before all flags are known."""
     value = None
-    for argument, after in zip(arguments, [*arguments[1:], None], strict=True):
+    for argument, after in zip(arguments, [*arguments[1:], None], strict=False):
         if argument == f"--{name}":
             value = after
         elif argument.startswith(f"--{name}="):

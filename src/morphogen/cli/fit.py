@@ -14,7 +14,8 @@ from ..core import plugins
 from ..core.config import Frozen, build, read_toml
 from ..core.errors import UserError, unknown
 from ..training.options import TrainOptions
-from ._flags import flag_value, given, parse, positional
+from ._flags import flag_value, given, parse
+from ._source import taken_for
 
 _Names: Any = tyro.conf.UseAppendAction[tuple[str, ...]]
 _NESTED = ("train", "options", "codec")
@@ -22,7 +23,7 @@ _NESTED = ("train", "options", "codec")
 
 def run(arguments: list[str]) -> int:
     recipe = _recipe(flag_value(arguments, "recipe"))
-    modality = str(flag_value(arguments, "modality") or recipe.get("modality") or _taken_for(arguments, recipe))
+    modality = str(flag_value(arguments, "modality") or recipe.get("modality") or taken_for(arguments, recipe))
     codec = plugins.load("modalities", modality, "options")
     family = str(flag_value(arguments, "family") or recipe.get("family") or getattr(codec, "FAMILY", "vae"))
     kinds: dict[str, type[Frozen]] = {
@@ -74,20 +75,6 @@ def run(arguments: list[str]) -> int:
             print(f"morphogen: {error}", file=sys.stderr)
         return 128 + error.signal
     return 0
-
-
-def _taken_for(arguments: list[str], recipe: dict[str, Any]) -> str:
-    """The modality of the source; where it cannot be opened, that of pictures: the fit itself will say why."""
-    source = positional(arguments) or recipe.get("source")
-    if source is None or "--resume" in arguments:
-        return "image"
-    from ..data.sources import open_source
-
-    try:
-        column, separator = flag_value(arguments, "column"), flag_value(arguments, "separator")
-        return open_source(source, None, column or recipe.get("column"), separator or recipe.get("separator")).modality
-    except UserError:
-        return "image"
 
 
 def _command(kinds: dict[str, type[Frozen]], recipe: dict[str, Any], family: str) -> type[Any]:

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
-from dataclasses import dataclass
+from typing import Annotated, Any
 
 import tyro
 
-from ._flags import parse
+from ..core import plugins
+from ._flags import flag_value, parse
+from ._source import taken_for
 
 
-@dataclass(kw_only=True)
-class Inspect:
-    """Say what a source is taken for."""
-
-    source: tyro.conf.Positional[str]
-    """A folder, a file, a Hub id, or digits."""
-    modality: str | None = None
-    """Modality; inferred where not given."""
-    column: str | None = None
-    """Column that holds the items, in a table with several."""
-    separator: str | None = None
-    """What parts the documents of a text file: line, blank, none, or a text."""
+def _command(modality: str) -> type[Any]:
+    """The flags, those of the modality's codec among them."""
+    codec = plugins.load("modalities", modality, "options").Options
+    plain: list[tuple[str, Any, Any, str]] = [
+        ("source", tyro.conf.Positional[str], dataclasses.MISSING, "A folder, a file, a Hub id, or digits."),
+        ("modality", str | None, None, "Modality; inferred where not given."),
+        ("column", str | None, None, "Column that holds the items, in a table with several."),
+        ("separator", str | None, None, "What parts the documents of a text file: line, blank, none, or a text."),
+    ]
+    fields: list[Any] = []
+    for name, kind, default, purpose in plain:
+        field = dataclasses.field() if default is dataclasses.MISSING else dataclasses.field(default=default)
+        fields.append((name, Annotated[kind, tyro.conf.arg(help=purpose)], field))
+    fields.append(("codec", codec, dataclasses.field(default_factory=codec)))
+    command = dataclasses.make_dataclass("Inspect", fields, kw_only=True)
+    command.__doc__ = __doc__
+    return command
 
 
 def run(arguments: list[str]) -> int:
-    parsed = parse(Inspect, arguments, "inspect")
+    modality = flag_value(arguments, "modality") or taken_for(arguments, {})
+    parsed = parse(_command(modality), arguments, "inspect")
     import numpy as np
 
-    from ..core import plugins
     from ..core.codec import Codec
     from ..data.encode import chunks
     from ..data.sources import open_source
@@ -39,8 +47,7 @@ def run(arguments: list[str]) -> int:
     kind = plugins.sole(plugins.load("modalities", source.modality, "codec"), Codec)
     if kind.fits_to_all:
         looked = np.arange(len(source))
-    chosen = plugins.load("modalities", source.modality, "options").Options()
-    codec = kind.fit(chunks(source, looked), kind.spaces[0], chosen)
+    codec = kind.fit(chunks(source, looked), kind.spaces[0], parsed.codec)
     if len(looked) < len(source):
         print(f"looked at {len(looked):,} of them:")
     for note in getattr(codec, "notes", ()):
