@@ -135,6 +135,7 @@ class GenerativeModel(nn.Module, ABC):
     one_item_a_row: ClassVar[bool] = False  # a row that it is trained on holds no second item
     begin_items: int = 10_000  # that `begin` is given at most, spread over all
     least_steps: int = 1500  # that training should have: what the size of a batch is chosen by
+    one_size: bool = False  # the probe does not size it for a budget
     most_passes: float = 0.0  # over the data, after which training ends before its budget; 0: never
     many_steps: int = 0  # up to which more steps are worth more than a larger batch
     symbols_a_parameter: float = 0.0  # in rows of sequences; where there are fewer, it learns them by heart

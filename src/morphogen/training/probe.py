@@ -151,8 +151,8 @@ def choose(
     Raises UserError where nothing fits in memory.
     """
     rungs = [options.model_copy(update=dict(change)) for change in ladder] if seconds else []
-    rungs = rungs or [options]
-    space = build(rungs[0]).space
+    first = build(rungs[0] if rungs else options)
+    rungs, space = [options] if first.one_size or not rungs else rungs, first.space
     probed = max(4, _PROBED_SYMBOLS // math.prod(space.size)) if _sequences(space) else _PROBED
     at_once = -(-max(1, plan.batch // processes) // plan.accumulate) if plan.batch else probed
 

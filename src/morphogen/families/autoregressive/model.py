@@ -108,7 +108,7 @@ class Autoregressive(GenerativeModel, LikelihoodModel, PartwiseModel):
                 f"{next(iter(conditions))}, and sample with --condition NAME=VALUE"
             )
         self.columns = Columns(space, options.columns)
-        self.weighs = True
+        self.weighs = self.one_size = True
         self.least_steps, self.most_passes, self.begin_items = 600, 20.0, 2**22
         self._rows: tuple[settings.Controls, Rows] | None = None
 

@@ -18,6 +18,7 @@ ITEM = tuple  # what a raw item is: a row; many of them are an Arrow table
 SUFFIXES: frozenset[str] = frozenset()  # one file holds many items
 
 _MARKS = ("", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "null", "None", "<NA>", "#N/A", "?", "-")
+_BOOLEANS = {"lower": ("true", "false"), "title": ("True", "False"), "upper": ("TRUE", "FALSE")}
 _DELIMITERS = ",;\t|"
 _HEAD = 1 << 16  # bytes that tell of a file's form
 _FORM = b"morphogen"  # of the schema's metadata: how the table was given
@@ -32,6 +33,7 @@ class Form:
     space: str = ""  # after each delimiter
     header: bool = True
     missing: str = ""
+    booleans: str = "lower"
 
 
 def form_of(table: Any) -> Form:
@@ -150,41 +152,37 @@ def _write_parquet(path: Path, first: Any, rest: Iterator[Any]) -> None:
 
 
 def _write_csv(path: Path, first: Any, rest: Iterator[Any], zipped: bool) -> None:
-    """By the csv module where the form is one that Arrow does not write."""
-    import pyarrow as arrow
-    import pyarrow.csv as arrow_csv
-
     form = form_of(first)
     with path.open("wb") as raw, gzip.open(raw, "wb") if zipped else raw as file:
         for number, table in enumerate(_chain(first, rest)):
-            if form.space or form.missing:
-                _write_rows(file, table, form, header=form.header and not number)
-                continue
-            options = arrow_csv.WriteOptions(
-                include_header=form.header and not number, delimiter=form.delimiter, quoting_style="needed"
-            )
-            held = arrow.BufferOutputStream()
-            arrow_csv.write_csv(table, held, options)
-            file.write(held.getvalue())
+            _write_rows(file, table, form, header=form.header and not number)
 
 
 def _write_rows(file: Any, table: Any, form: Form, header: bool) -> None:
-    import pyarrow as arrow
-    import pyarrow.compute as compute
-
-    def text(column: Any) -> list[str]:
-        return compute.fill_null(compute.cast(column, arrow.string()), form.missing).to_pylist()
-
-    columns = [text(column) for column in table.columns]
     held = io.StringIO()
     writer = csv.writer(held, delimiter=form.delimiter, lineterminator="\n")
-    rows = zip(*columns, strict=True)
+    rows = zip(*(_texts(column, form) for column in table.columns), strict=True)
     lines = rows if not form.space else ([row[0], *(form.space + cell for cell in row[1:])] for row in rows)
     if header:
         names = table.column_names
         writer.writerow([names[0], *(form.space + name for name in names[1:])])
     writer.writerows(lines)
     file.write(held.getvalue().encode())
+
+
+def _texts(column: Any, form: Form) -> list[str]:
+    """Cells as they are written; a float is told from a whole number, or it would be read as one."""
+    import pyarrow as arrow
+    import pyarrow.compute as compute
+    import pyarrow.types as types
+
+    found = compute.cast(column, arrow.string())
+    if types.is_boolean(column.type):
+        true, false = _BOOLEANS[form.booleans]
+        found = compute.if_else(column, true, false)
+    elif types.is_floating(column.type):
+        found = compute.replace_substring_regex(found, r"^(-?\d+)$", r"\1.0")
+    return list(compute.fill_null(found, form.missing).to_pylist())
 
 
 def _read_csv(path: Path) -> Any:
@@ -258,12 +256,14 @@ def _form(head: bytes, path: Path) -> tuple[Form, list[str], int]:
     header = _is_header(first, rest)
     spaced = delimiter != "\t" and len(first) > 1 and all(f"{delimiter} " in line for line in lines[header:] or lines)
     missing = next((mark for mark in ("?", "NA", "NaN", "NULL", "null") if any(mark in row for row in rest)), "")
+    words = {cell.strip() for row in rest for cell in row}
+    booleans = next((style for style, pair in _BOOLEANS.items() if words & set(pair)), "lower")
     names = [cell.strip() if header else "" for cell in first]
     names = [name or f"c{number}" for number, name in enumerate(names, 1)]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise BadItem(f"{path} has the column '{twice[0]}' {names.count(twice[0])} times; give each a name of its own")
-    return Form("csv", delimiter, " " if spaced else "", header, missing), names, skipped
+    return Form("csv", delimiter, " " if spaced else "", header, missing, booleans), names, skipped
 
 
 def _delimiter(lines: list[str]) -> str:

@@ -216,6 +216,7 @@ def test_forms_of_files_come_back(tmp_path: Path) -> None:
         "spaced.csv": "a, b, c\n1, x, ?\n2, y z, 3\n",
         "bare.csv": "1;0.5\n2;0.25\n",
         "tabs.tsv": "a\tb\n1\tx\n2\ty\n",
+        "floats.csv": "a,b\n41.0,TRUE\n40.0,FALSE\n",
     }.items():
         (tmp_path / name).write_text(text)
         table = files.read(tmp_path / name)
