@@ -22,6 +22,7 @@ from .options import ColumnOptions
 _WAVES = 4  # of the smooth part of an embedding, each of twice the frequency of the one before
 _TARGETS = 64  # positions that a step learns of at most, drawn anew each time
 _ROUNDS, _CALIBRATED, _AT_ONCE = 3, 2**16, 2**13  # of calibration: passes, rows, and of these at once
+_KEPT = 2**24  # numbers of tables that are kept while rows are drawn
 _UNSEEN, _NOTHING = -30.0, -1e4  # logits of a symbol that no row has, and of what is none
 
 
@@ -189,7 +190,10 @@ def calibrate(columns: Columns) -> None:
             often = list(columns.often.buffers())[number][row, 0, :size].double().exp()
             change = (often / logits.softmax(-1).mean(0).clamp(min=often.min())).log()
             columns.head_biases[number][row, 0, :size] += change.to(columns.head_biases[number].dtype)
-            uniform = torch.rand(len(x), generator=random, dtype=torch.float64).to(x.device)
+            # One in each of as many strata, so that the rows' own luck is not taken for the network's fault.
+            strata = torch.randperm(len(x), generator=random)
+            uniform = (strata + torch.rand(len(x), generator=random, dtype=torch.float64)) / len(x)
+            uniform = uniform.to(x.device)
             x[:, position] = draw((logits + change).softmax(-1), uniform)
 
 
@@ -206,6 +210,18 @@ class Drawing:
         self.base = torch.baddbmm(columns.first_bias, base, columns.first).squeeze(1)
         self.said = said * columns.count**-0.5
         self.biases = columns.biases()
+        # What each symbol says to the first layer of each position, kept where it is not too much.
+        self._tables: dict[int, Tensor] = {}
+        self._keeps = len(said) * columns.first_bias.numel() <= _KEPT
+
+    def _table(self, slot: int) -> Tensor:
+        """`(sum of alphabets + 1, width)`; the last row is nothing."""
+        found = self._tables.get(slot)
+        if found is None:
+            found = F.pad(self.said @ self.columns.first[slot], (0, 0, 0, 1))
+            if self._keeps:
+                self._tables[slot] = found
+        return found
 
     def logits(self, position: int, x: Tensor, visible: Sequence[int], known: Tensor | None) -> Tensor:
         """`(B, alphabet)`, given the symbols at `visible` positions, or of these where they are `known` `(B, L)`."""
@@ -213,13 +229,13 @@ class Drawing:
         slot = columns.slot[position]
         hidden = self.base[slot].expand(len(x), -1)
         if visible:
-            table = self.said @ columns.first[slot]
+            table = self._table(slot)
             index = x[:, visible] + columns.begins[visible]
-            if known is not None:  # one row more, of nothing
-                table = F.pad(table, (0, 0, 0, 1))
+            if known is not None:
                 index = index.where(known[:, visible], len(table) - 1)
-            hidden = hidden + F.embedding_bag(index, table, mode="sum")
-        hidden = F.silu(torch.addmm(columns.second_bias[slot], F.silu(hidden), columns.second[slot]))
+            hidden = F.embedding_bag(index, table, mode="sum").add_(self.base[slot])
+        hidden = torch.addmm(columns.second_bias[slot], F.silu(hidden), columns.second[slot])
+        hidden = F.silu(hidden, inplace=True)
         size, (number, row) = int(columns.alphabets[position]), columns.head(position)
         return torch.addmm(self.biases[number][row, :, :size], hidden, columns.heads[number][row, :, :size])
 
