@@ -246,8 +246,9 @@ def test_csv_with_texts(tmp_path):
     with pytest.raises(BadItem, match=r"x\.csv row 2 is empty"):
         source.read(2)
     short = put(tmp_path / "y.csv", "name,n\nemma,1\nava,2\n")
+    assert open_source(short).modality == "table"
     with pytest.raises(UserError, match="has the columns name, n, none of them with pictures or long texts"):
-        open_source(short)
+        open_source(short, "image")
     assert open_source(short, "text").read(1) == "ava"
     assert open_source(short, column="name").read(1) == "ava"
     put(tmp_path / "a.txt", "in a file")

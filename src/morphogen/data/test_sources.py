@@ -290,8 +290,9 @@ def test_parquet_is_streamed(tmp_path, struct_cells):
 def test_parquet_without_pictures_or_pyarrow(tmp_path, monkeypatch):
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     parquet.write_table(arrow.table({"a": [1, 2], "b": ["x", "y"]}), tmp_path / "x.parquet")
+    assert open_source(tmp_path / "x.parquet").modality == "table"
     with pytest.raises(UserError, match="has the columns a, b, none of them with pictures"):
-        open_source(tmp_path / "x.parquet")
+        open_source(tmp_path / "x.parquet", "image")
     (tmp_path / "y.parquet").write_text("not parquet")
     with pytest.raises(UserError, match="not a readable parquet"):
         open_source(tmp_path / "y.parquet")
@@ -317,8 +318,9 @@ def test_csv_with_paths(tmp_path, ending):
     with pytest.raises(BadItem, match="row 5 has an empty cell"):
         source.read(5)
     path.write_bytes(gzip.compress(b"a,b\n1,2\n") if ending.endswith("gz") else b"a,b\n1,2\n")
+    assert open_source(path).modality == "table"
     with pytest.raises(UserError, match="none of them with pictures"):
-        open_source(path)
+        open_source(path, "image")
 
 
 def test_a_few_bad_items_are_skipped_by_name(tmp_path):
