@@ -21,7 +21,7 @@ from .options import ColumnOptions
 
 _WAVES = 4  # of the smooth part of an embedding, each of twice the frequency of the one before
 _TARGETS = 64  # positions that a step learns of at most, drawn anew each time
-_ROUNDS, _CALIBRATED, _AT_ONCE = 3, 2**16, 2**13  # of calibration: passes, rows, and of these at once
+_ROUNDS, _STEPS, _CALIBRATED, _AT_ONCE = 2, 6, 2**15, 2**13  # of calibration: rows are the last two
 _KEPT = 2**24  # numbers of tables that are kept while rows are drawn
 _UNSEEN, _NOTHING = -30.0, -1e4  # logits of a symbol that no row has, and of what is none
 
@@ -188,7 +188,12 @@ def calibrate(columns: Columns) -> None:
             number, row = columns.head(position)
             size = logits.shape[1]
             often = list(columns.often.buffers())[number][row, 0, :size].double().exp()
-            change = (often / logits.softmax(-1).mean(0).clamp(min=often.min())).log()
+            change = torch.zeros_like(often)
+            for _ in range(_STEPS):
+                p = (logits + change).softmax(-1)
+                # Newton's step of each bias by itself; where others all but settle a symbol, its bias has to go far.
+                step = (often - p.mean(0)) / (p * (1 - p)).mean(0).clamp(min=1e-12)
+                change += step.clamp(-1, 1).where(often > 2 * math.exp(_UNSEEN), 0.0)
             columns.head_biases[number][row, 0, :size] += change.to(columns.head_biases[number].dtype)
             # One in each of as many strata, so that the rows' own luck is not taken for the network's fault.
             strata = torch.randperm(len(x), generator=random)
