@@ -110,6 +110,7 @@ class Pipeline:
         """The same new rows of a table as of `sample`, one batch after the other, so that there may be any number.
 
         `condition` maps columns to what all rows are asked to be there: a value, `30..40`, `>=30`, `a|b`, `missing`.
+        Raises UserError as `sample` does, and where items are no rows.
         """
         if not isinstance(self.codec, RowCodec):
             raise UserError(f"items of modality '{self.modality}' are no rows; use sample")

@@ -110,7 +110,7 @@ class Autoregressive(GenerativeModel, LikelihoodModel, PartwiseModel):
         self.columns = Columns(space, options.columns)
         self.weighs = self.one_size = True
         self.least_steps, self.most_passes, self.begin_items = 600, 20.0, 2**22
-        self._rows: tuple[settings.Controls, Rows] | None = None
+        self._rows: tuple[settings.Controls, int, Rows] | None = None
 
     def phases(self) -> tuple[Phase]:
         if self.columns is None:
@@ -298,12 +298,14 @@ class Autoregressive(GenerativeModel, LikelihoodModel, PartwiseModel):
                 yield from self._sequences(request, controls)
 
     def _draw_rows(self, columns: Columns, request: Request, controls: settings.Controls) -> Iterator[Partial]:
-        if self._rows is None or self._rows[0] is not controls:
-            self._rows = controls, Rows(columns, controls)
+        # What rows are drawn by is kept from batch to batch, as long as neither the controls nor the weights change.
+        version = sum(parameter._version for parameter in columns.parameters())
+        if self._rows is None or self._rows[0] is not controls or self._rows[1] != version:
+            self._rows = controls, version, Rows(columns, controls)
         alphabets = self.space.vocab
         assert isinstance(alphabets, tuple)
         even = {position: alphabets[position] for position in range(columns.count, len(alphabets))}
-        yield from self._rows[1].draw(request, len(alphabets), even)
+        yield from self._rows[2].draw(request, len(alphabets), even)
 
     def _sequences(self, request: Request, controls: settings.Controls) -> Iterator[Partial]:
         if controls.beams > 1 and controls.best_of > 1:

@@ -15,7 +15,6 @@ from . import options as settings
 from .columns import Columns, Drawing
 
 _POOL = 2**16  # beginnings of rows that are weighed, where several positions have to meet a condition
-_EFFECTIVE = 500  # of them, after weighing, are too few to draw from
 
 
 class Rows:
@@ -107,7 +106,7 @@ class Rows:
             else:
                 p = self.chances(position, x, done, None)
             p = _limited(p, evidence, position, x, _settled(x, done) | cells)
-            if evidence.limits and not bool((p.sum(1) > 0).all()):
+            if evidence.limits and not bool(((p.sum(1) > 0) | known[:, position]).all()):
                 raise UserError("what is asked for contradicts a constraint; ask for less")
             x[:, position] = torch.where(known[:, position], x[:, position], draw(p, uniform[:, position]))
             done = [*done, position]

@@ -71,8 +71,10 @@ def survey(table: Any, options: Options) -> Surveyed:
             + "; --codec.kinds NAME KIND decides otherwise"
         )
     for one in constraints:
-        for name in one.columns if one.form in ("order", "sum", "missing") else ():
-            if name not in columns and taken[name].kind != "sum":
+        # The total of a sum is computed; all others have to be columns of their own.
+        about = {"order": one.columns, "missing": one.columns[:1], "sum": one.columns[1:]}.get(one.form, ())
+        for name in about:
+            if name not in columns:
                 raise UserError(f"'{one.words}' is about column '{name}', which is taken for {taken[name].kind}")
     notes = [_note(name, one, columns.get(name), table.column(name)) for name, one in taken.items()]
     notes += [f"  {one.words}: obeyed by all rows" for one in constraints]

@@ -331,6 +331,7 @@ def test_constraints_that_cannot_be() -> None:
         (("net >= 10", "net <= 5"), "no value obeys both"),
         (("total = net + tax", "total <= high"), "both 'total = net \\+ tax' and 'total <= high' decide"),
         (("fixed city country", "unique city"), "decide on column 'city'"),
+        (("total = net + tax", "net = tax + low"), "do not obey|which is taken for sum"),
         (("low <= hig",), "is no column and no number"),
         (("lo <= high",), "did you mean 'low'"),
         (("low is high",), "is not understood"),
