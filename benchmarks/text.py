@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from contest import write_json
@@ -40,17 +40,27 @@ def arguments() -> argparse.Namespace:
     return found.parse_args()
 
 
-def run(command: list[str], log: Path, threads: int) -> tuple[float, str]:
-    """Seconds by the clock, from the start of the process to its end, and what it said last."""
+class Ran(NamedTuple):
+    """Of a process the seconds by the clock, from start to end, what it said last, and the memory it held at most."""
+
+    seconds: float
+    said: str
+    peak_gigabytes: float
+
+
+def run(command: list[str], log: Path, threads: int) -> Ran:
+    """Run a command, which has to succeed."""
     surroundings = os.environ | {"PYTHONPATH": str(HERE), "PYTHONUNBUFFERED": "1"}
     surroundings |= {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     started = time.perf_counter()
     with log.open("a") as file:
-        process = subprocess.run(command, env=surroundings, stdout=file, stderr=subprocess.STDOUT, check=False)
+        process = subprocess.Popen(command, env=surroundings, stdout=file, stderr=subprocess.STDOUT)
+        _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
     lines = log.read_text().splitlines()
     if process.returncode:
         sys.exit("\n  ".join([f"failed with {process.returncode}; the end of {log}:", *lines[-15:]]))
-    return time.perf_counter() - started, lines[-1]
+    return Ran(time.perf_counter() - started, lines[-1], round(used.ru_maxrss / 2**20, 2))
 
 
 def probe(threads: int) -> dict[str, float]:
@@ -64,8 +74,8 @@ def peer(text: Path, out: Path, seed: int, threads: int) -> dict[str, Any]:
     python, packages = environment.make("transformers")
     command = [str(python), str(HERE / "peers" / "nanogpt.py"), "--text", str(text), "--out", str(out / "model")]
     command += ["--seed", str(seed), "--threads", str(threads)]
-    seconds, _ = run(command, out / "log.txt", threads)
-    _, said = run([*command, "--score"], out / "score.txt", threads)
+    seconds = run(command, out / "log.txt", threads).seconds
+    said = run([*command, "--score"], out / "score.txt", threads).said
     wanted = [line for line in packages if line.split("==")[0] in ("torch", "transformers")]
     return {"seconds": round(seconds, 1), **json.loads(said), "packages": wanted}
 
@@ -77,7 +87,7 @@ def ours(text: Path, out: Path, seed: int, threads: int, seconds: float) -> dict
     minutes = (seconds - START_UP) / 60
     command = [str(Path(sys.executable).with_name("morphogen")), "fit", str(text), "--minutes", f"{minutes:.4f}"]
     command += ["--separator", "none", "--train.seed", str(seed), "--out", str(out / "model")]
-    taken, _ = run(command, out / "log.txt", threads)
+    taken = run(command, out / "log.txt", threads).seconds
     pipe = morphogen.load(out / "model")
     data = text.read_text()
     test = pipe.codec.encode([data[int(0.9 * len(data)) :]])[0]

@@ -76,7 +76,10 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest
     assert len(some) == 1001
     assert all(30 <= int(line.split(",")[1]) <= 40 and int(line.split(",")[3]) >= 2000 for line in some[1:])
     assert all(int(line.split(",")[4]) <= int(line.split(",")[3]) for line in some[1:])
-    whole = (tmp_path / "whole-people" / "rows.csv").read_text().splitlines()
+    even = (tmp_path / "as-many-of-each-city" / "rows.csv").read_text().splitlines()
+    cities = [line.split(",")[2] for line in even[1:]]
+    assert sorted(map(cities.count, set(cities))) == [333, 333, 334]
+    whole = (tmp_path / "whole-people" / "draw-3" / "rows.csv").read_text().splitlines()
     assert len(whole) == 301
     assert all(all(line.split(",")) for line in whole)
     assert {"sheet.png", "samples.json"} <= {path.name for path in (tmp_path / "samples").iterdir()}

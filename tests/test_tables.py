@@ -19,6 +19,7 @@ from morphogen.cli import run
 from morphogen.core.errors import UserError
 from morphogen.core.model import Batch
 from morphogen.core.space import Tokens
+from morphogen.evaluation import references
 from morphogen.evaluation import tables as judge
 from morphogen.families.autoregressive.model import Autoregressive
 from morphogen.families.autoregressive.options import ColumnOptions, Options
@@ -151,7 +152,7 @@ def test_rows_look_like_the_real_ones(fitted: Path) -> None:
     assert made.schema.types == real.schema.types
     ages = np.array([cell for cell in made.column("age").to_pylist() if cell is not None])
     assert stats.binomtest(2000 - len(ages), 2000, 0.1).pvalue > 1e-3
-    assert judge.two_sample(real, made) < 0.65 < judge.two_sample(real, judge.independent(real, 2000))
+    assert judge.two_sample(real, made) < 0.65 < judge.two_sample(real, references.independent(real, 2000))
     whole = pipe.sample(30, seed=2)
     assert pipe.sample(1, seed=9).drop_columns(["id"]).equals(whole.slice(7, 1).drop_columns(["id"]))
     assert whole.column("id").to_pylist() == list(range(30))
@@ -187,7 +188,19 @@ def test_the_command_line(fitted: Path, capsys: pytest.CaptureFixture[str]) -> N
     filled = arrow_csv.read_csv(fitted / "filled" / "rows.csv")
     assert filled.column("age").null_count == 0
     assert filled.column("pay").equals(arrow_csv.read_csv(fitted / "rows.csv").column("pay"))
+    assert run(["sample", model, "-n", "30", "--condition", "group=all", "--out", str(fitted / "even")]) == 0
+    even = arrow_csv.read_csv(fitted / "even" / "rows.csv").column("group").to_pylist()
+    assert sorted(even[::10]) == ["a", "b", "c"]
+    assert even == [value for value in even[::10] for _ in range(10)]
+    assert run(["replay", model, str(fitted / "even")]) == 0, capsys.readouterr().err
+    twice = fitted / "twice"
+    assert run(["impute", model, str(fitted / "rows.csv"), "--draws", "2", "--out", str(twice)]) == 0
+    draws = [arrow_csv.read_csv(twice / f"draw-{number}" / "rows.csv").column("age").to_numpy() for number in (1, 2)]
+    gone = np.arange(2000) % 10 == 0
+    assert (draws[0] == draws[1])[~gone].all()
+    assert (draws[0] != draws[1])[gone].mean() > 0.5
     for wrong, complaint in (
+        ("pay=all", "no turn for each"),
         ("agee=3", "did you mean 'age'"),
         ("group=d", "known: "),
         ("id=3", "which is not modelled"),
@@ -231,6 +244,68 @@ def test_the_smallest_tables(tmp_path: Path, table: dict[str, list[Any]]) -> Non
     assert pipe.sample(7).num_rows == 7
 
 
+def two_groups() -> arrow.Table:
+    random = np.random.default_rng(1)
+    group = random.random(ROWS) < 0.3
+    return arrow.table(
+        {
+            "id": list(range(ROWS)),
+            "x": np.where(group, 4.0, 0.0) + random.normal(size=ROWS),
+            "k": np.where(group, "yes", "no"),
+            "n": [None if gone else int(value) for gone, value in zip(group, random.integers(0, 9, ROWS), strict=True)],
+            "net": random.integers(0, 50, ROWS),
+        }
+    )
+
+
+@pytest.mark.parametrize("family", ["vae", "diffusion"])
+def test_other_families_learn_rows(tmp_path: Path, family: str) -> None:
+    table = two_groups()
+    options = {"width": 16} | ({"prior_width": 64} if family == "vae" else {})
+    train = {**TRAIN, "steps": 800, "batch": 128, "lr": 3e-3}
+    pipe = mg.fit(table, family=family, out=tmp_path / "model", options=options, train=train, say=None)
+    made = mg.load(tmp_path / "model").sample(1500, seed=3)
+    assert made.schema == table.schema
+    assert made.column("id").to_pylist() == list(range(1500))
+    assert made.slice(700, 300).drop(["id"]).equals(pipe.sample(300, seed=703).drop(["id"]))
+    real = table.drop(["id"])
+    assert judge.shape(real, made.drop(["id"])) > 0.9
+    both, apart = (judge.two_sample(real, one) for one in (made.drop(["id"]), references.independent(real, ROWS)))
+    assert both < apart - 0.1
+    with pytest.raises(UserError, match="no conditions on columns"):
+        pipe.sample(3, condition={"k": "yes"})
+    with pytest.raises(UserError, match="cannot fill in; fit with --family autoregressive"):
+        pipe.impute(table)
+
+
+def test_a_gan_through_a_vae_of_rows(tmp_path: Path) -> None:
+    table = two_groups()
+    with pytest.raises(UserError, match="--through"):
+        mg.fit(table, family="gan", out=tmp_path / "none", train=TRAIN, say=None)
+    options = {"width": 16, "prior": "normal"}
+    mg.fit(table, family="vae", out=tmp_path / "vae", options=options, train={**TRAIN, "steps": 400}, say=None)
+    mg.fit(table, family="gan", through=tmp_path / "vae", out=tmp_path / "gan", train={**TRAIN, "steps": 50}, say=None)
+    pipe = mg.load(tmp_path / "gan")
+    made = pipe.sample(200)
+    assert made.schema == table.schema
+    assert made.slice(50, 50).drop(["id"]).equals(pipe.sample(50, seed=50).drop(["id"]))
+    with pytest.raises(UserError, match="no conditions on columns"):
+        pipe.sample(3, condition={"k": "yes"})
+
+
+@pytest.mark.parametrize("family", ["vae", "diffusion"])
+def test_constraints_that_a_family_cannot_keep_are_refused_before_training(tmp_path: Path, family: str) -> None:
+    with pytest.raises(UserError, match=r"cannot keep constraints.*fit autoregressive"):
+        mg.fit(
+            two_groups().append_column("most", arrow.array([50 + row % 7 for row in range(ROWS)])),
+            family=family,
+            codec={"constraints": ("net <= most",)},
+            out=tmp_path / "model",
+            train=TRAIN,
+            say=None,
+        )
+
+
 def test_the_judge_against_closed_forms() -> None:
     real = arrow.table({"x": list(range(100)), "k": ["a"] * 50 + ["b"] * 50})
     assert judge.shape(real, real) == judge.trend(real, real) == 1
@@ -239,11 +314,11 @@ def test_the_judge_against_closed_forms() -> None:
     random = np.random.default_rng(0)
     x = random.normal(size=3000)
     pair = arrow.table({"x": x, "y": 0.8 * x + 0.6 * random.normal(size=3000)})
-    apart = judge.independent(pair, 3000)
+    apart = references.independent(pair, 3000)
     assert judge.trend(pair, apart) == pytest.approx(0.6, abs=0.03)
     assert judge.shape(pair, apart) > 0.97
     assert judge.two_sample(pair, apart) > 0.65
     assert judge.two_sample(pair.slice(0, 1500), pair.slice(1500)) == pytest.approx(0.5, abs=0.04)
     labelled = pair.append_column("k", arrow.array(np.where(x > 0, "yes", "no")))
     assert judge.utility(labelled, labelled, "k") > 0.99
-    assert judge.utility(judge.independent(labelled, 3000), labelled, "k") == pytest.approx(0.5, abs=0.1)
+    assert judge.utility(references.independent(labelled, 3000), labelled, "k") == pytest.approx(0.5, abs=0.1)

@@ -35,7 +35,7 @@ from .core.noise import Noise
 from .core.space import Continuous, Space, Tokens, space_from_json, space_to_json
 from .nn.nd import autocast, place
 from .sampling.form import Form, trimmed
-from .through import LatentCodec
+from .through import LatentCodec, codec_through
 from .version import __version__
 
 FORMAT = 1  # of the model folder
@@ -109,20 +109,28 @@ class Pipeline:
     ) -> Iterator[Any]:
         """The same new rows of a table as of `sample`, one batch after the other, so that there may be any number.
 
-        `condition` maps columns to what all rows are asked to be there: a value, `30..40`, `>=30`, `a|b`, `missing`.
-        Raises UserError as `sample` does, and where items are no rows.
+        `condition` maps columns to what all rows are asked to be there: a value, `30..40`, `>=30`, `a|b`, `missing`; or
+        `all`, which makes as many rows of each value, one value after the other. Raises UserError as `sample` does, and
+        where items are no rows.
         """
         if not isinstance(self.codec, RowCodec):
             raise UserError(f"items of modality '{self.modality}' are no rows; use sample")
-        asked = self.codec.asked(condition or {})
-        if (asked.evidence.chances or asked.evidence.limits) and not self.model.weighs:
+        turns = self.codec.turns(condition or {})
+        every = [self.codec.asked(turn) for turn in turns]
+        if any(asked.evidence.chances or asked.evidence.limits for asked in every) and not self.model.weighs:
             raise UserError(
                 f"the family '{self.family}' takes no conditions on columns and no constraints; fit autoregressive"
             )
         first = 0
-        for x in self._batches_of(count, seed, {}, batch, progress, controls, None, evidence=asked.evidence):
-            yield self.codec.decode_asked(x, asked, first)
-            first += len(x)
+        for turn, asked in enumerate(every, start=1):
+            last = count * turn // len(every)
+            if last == first and len(every) > 1:
+                continue
+            told = progress and _told_from(progress, first)
+            evidence = asked.evidence
+            for x in self._batches_of(last - first, seed + first, {}, batch, told, controls, None, evidence=evidence):
+                yield self.codec.decode_asked(x, asked, first)
+                first += len(x)
 
     def drafts(
         self,
@@ -196,9 +204,10 @@ class Pipeline:
         Raises UserError where the family cannot, or on bad holes.
         """
         if not self.model.fills:
-            raise UserError(
-                f"the family '{self.family}' cannot fill in; fit with --family diffusion --options.fill 0.5"
-            )
+            other = "--family autoregressive"
+            if not isinstance(self.codec, RowCodec):
+                other = "--family diffusion --options.fill 0.5"
+            raise UserError(f"the family '{self.family}' cannot fill in; fit with {other}")
         rows = self.codec if isinstance(self.codec, RowCodec) else None
         if rows:
             items = rows.adopted(items)
@@ -320,7 +329,7 @@ class Pipeline:
                 f"a model of family '{self.family}' and modality '{self.modality}' does not tell cells apart"
             )
         x = self.codec.encode(self.codec.adopted(items))
-        nats = [_on_cpu(self.model.surprise(part.to(self.model.device))) for part in x.split(_ROWS_AT_ONCE)]
+        nats = [_on_cpu(self.model.surprise(part.to(self.model.device))) for part in x.split(self._at_once)]
         return self.codec.of_columns(torch.cat(nats))
 
     def bits_per_dimension(self, items: Any, *, condition: Mapping[str, Any] | None = None, seed: int = 0) -> Tensor:
@@ -343,19 +352,25 @@ class Pipeline:
         """The latents of items that the codec has encoded. Raises UserError where the family has no latents."""
         model = self._latent_model()
         with torch.no_grad(), self._running():
-            return torch.cat([_on_cpu(model.encode(Batch(part.to(self.model.device)))) for part in x.split(_AT_ONCE)])
+            return torch.cat(
+                [_on_cpu(model.encode(Batch(part.to(self.model.device)))) for part in x.split(self._at_once)]
+            )
 
     def decode(self, z: Tensor, *, condition: Mapping[str, Any] | None = None) -> Any:
         """The items of latents. Raises UserError where the family has no latents."""
+        return self.codec.decode(self.decoded(z, condition=condition))
+
+    def decoded(self, z: Tensor, *, condition: Mapping[str, Any] | None = None) -> Tensor:
+        """The same as the codec encodes them."""
         model = self._latent_model()
         encoded = self.encode_conditions(condition or {}, len(z))
         done = []
         with torch.no_grad(), self._running():
-            for start in range(0, len(z), _AT_ONCE):
-                part = slice(start, start + _AT_ONCE)
+            for start in range(0, len(z), self._at_once):
+                part = slice(start, start + self._at_once)
                 given = {name: value[part].to(self.model.device) for name, value in encoded.items()}
                 done.append(_on_cpu(model.decode(z[part].to(self.model.device), given)))
-        return self.codec.decode(torch.cat(done))
+        return torch.cat(done)
 
     def reconstruct(self, items: Any, *, condition: Mapping[str, Any] | None = None) -> Any:
         """Items through the latents and back."""
@@ -413,10 +428,14 @@ class Pipeline:
         """Encoded items in batches, each with the number of items before it."""
         x = self.codec.encode(items)
         encoded = self.encode_conditions(condition or {}, len(x))
-        for start in range(0, len(x), _AT_ONCE):
-            part = slice(start, start + _AT_ONCE)
+        for start in range(0, len(x), self._at_once):
+            part = slice(start, start + self._at_once)
             given = {name: value[part].to(self.model.device) for name, value in encoded.items()}
             yield start, Batch(x[part].to(self.model.device), given)
+
+    @property
+    def _at_once(self) -> int:
+        return _ROWS_AT_ONCE if isinstance(self.codec, RowCodec) else _AT_ONCE
 
     def _latent_model(self) -> LatentModel:
         if not isinstance(self.model, LatentModel):
@@ -437,6 +456,11 @@ def _asked(form: Form | Mapping[str, Any] | None) -> Form:
     return form if isinstance(form, Form) else build(Form, form or {}, "form")
 
 
+def _told_from(progress: Callable[[int], None], first: int) -> Callable[[int], None]:
+    """What is told of items after so many others."""
+    return lambda done: progress(first + done)
+
+
 def _on_cpu(x: Tensor) -> Tensor:
     """Symbols as they are, numbers in single precision."""
     return x.float().cpu() if x.is_floating_point() else x.cpu()
@@ -452,7 +476,8 @@ def _joined(parts: list[Tensor], space: Space) -> Tensor:
 def load_codec(modality: str, folder: Path, device: str | None = None) -> Codec[Any]:
     """The codec that was saved in a folder: the modality's own, or one through the model that lies in it."""
     if "through" in read_json(folder / "config.json"):
-        return LatentCodec.read(folder, load(folder / "model", device))
+        pipeline = load(folder / "model", device)
+        return codec_through(pipeline).read(folder, pipeline)
     return plugins.sole(plugins.load("modalities", modality, "codec"), Codec).load(folder)
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
 
-from .core.codec import Codec
+from .core.codec import Asked, Codec, RowCodec
 from .core.config import read_json
 from .core.errors import UserError
-from .core.model import LatentModel, Partial
+from .core.model import Evidence, LatentModel, Partial
 from .core.space import Continuous, Space
 from .nn.holes import patched
 
@@ -65,9 +65,13 @@ class LatentCodec(Codec[Any]):
         return (z - _along(self.mean, z)) / _along(self.deviation, z) if isinstance(self.space, Continuous) else z
 
     def decode(self, x: Tensor) -> Any:
-        if isinstance(self.space, Continuous):
-            x = x.float().cpu() * _along(self.deviation, x) + _along(self.mean, x)
-        return self.pipeline.decode(x)
+        return self.pipeline.decode(self._latent(x))
+
+    def _latent(self, x: Tensor) -> Tensor:
+        """The reverse of `_standardised`."""
+        if not isinstance(self.space, Continuous):
+            return x
+        return x.float().cpu() * _along(self.deviation, x) + _along(self.mean, x)
 
     def observe(self, items: Any, holes: Any) -> Partial:
         """A latent is known where none of its own cells of the data is a hole."""
@@ -119,6 +123,53 @@ class LatentCodec(Codec[Any]):
             raise UserError(
                 f"the codec in {folder} cannot be read ({error}); restore the folder or fit again"
             ) from None
+
+
+class LatentRows(LatentCodec, RowCodec[Any]):
+    """The same of rows of a table."""
+
+    batch = 8192
+
+    @property
+    def _own(self) -> RowCodec[Any]:
+        codec = self.pipeline.codec
+        assert isinstance(codec, RowCodec)
+        return codec
+
+    def asked(self, condition: Mapping[str, Any]) -> Asked:
+        return self._own.asked(condition)
+
+    def observe(self, items: Any, holes: Any) -> Partial:
+        raise UserError("rows through a model cannot be given in part; fit autoregressive, which fills in any cells")
+
+    def turns(self, condition: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return self._own.turns(condition)
+
+    def decode_asked(self, x: Tensor, asked: Asked, first: int) -> Any:
+        return self._own.decode_asked(self.pipeline.decoded(self._latent(x)), asked, first)
+
+    def of_columns(self, values: Tensor) -> Any:
+        return self._own.of_columns(values)
+
+    def filling(self) -> Evidence:
+        return self._own.filling()
+
+    def adopted(self, items: Any) -> Any:
+        return self._own.adopted(items)
+
+    def missing(self, items: Any) -> Any:
+        return self._own.missing(items)
+
+    def pasted(self, x: Tensor, items: Any, holes: Any) -> Any:
+        return self._own.pasted(self.pipeline.decoded(self._latent(x)), items, holes)
+
+    def given_back(self, parts: Iterable[Any]) -> Any:
+        return self._own.given_back(parts)
+
+
+def codec_through(pipeline: Pipeline) -> type[LatentCodec]:
+    """Which of the two leads through that pipeline."""
+    return LatentRows if isinstance(pipeline.codec, RowCodec) else LatentCodec
 
 
 def _told(space: Space) -> str:

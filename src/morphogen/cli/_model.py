@@ -83,7 +83,8 @@ def _command(
             flag(
                 tyro.conf.UseAppendAction[tuple[str, ...]],
                 "NAME=VALUE; several values, separated by commas, take turns; NAME=all is all; again: more. Of a "
-                "table's columns VALUE is a value, 30..40, >=30, <=40, a|b or missing, for all rows.",
+                "table's columns VALUE is a value, 30..40, >=30, <=40, a|b or missing, for all rows; NAME=all makes as "
+                "many rows of each value.",
             ),
             dataclasses.field(default=()),
         ),

@@ -20,6 +20,11 @@ def run(arguments: list[str]) -> int:
     fields = [
         ("source", flag(tyro.conf.Positional[Path], "An item, or a folder or file of items."), dataclasses.MISSING),
         ("mask", flag(str | None, mask), None),
+        (
+            "draws",
+            flag(int, "How often to fill in, each time into a folder of its own: where they differ is a guess."),
+            1,
+        ),
         ("separator", flag(str | None, "What parts the texts of a text file, as in `fit`; None: it is one."), None),
     ]
     parsed = parse_on_model(arguments, "impute", "DIR SOURCE --out PATH", __doc__, fields)
@@ -44,7 +49,12 @@ def run(arguments: list[str]) -> int:
     if rows and parsed.condition:
         raise UserError("--condition does not apply to rows that are given; fill in the cells instead")
     condition = conditions(parsed.condition, len(items), pipeline)
-    filled = pipeline.impute(items, holes, seed=parsed.seed, condition=condition, batch=parsed.batch, **chosen(parsed))
-    save_items(parsed.out, pipeline, [filled] if rows else filled)
-    print(f"wrote {len(filled)} items, filled in, and a sheet to {parsed.out}", file=sys.stderr)
+    if parsed.draws < 1:
+        raise UserError(f"--draws is {parsed.draws}; expected at least 1")
+    for draw in range(parsed.draws):
+        seed, out = parsed.seed + draw * len(items), parsed.out / f"draw-{draw + 1}" if parsed.draws > 1 else parsed.out
+        filled = pipeline.impute(items, holes, seed=seed, condition=condition, batch=parsed.batch, **chosen(parsed))
+        save_items(out, pipeline, [filled] if rows else filled)
+    often = f", {parsed.draws} times," if parsed.draws > 1 else ""
+    print(f"wrote {len(filled)} items, filled in{often} and a sheet to {parsed.out}", file=sys.stderr)
     return 0

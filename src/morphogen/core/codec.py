@@ -124,6 +124,13 @@ class RowCodec(Codec[Items]):
         """What rows are asked to be, by column. Raises UserError on what no row can be."""
 
     @abstractmethod
+    def turns(self, condition: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The conditions that take turns in it, in equal numbers of rows: of a column asked for as `all`, each value.
+
+        Raises UserError where a column has no values to count.
+        """
+
+    @abstractmethod
     def of_columns(self, values: Tensor) -> Items:
         """A table of numbers `(B, parts)`, one column for each part of the space, named as it is."""
 

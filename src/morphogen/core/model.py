@@ -129,7 +129,7 @@ class GenerativeModel(nn.Module, ABC):
     Options: ClassVar[type[Frozen]]
     Controls: ClassVar[type[Frozen]]
     accepts: ClassVar[tuple[type, ...]]  # kinds of space; a codec is fitted to the first of them it offers
-    fills: ClassVar[bool] = False  # honours `request.given`
+    fills: bool = False  # honours `request.given`
     weighs: bool = False  # honours `request.evidence`
     validates: ClassVar[bool] = False  # its loss on items kept from training tells which weights are the best
     one_item_a_row: ClassVar[bool] = False  # a row that it is trained on holds no second item

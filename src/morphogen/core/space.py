@@ -15,12 +15,14 @@ class Continuous:
 
     Shape of one element: `(channels, *size)`. `size` is `()` for a row, `(T,)` for sound or a series,
     `(H, W)` for a picture, `(T, H, W)` for video. `step` is the spacing of raw values (2/255 for 8 bits in [-1, 1]),
-    0 where they are truly continuous; likelihoods and bits per dimension need it.
+    0 where they are truly continuous; likelihoods and bits per dimension need it. The last channels of a row may be
+    `choices`, one after the other of so many channels each, of which one is 1 and the others are 0.
     """
 
     channels: int
     size: tuple[int, ...] = ()
     step: float = 0.0
+    choices: tuple[int, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -67,7 +69,7 @@ _KINDS: dict[str, Any] = {"continuous": Continuous, "tokens": Tokens}
 def space_to_json(space: Space) -> dict[str, Any]:
     """The space as plain JSON, with its kind."""
     fields = asdict(space)
-    for name, nothing in (("start", None), ("parts", ()), ("even", 0)):
+    for name, nothing in (("start", None), ("parts", ()), ("even", 0), ("choices", ())):
         if fields.get(name, 1) == nothing:  # as it was before there were any, so that models keep their hash
             del fields[name]
     return {"kind": type(space).__name__.lower(), **fields}

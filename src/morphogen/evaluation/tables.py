@@ -27,8 +27,8 @@ def shape(real: Any, synthetic: Any) -> float:
 def trend(real: Any, synthetic: Any) -> float:
     """The mean over pairs: numbers by their correlation, others by the shares of their joint values."""
     _check(real, synthetic)
-    numeric = {name for name in real.column_names if _is_number(real.column(name).type)}
-    numbers = {name: tuple(_numbers(table.column(name)) for table in (real, synthetic)) for name in numeric}
+    numeric = {name for name in real.column_names if is_number(real.column(name).type)}
+    numbers = {name: tuple(numbers_of(table.column(name)) for table in (real, synthetic)) for name in numeric}
     codes = {
         name: _binned(*numbers[name]) if name in numeric else _codes(real.column(name), synthetic.column(name))
         for name in real.column_names
@@ -90,15 +90,6 @@ def utility(train: Any, test: Any, target: str, *, seed: int = 0) -> float:
     return float(roc_auc_score(b[:, at] == trees.classes_[1], trees.predict_proba(inputs[1])[:, 1]))
 
 
-def independent(table: Any, count: int, *, seed: int = 0) -> Any:
-    """Rows whose columns know nothing of each other, each drawn from the real one: what every model has to beat."""
-    import pyarrow as arrow
-
-    random = np.random.default_rng(seed)
-    columns = [column.take(random.integers(0, len(table), count)) for column in table.columns]
-    return arrow.table(columns, schema=table.schema)
-
-
 def _check(real: Any, synthetic: Any) -> None:
     if real.column_names != synthetic.column_names:
         raise UserError(
@@ -107,14 +98,15 @@ def _check(real: Any, synthetic: Any) -> None:
         )
 
 
-def _is_number(kind: Any) -> bool:
+def is_number(kind: Any) -> bool:
+    """Whether cells of that type have an order and a distance: numbers, and dates."""
     import pyarrow.types as types
 
     return types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_temporal(kind)
 
 
-def _numbers(column: Any) -> NDArray[np.float64]:
-    """NaN where a value is missing."""
+def numbers_of(column: Any) -> NDArray[np.float64]:
+    """A column of numbers or dates; NaN where a value is missing."""
     import pyarrow as arrow
     import pyarrow.types as types
 
@@ -133,8 +125,8 @@ def _codes(real: Any, synthetic: Any) -> tuple[NDArray[np.int64], NDArray[np.int
 
 
 def _alike(real: Any, synthetic: Any) -> float:
-    if _is_number(real.type):
-        a, b = (np.sort(one[~np.isnan(one)]) for one in (_numbers(real), _numbers(synthetic)))
+    if is_number(real.type):
+        a, b = (np.sort(one[~np.isnan(one)]) for one in (numbers_of(real), numbers_of(synthetic)))
         if not len(a) or not len(b):
             return float(len(a) == len(b))
         at = np.concatenate([a, b])
@@ -174,7 +166,7 @@ def _contingency(one: tuple[Any, Any], other: tuple[Any, Any]) -> float:
 def _matrices(*tables: Any) -> tuple[list[NDArray[np.float64]], NDArray[np.bool_]]:
     """Columns as trees take them: numbers, and categories as codes; and which are categories."""
     names = tables[0].column_names
-    categories = np.array([not _is_number(tables[0].column(name).type) for name in names])
+    categories = np.array([not is_number(tables[0].column(name).type) for name in names])
     columns: list[list[NDArray[np.float64]]] = [[], []]
     for name, category in zip(names, categories, strict=True):
         if category:
@@ -185,7 +177,7 @@ def _matrices(*tables: Any) -> tuple[list[NDArray[np.float64]], NDArray[np.bool_
             gone = [np.asarray(table.column(name).is_null().to_numpy()) for table in tables]
             pair = [np.where(missing, np.nan, codes) for codes, missing in zip(pair, gone, strict=True)]
         else:
-            pair = [_numbers(table.column(name)) for table in tables]
+            pair = [numbers_of(table.column(name)) for table in tables]
         for side, column in zip(columns, pair, strict=True):
             side.append(column)
     return [np.stack(side, axis=1) for side in columns], categories

@@ -17,6 +17,7 @@ from accelerate import Accelerator, PartialState
 from torch import Tensor
 
 from ..core import plugins
+from ..core.codec import RowCodec
 from ..core.condition import LabelCodec
 from ..core.config import Frozen, build, read_json, replacing, write_json
 from ..core.errors import UserError
@@ -170,6 +171,11 @@ def _train(out: Path, resume: bool, tell: Say, show: bool) -> Pipeline:
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
     spaces = {name: one.space for name, one in labels.items()}
     model = build_model(kind, codec.space, spaces, plan.seed)(build(kind.Options, settings["options"], "options"))
+    if isinstance(codec, RowCodec) and codec.asked({}).evidence.limits and not model.weighs:
+        raise UserError(
+            f"the family '{settings['family']}' draws all cells of a row at once, and cannot keep constraints such as "
+            "'a <= b' while it does; fit autoregressive, or drop them"
+        )
     place(model, accelerator.device)
     state = TrainState.create(model, plan, precision)
     checkpoint = latest_checkpoint(out / "training")

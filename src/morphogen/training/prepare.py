@@ -24,7 +24,7 @@ from ..data.sources import Source
 from ..data.split import split_by_hash
 from ..data.store import EncodedStore
 from ..pipeline import Pipeline, load_codec, load_condition
-from ..through import LatentCodec
+from ..through import codec_through
 
 SMALL = "small"  # the condition of a model that enlarges
 _VALIDATED, _SHARE, _MOST = 200, 0.05, 1_000  # items from which on so large a share is kept, about so many at most
@@ -185,7 +185,7 @@ def _codec(
     if through is None:
         own = plugins.sole(plugins.load("modalities", source.modality, "codec"), Codec)
         chosen = build(plugins.load("modalities", source.modality, "options").Options, options, "codec")
-        wanted = next((one for one in kind.accepts if one in own.spaces), kind.accepts[0])
+        wanted = next((one for one in own.spaces if one in kind.accepts), kind.accepts[0])
         return lambda items: own.fit(items, wanted, chosen)
     if through.modality != source.modality:
         raise UserError(
@@ -195,7 +195,7 @@ def _codec(
     if options:
         raise UserError(f"codec.{min(options)} does not apply with --through: the model gone through has its own codec")
     fits = [wanted for wanted in kind.accepts if isinstance(getattr(through.model, "latent", None), wanted)]
-    return lambda items: LatentCodec.fit(items, (fits or kind.accepts)[0], through)
+    return lambda items: codec_through(through).fit(items, (fits or kind.accepts)[0], through)
 
 
 def reopen(out: Path, settings: Mapping[str, Any]) -> tuple[Codec[Any], dict[str, Codec[Any]], Data]:

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from ...core.model import Batch
 from ...core.space import Tokens
+from ...nn.ordered import embedding_table, smooth
 from ...sampling.logits import draw
 from .options import ColumnOptions
 
-_WAVES = 4  # of the smooth part of an embedding, each of twice the frequency of the one before
 _TARGETS = 64  # positions that a step learns of at most, drawn anew each time
 _ROUNDS, _STEPS, _CALIBRATED, _AT_ONCE = 2, 6, 2**15, 2**13  # of calibration: rows are the last two
 _KEPT = 2**24  # numbers of tables that are kept while rows are drawn
@@ -56,7 +56,7 @@ class Columns(nn.Module):
         self.slot = sorted(range(count), key=self.slots.__getitem__)
         self.register_buffer("alphabets", torch.tensor(sizes), persistent=False)
         self.register_buffer("begins", torch.tensor([0, *accumulate(sizes)][:-1]), persistent=False)
-        self.register_buffer("smooth", torch.cat([_smooth(size) for size in sizes]), persistent=False)
+        self.register_buffer("smooth", torch.cat([smooth(size) for size in sizes]), persistent=False)
         features = self.smooth.shape[1]
         self.embed = nn.Parameter(0.5 * torch.randn(sum(sizes), width))
         self.waves = nn.Parameter(0.3 * torch.randn(count, features, width))
@@ -90,11 +90,7 @@ class Columns(nn.Module):
 
     def table(self) -> Tensor:
         """The embedding of every symbol of every position, `(sum of alphabets, embedding)`: smooth, and its own."""
-        smooth = [
-            self.smooth[begin : begin + size] @ self.waves[position]
-            for position, (begin, size) in enumerate(zip(self.begins.tolist(), self.alphabets.tolist(), strict=True))
-        ]
-        return self.embed + torch.cat(smooth)
+        return embedding_table(self.embed, self.waves, self.smooth, self.alphabets.tolist())
 
     def nats(self, x: Tensor, visible: Tensor, slots: Tensor | None = None) -> Tensor:
         """−ln p of the symbols `(T, B)` of the positions in some slots, rising; all unless given.
@@ -243,14 +239,6 @@ class Drawing:
         hidden = F.silu(hidden, inplace=True)
         size, (number, row) = int(columns.alphabets[position]), columns.head(position)
         return torch.addmm(self.biases[number][row, :, :size], hidden, columns.heads[number][row, :, :size])
-
-
-def _smooth(size: int) -> Tensor:
-    """Of symbols in their order: where each stands, by itself, on a normal scale, and as waves."""
-    at = (torch.arange(size) + 0.5) / size
-    line, normal = 3.4 * (at - 0.5), 1.4 * torch.erfinv((2 * at - 1).clamp(-0.999, 0.999))
-    angles = [math.pi * 2**wave * at for wave in range(_WAVES)]
-    return torch.stack([line, normal, *(part for angle in angles for part in (angle.sin(), angle.cos()))], dim=1)
 
 
 def _padded(size: int) -> int:

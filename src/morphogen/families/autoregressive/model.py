@@ -117,7 +117,9 @@ class Autoregressive(GenerativeModel, LikelihoodModel, PartwiseModel):
             return (Phase(lr=4e-3),)
         # Of Adult in 1,000 steps: a classifier's AUC on the column income was .9241 at .004 without decay and with a
         # dropout of .3, .9287 so, and gradient boosting on the real rows' .927.
-        return (Phase(lr=8e-3, optimizer="adamw", weight_decay=0.3, hold=0.0, average=0.2),)
+        # Averages of half-lives of a fifth, a twentieth and a fiftieth of training: Trend on ten times as many rows as
+        # Adult has is .9924, .9938 and .9939, the loss on rows kept from training 1.3646, 1.3648 and 1.3654.
+        return (Phase(lr=8e-3, optimizer="adamw", weight_decay=0.3, hold=0.0),)
 
     @torch.no_grad()
     def begin(self, phase: str, batches: Iterable[Batch]) -> None:

@@ -1,9 +1,12 @@
-"""Gaussian diffusion over any continuous space: one model for flow matching, DDPM and EDM. Equations: README.md."""
+"""Gaussian diffusion over any continuous space: one model for flow matching, DDPM and EDM. Equations: README.md.
+
+The choices of rows, where a space has any, are hidden instead of noised.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -20,6 +23,14 @@ from ...sampling.guidance import classifier_free
 from ...sampling.likelihood import ode_log_likelihood
 from ...sampling.path import PATHS
 from . import options as settings
+from .choices import Mixed, Revealing
+
+# Rows with choices: a perceptron so much wider than `width` says, which is of channels of pictures, and batches so
+# large that there are so few steps. Of Adult in two minutes, 256 wide in 5,171 steps of 512 rows, the AUC of a
+# classifier that tells its rows from real ones was .572 after 20 steps of the solver, .540 after 50, .550 after 100;
+# 512 wide in batches of 128 .66.
+_WIDER, _LEAST_STEPS = 6, 600
+_STEPS, _STEPS_OF_ROWS = 20, 50
 
 
 class Diffusion(GenerativeModel, Denoiser, LikelihoodModel):
@@ -42,10 +53,14 @@ class Diffusion(GenerativeModel, Denoiser, LikelihoodModel):
         options = options.model_copy(update={"patch": patch, "blocks": blocks})
         super().__init__(space, conditions, options)
         self.path = PATHS[options.path]()
+        self.mixed = Mixed(space) if space.choices else None
+        if self.mixed is not None:
+            _refuse_for_rows(conditions, options)
+            self.fills, self.one_size, self.least_steps = False, True, _LEAST_STEPS
         self.network = DenoiserNetwork(
             space,
             conditions,
-            widths=[options.width * min(2, 1 + level) for level in range(len(blocks))],
+            widths=[options.width * (_WIDER if space.choices else min(2, 1 + level)) for level in range(len(blocks))],
             blocks=blocks,
             patch=patch,
             dropout=options.dropout,
@@ -57,12 +72,16 @@ class Diffusion(GenerativeModel, Denoiser, LikelihoodModel):
 
     @torch.no_grad()
     def begin(self, phase: str, batches: Iterable[Batch]) -> None:
+        if self.mixed is not None:
+            return  # numbers are quantiles on a normal scale
         mean, deviation = moments(batches)
         self.mean.fill_(mean)
         self.deviation.fill_(deviation)
 
     def forward(self, batch: Batch, phase: str = "model") -> Loss:
-        """README, equation 4."""
+        """README, equation 4; of rows with choices equation 10."""
+        if self.mixed is not None:
+            return Loss(*self.mixed.loss(self.path, self._backbone, batch.x, **self._levels()))
         options, x = self.options, (batch.x - self.mean) / self.deviation
         given = None
         if options.fill:
@@ -74,15 +93,30 @@ class Diffusion(GenerativeModel, Denoiser, LikelihoodModel):
             self._network(x, given),
             x,
             batch.condition,
-            prediction=options.prediction,
-            levels=options.noise_levels,
-            mean=options.noise_mean,
-            spread=options.noise_spread,
+            **self._levels(),
         )
         return Loss(total)
 
+    def _levels(self) -> dict[str, Any]:
+        options = self.options
+        return {
+            "prediction": options.prediction,
+            "levels": options.noise_levels,
+            "mean": options.noise_mean,
+            "spread": options.noise_spread,
+        }
+
+    def _backbone(self, channels: Tensor, noise_level: Tensor) -> Tensor:
+        found: Tensor = self.network(channels, noise_level, {})
+        return found
+
     def predict(self, x: Tensor, t: Tensor, condition: Mapping[str, Tensor]) -> Prediction:
-        """In standardised data; t is one number, or one per sample, broadcastable against x."""
+        """In standardised data; t is one number, or one per sample, broadcastable against x.
+
+        Raises UserError for rows with choices, of which there is no noise.
+        """
+        if self.mixed is not None:
+            raise UserError("rows of numbers and choices are no numbers with noise in them, which could be told apart")
         return self._predict(x, t, condition, None)
 
     def _predict(self, x: Tensor, t: Tensor, condition: Mapping[str, Tensor], given: Partial | None) -> Prediction:
@@ -104,8 +138,12 @@ class Diffusion(GenerativeModel, Denoiser, LikelihoodModel):
     @torch.no_grad()
     def generate(self, request: Request, controls: settings.Controls) -> Iterator[Partial]:
         path, condition, given = self.path, dict(request.condition), self._given(request)
-        times = self._times(controls.steps, controls.spacing, controls.noise_low, controls.noise_high)
+        steps = controls.steps or (_STEPS if self.mixed is None else _STEPS_OF_ROWS)
+        times = self._times(steps, controls.spacing, controls.noise_low, controls.noise_high)
         start = path.sigma(times[:1]).to(self.device)
+        if self.mixed is not None:
+            yield from self._rows(self.mixed, request, controls, times, start)
+            return
         x = start * request.noise.normal("start", self.space.shape).to(self.device)
 
         guided = classifier_free(
@@ -118,6 +156,19 @@ class Diffusion(GenerativeModel, Denoiser, LikelihoodModel):
         for draft in controls.solver.solve(path, guided, x, times.to(self.device), request.noise):
             x = draft.x * self.deviation + self.mean
             yield Partial(x, draft.known) if request.given is None else _kept(request.given, x, draft.known)
+
+    def _rows(
+        self, mixed: Mixed, request: Request, controls: settings.Controls, times: Tensor, start: Tensor
+    ) -> Iterator[Partial]:
+        x = start * request.noise.normal("start", (mixed.numbers,)).to(self.device)
+        predict = Revealing(mixed, self.path, self._backbone, self.options.prediction, request.noise, self.device)
+        for draft in controls.solver.solve(self.path, predict, x, times.to(self.device), request.noise):
+            numbers = draft.x
+            if request.drafts:
+                known = torch.zeros(len(x), self.space.channels, dtype=torch.bool, device=self.device)
+                yield Partial(torch.cat((numbers, predict.chosen), dim=1), known)
+        found = torch.cat((numbers, predict.finish()), dim=1)
+        yield Partial(found, torch.ones_like(found, dtype=torch.bool))
 
     def _given(self, request: Request) -> Partial | None:
         """What is given, in standardised data. Raises UserError where the model was not trained to be told."""
@@ -139,6 +190,8 @@ class Diffusion(GenerativeModel, Denoiser, LikelihoodModel):
 
         With a `step` the values are dequantised uniformly, which makes it a lower bound in expectation.
         """
+        if self.mixed is not None:
+            raise UserError("rows of numbers and choices have no likelihood by this family; fit autoregressive")
         x, step = batch.x, self.space.step
         if step:
             x = x + step * (noise.uniform("dequantise", self.space.shape).to(x.device) - 0.5)
@@ -152,6 +205,16 @@ class Diffusion(GenerativeModel, Denoiser, LikelihoodModel):
         )
         change = torch.log(self.deviation) if not step else torch.log(self.deviation / step)
         return nats - self.space.dimensions * change
+
+
+def _refuse_for_rows(conditions: Mapping[str, Space], options: settings.Options) -> None:
+    if conditions:
+        raise UserError(
+            f"rows of numbers and choices take no condition here, found '{next(iter(conditions))}'; "
+            "fit autoregressive, which takes any when it draws"
+        )
+    if options.fill:
+        raise UserError("options.fill does not apply to rows of numbers and choices; fit autoregressive to fill in")
 
 
 def _kept(given: Partial, x: Tensor, known: Tensor) -> Partial:

@@ -58,7 +58,9 @@ class Controls(Frozen):
     """How a diffusion model samples."""
 
     solver: AnySolver = Field(default_factory=lambda: resolve("dpm_solver"), description="Name of a solver.")
-    steps: int = Field(20, ge=1, description="Steps of the solver.")
+    steps: int | None = Field(
+        None, ge=1, description="Steps of the solver; None: 20, of rows of numbers and choices 50."
+    )
     spacing: Literal["auto", "karras", "uniform"] = Field(
         "auto", description="How the steps are spread; auto: uniform in time on the straight path, else karras."
     )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ...core.condition import forget
+from ...core.errors import UserError
 from ...core.model import Batch, GenerativeModel, Loss, Partial, Phase, Request
 from ...core.space import Continuous, Space
 from ...nn.critic import Critic
@@ -51,6 +52,10 @@ class GenerativeAdversarialNetwork(GenerativeModel):
     progress: Tensor
 
     def __init__(self, space: Continuous, conditions: Mapping[str, Space], options: settings.Options) -> None:
+        if space.choices:
+            raise UserError(
+                "the family 'gan' makes numbers, and rows have choices to make, too; fit a vae, and a gan --through it"
+            )
         patch, blocks = options.depth(space.size)
         blocks = blocks if space.size else (sum(blocks),)  # rows have one level
         # What was settled is what is saved: a later version may settle it otherwise.

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...core.condition import Conditioner
+from ...core.errors import UserError
 from ...core.model import Batch, GenerativeModel, LikelihoodModel, Loss, Partial, Phase, Request
 from ...core.noise import Noise
 from ...core.space import Space, Tokens
@@ -43,6 +44,8 @@ class MaskedDiffusion(GenerativeModel, LikelihoodModel):
     allowed: Tensor
 
     def __init__(self, space: Tokens, conditions: Mapping[str, Space], options: settings.Options) -> None:
+        if space.parts:
+            raise UserError("the family 'masked_diffusion' does not model rows of columns; use autoregressive")
         super().__init__(space, conditions, options)
         width = options.width
         alphabets = torch.tensor([space.vocab] if isinstance(space.vocab, int) else space.vocab)

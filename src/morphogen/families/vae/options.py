@@ -32,7 +32,9 @@ class Options(Frozen):
         None, min_length=1, description="Residual blocks at each level, finest first; None: by the size."
     )
     patch: int | None = Field(None, ge=1, description="Cells a side that become channels first; None: by the size.")
-    beta: float = Field(1.0, ge=0, description="Weight of the Kullback-Leibler term.")
+    beta: float | None = Field(
+        None, ge=0, description="Weight of the Kullback-Leibler term; None: 1, of rows of columns 0.01."
+    )
     free_bits: float | None = Field(
         None, ge=0, description="Nats each latent channel may carry unpunished; None: 0, of sequences 1."
     )
@@ -49,11 +51,12 @@ class Options(Frozen):
         patch = self.patch or default_patch(size)
         return patch, self.blocks or default_blocks(size, patch, least=2 if size else 1)
 
-    def settled(self, *, channels: int, free_bits: float) -> Options:
-        """With the latent's numbers and free bits, where they were left open."""
+    def settled(self, *, channels: int, free_bits: float, beta: float) -> Options:
+        """With the latent's numbers, free bits and beta, where they were left open."""
         own = channels if self.latent_channels is None else self.latent_channels
         free = free_bits if self.free_bits is None else self.free_bits
-        return self.model_copy(update={"latent_channels": own, "free_bits": free})
+        weight = beta if self.beta is None else self.beta
+        return self.model_copy(update={"latent_channels": own, "free_bits": free, "beta": weight})
 
 
 # What the probe may choose among for a budget, smallest first.

@@ -1,4 +1,7 @@
-"""Tables as symbols: each row those of its columns, in their order, and two more that nothing is learned of."""
+"""Tables as symbols: each row those of its columns, in their order, and two more that nothing is learned of.
+
+Or, for families that model numbers, these symbols as numbers: see `dense`.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,14 @@ from torch import Tensor
 from morphogen.core.codec import Asked, RowCodec
 from morphogen.core.errors import UserError, needs_extra, unknown
 from morphogen.core.model import Evidence, Limit, Partial
-from morphogen.core.space import Space, Tokens
+from morphogen.core.space import Continuous, Space, Tokens
 
 from . import files, personal
 from .asked import read_wanted
 from .cells import column_of, members, plain, plain_type, values_of
-from .columns import Categories, Column, Numbers, Wanted, restored
+from .columns import Categories, Column, Numbers, Values, Wanted, restored
 from .constraints import Constraint, closure, read
+from .dense import Dense, count_symbols
 from .kinds import Taken
 from .limits import Missing, Order, Present
 from .options import Options
@@ -30,14 +34,18 @@ from .settle import Drawn, settle
 from .survey import survey
 from .units import to_column, to_numbers
 
+ALL = "all"  # what a column is asked to be, that its values take turns
+
 
 class TableCodec(RowCodec[Any]):
     """Arrow tables to symbols and back, with the schema, the order and the precision that they had.
 
-    A row's last symbols are salt: drawn evenly, they settle what the others leave open.
+    A row's last symbols are salt: drawn evenly, they settle what the others leave open. With `dense`, symbols are
+    numbers outside.
     """
 
-    spaces = (Tokens,)
+    space: Tokens | Continuous
+    spaces = (Tokens, Continuous)
     fits_to_all = True
     batch = 8192
 
@@ -49,8 +57,10 @@ class TableCodec(RowCodec[Any]):
         extra: Mapping[str, Any],
         notes: list[str],
         constraints: Sequence[Constraint] = (),
+        dense: Dense | None = None,
     ) -> None:
         """`columns` by name, or by the names of several, as JSON, that are one; `extra` holds what is not modelled."""
+        self.dense = dense
         self.schema, self.taken, self.columns, self.extra, self.notes = schema, taken, columns, extra, notes
         self.constraints = list(constraints)
         self._orders = closure([one for one in constraints if one.form == "order"])
@@ -60,15 +70,12 @@ class TableCodec(RowCodec[Any]):
         self._begin = dict(zip(columns, begins, strict=False))
         self._of = {member: name for name in columns for member in members(name)}
         self.limits = self._limits()
-        self.space: Tokens = Tokens(
-            (*alphabets, *[ALPHABET] * COUNT), (len(alphabets) + COUNT,), parts=self.parts, even=COUNT
-        )
+        symbols = Tokens((*alphabets, *[ALPHABET] * COUNT), (len(alphabets) + COUNT,), parts=self.parts, even=COUNT)
+        self.space = symbols if dense is None else dense.space
 
     @classmethod
     def fit(cls, chunks: Iterable[Any], kind: type[Space], options: Options | None = None) -> Self:
         """The codec of these tables; `notes` is the schema in words. Raises UserError on columns that nothing fits."""
-        if kind is not Tokens:
-            raise UserError("tables are made of symbols here, and this family models numbers; use autoregressive")
         options = options or Options()
         try:
             import pyarrow as arrow
@@ -78,10 +85,20 @@ class TableCodec(RowCodec[Any]):
         if not table.num_rows:
             raise UserError("the table has no rows; expected at least one")
         found = survey(table, options)
-        return cls(table.schema, found.taken, found.columns, found.extra, found.notes, found.constraints)
+        surveyed = table.schema, found.taken, found.columns, found.extra, found.notes, found.constraints
+        codec = cls(*surveyed)
+        if kind is Tokens:
+            return codec
+        columns = list(found.columns.values())
+        return cls(*surveyed, Dense(columns, count_symbols(columns, codec.symbols(table))))
 
     def encode(self, items: Any) -> Tensor:
-        """`(B, positions)` int64. Raises UserError where a column is absent, or of another type."""
+        """`(B, *space.shape)`. Raises UserError where a column is absent, or of another type."""
+        symbols = self.symbols(items)
+        return torch.from_numpy(symbols) if self.dense is None else self.dense.encode(symbols)
+
+    def symbols(self, items: Any) -> NDArray[np.int64]:
+        """`(B, positions)`. Raises UserError where a column is absent, or of another type."""
         parts = []
         for name, column in self.columns.items():
             if name in self.schema.names:
@@ -90,18 +107,23 @@ class TableCodec(RowCodec[Any]):
                 values = list(zip(*(plain(self._cells(items, one)).to_pylist() for one in members(name)), strict=True))
                 missing = np.zeros(len(values), dtype=np.bool_)
             parts.append(column.encode(values, missing))
-        return torch.from_numpy(np.concatenate([*parts, salt_of(parts)], axis=1))
+        return np.concatenate([*parts, salt_of(parts)], axis=1)
 
     def decode(self, x: Tensor) -> Any:
         """An Arrow table."""
-        return self._decoded(x.detach().cpu().numpy(), 0, {})
+        return self._decoded(self._symbols_of(x), 0, {})
+
+    def _symbols_of(self, x: Tensor) -> NDArray[np.int64]:
+        return x.detach().cpu().numpy() if self.dense is None else self.dense.decode(x)
 
     def decode_asked(self, x: Tensor, asked: Asked, first: int) -> Any:
         """The same of rows drawn under a condition, which numbers meet to the last digit."""
-        return self._decoded(x.detach().cpu().numpy(), first, asked.wanted)
+        return self._decoded(self._symbols_of(x), first, asked.wanted)
 
     def observe(self, items: Any, holes: Any) -> Partial:
         """The rows of which all but the `holes`, bool `(B, columns of the table)`, are known."""
+        if self.dense is not None:
+            raise UserError("rows as numbers cannot be given in part; fit autoregressive")
         x = self.encode(items)
         known = torch.zeros_like(x, dtype=torch.bool)
         holes = np.asarray(holes)
@@ -144,7 +166,7 @@ class TableCodec(RowCodec[Any]):
         import pyarrow.compute as compute
 
         holes = np.asarray(holes)
-        drawn = self._decoded(x.detach().cpu().numpy(), 0, {}, (items, holes))
+        drawn = self._decoded(self._symbols_of(x), 0, {}, (items, holes))
         columns = [
             compute.if_else(arrow.array(holes[:, number]), drawn.column(name), items.column(name))
             for number, name in enumerate(self.schema.names)
@@ -176,6 +198,23 @@ class TableCodec(RowCodec[Any]):
                     torch.from_numpy(chances) if before is None else before * torch.from_numpy(chances)
                 )
         return Asked(wanted, Evidence(found, self.limits))
+
+    def turns(self, condition: Mapping[str, Any]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = [{}]
+        for name, value in condition.items():
+            values = [value]
+            if value == ALL and name in self._of:
+                column = self._member(name)
+                if isinstance(column, Categories) and ALL not in column.values:
+                    values = [one for one in column.values if one is not None]
+                elif isinstance(column, Values):
+                    there = np.zeros(len(column.ordered), dtype=np.bool_)
+                    kind = self.schema.field(name).type
+                    values = to_column(column.units.restore(column.ordered), there, kind).to_pylist()
+                elif not isinstance(column, Categories):
+                    raise UserError(f"column '{name}' has numbers without end, and no turn for each; give ranges")
+            found = [{**turn, name: one} for turn in found for one in values]
+        return found
 
     def of_columns(self, values: Tensor) -> Any:
         """An Arrow table of one column for each that is modelled; several that are one have the names of all."""
@@ -240,7 +279,7 @@ class TableCodec(RowCodec[Any]):
             "extra": self.extra,
             "notes": self.notes,
             "constraints": [one.words for one in self.constraints],
-        }, {}
+        }, {} if self.dense is None else self.dense.state()
 
     @classmethod
     def from_state(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
@@ -250,7 +289,8 @@ class TableCodec(RowCodec[Any]):
         taken = {name: Taken(*one) for name, one in config["taken"].items()}
         columns = {name: restored(one, one["is"]) for name, one in config["columns"].items()}
         constraints = [read(words, schema) for words in config["constraints"]]
-        return cls(schema, taken, columns, config["extra"], config["notes"], constraints)
+        dense = Dense.restored(list(columns.values()), tensors) if tensors else None
+        return cls(schema, taken, columns, config["extra"], config["notes"], constraints, dense)
 
     def _cells(self, items: Any, name: str) -> Any:
         """The column of a table, in the type that it had."""

@@ -113,14 +113,14 @@ class Values(Numbers):
     def __init__(self, units: Units, values: NDArray[Any]) -> None:
         """`values` in units, rising; a NaN comes last."""
         self.units, self.values = units, values
-        self._ordered = values[~np.isnan(values)] if values.dtype.kind == "f" else values
+        self.ordered = values[~np.isnan(values)] if values.dtype.kind == "f" else values
         self.alphabets = (len(values) + 1,)
 
     def encode(self, values: Any, missing: Mask) -> Symbols:
         counted = self.units.count(values)
-        found = _nearest(self._ordered, counted)
-        if len(self._ordered) < len(self.values):
-            found = np.where(np.isnan(counted), len(self._ordered), found)
+        found = _nearest(self.ordered, counted)
+        if len(self.ordered) < len(self.values):
+            found = np.where(np.isnan(counted), len(self.ordered), found)
         return np.where(missing, len(self.values), found)[:, None]
 
     def decode(self, symbols: Symbols, inside: NDArray[np.float64]) -> tuple[Any, Mask]:

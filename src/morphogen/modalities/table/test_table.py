@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from morphogen.core.errors import UserError
 from morphogen.core.space import Continuous, Tokens
@@ -256,8 +257,6 @@ def test_bad_columns() -> None:
         TableCodec.fit([arrow.table({"age": [1, 2, 3]})], Tokens, Options(kinds={"agee": "category"}))
     with pytest.raises(UserError, match="64 bits"):
         TableCodec.fit([arrow.table({"a": arrow.array([2**63, 1], arrow.uint64())})], Tokens)
-    with pytest.raises(UserError, match="this family models numbers"):
-        TableCodec.fit([arrow.table({"a": [1, 2]})], Continuous)
 
 
 def test_an_override() -> None:
@@ -266,6 +265,23 @@ def test_an_override() -> None:
     codec = TableCodec.fit([table], Tokens, Options(kinds={"zip": "category"}))
     assert isinstance(codec.columns["zip"], Categories)
     assert codec.decode(codec.encode(table)).equals(table)
+
+
+def test_rows_as_numbers_are_normal_and_come_back() -> None:
+    table = mixed().append_column("rare", arrow.array([0.0] * 300 + [None] * 100 + RANDOM.normal(size=200).tolist()))
+    codec = TableCodec.fit([table], Continuous)
+    assert codec.dense is not None
+    x, symbols = codec.encode(table), codec.symbols(table)
+    assert np.array_equal(codec.dense.decode(x), symbols)
+    choices = codec.dense.space.choices
+    assert choices == (5, 3, 3, 2, 3)  # small, group, word or missing, flag; rare: 0, missing, or a number
+    numbers, chosen = x[:, : x.shape[1] - sum(choices)], x[:, x.shape[1] - sum(choices) :]
+    assert torch.equal(chosen.unique(), torch.tensor([0.0, 1.0]))
+    assert all(torch.equal(one.sum(1), torch.ones(ROWS)) for one in chosen.split(choices, dim=1))
+    for column in numbers.unbind(1):  # what tells nothing is spread as well
+        assert stats.kstest(column.numpy(), "norm").pvalue > 1e-4
+    # Anything at all is some row.
+    assert codec.decode(3 * torch.randn(50, x.shape[1])).schema == table.schema
 
 
 def test_a_row_is_the_same_alone() -> None:

@@ -1,0 +1,38 @@
+"""References of rows: each keeps what it can know, and no more; and the schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as arrow
+import pytest
+
+from morphogen.evaluation import references, tables
+
+
+def planted() -> arrow.Table:
+    random = np.random.default_rng(0)
+    group = random.integers(0, 3, 3000)
+    x = 3.0 * group + random.normal(size=3000)
+    word = np.array(["a", "b", None], dtype=object)[(group + (random.random(3000) < 0.1)) % 3]
+    return arrow.table({"group": group, "x": x, "word": word.tolist(), "flag": (x > 3).tolist()})
+
+
+@pytest.mark.parametrize("reference", [references.independent, references.mixture, references.sequential_trees])
+def test_schema_columns_and_what_they_have_to_do_with_each_other(reference: Any) -> None:
+    table = planted()
+    made = reference(table, 2500, seed=1)
+    assert made.schema == table.schema
+    assert made.num_rows == 2500
+    assert reference(table, 2500, seed=1).equals(made)
+    assert not reference(table, 2500, seed=2).equals(made)
+    assert tables.shape(table, made) > 0.96
+    apart = tables.two_sample(table, made)
+    assert apart > 0.9 if reference is references.independent else apart < 0.6
+
+
+@pytest.mark.parametrize("reference", [references.independent, references.mixture, references.sequential_trees])
+def test_the_smallest_tables(reference: Any) -> None:
+    for table in (arrow.table({"a": [1]}), arrow.table({"a": [1.5, None], "b": [None, "x"]})):
+        assert reference(table, 5).num_rows == 5
