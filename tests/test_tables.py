@@ -19,6 +19,8 @@ from morphogen.cli import run
 from morphogen.core.errors import UserError
 from morphogen.core.model import Batch
 from morphogen.core.space import Tokens
+from morphogen.data.split import split_by_hash
+from morphogen.data.tables import TableSource
 from morphogen.evaluation import references
 from morphogen.evaluation import tables as judge
 from morphogen.families.autoregressive.model import Autoregressive
@@ -214,6 +216,17 @@ def test_the_command_line(fitted: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "10.0% missing" in said
 
 
+def test_flags_of_columns_and_what_is_settled_by_the_number_of_rows(fitted: Path, tmp_path: Path) -> None:
+    command = ["fit", str(fitted / "rows.csv"), "--train.steps", "2", "--train.batch", "8", "--train.precision", "fp32"]
+    asked = ["--options.columns.width", "48", "--options.columns.weight-decay", "0.01"]
+    assert run([*command, *asked, "--out", str(tmp_path / "model")]) == 0
+    columns = json.loads((tmp_path / "model" / "config.json").read_text())["options"]["columns"]
+    assert columns == {"width": 48, "embedding": 256, "dropout": 0.4, "weight_decay": 0.01, "in_order": 0.5}
+    many = ColumnOptions().settled(300_000)
+    assert many.dropout == pytest.approx(0.4 / 10**0.5, abs=1e-3)
+    assert many.weight_decay == pytest.approx(0.03)
+
+
 def test_data_frames_come_back_as_such(tmp_path: Path) -> None:
     pandas = pytest.importorskip("pandas")
     random = np.random.default_rng(0)
@@ -322,3 +335,13 @@ def test_the_judge_against_closed_forms() -> None:
     labelled = pair.append_column("k", arrow.array(np.where(x > 0, "yes", "no")))
     assert judge.utility(labelled, labelled, "k") > 0.99
     assert judge.utility(references.independent(labelled, 3000), labelled, "k") == pytest.approx(0.5, abs=0.1)
+
+
+def test_rows_that_are_alike_stay_together_unless_many_are() -> None:
+    few = TableSource(arrow.table({"a": [*range(100), 0]}), "table", "few")
+    assert few.item_names()[0] == few.item_names()[100]
+    many = TableSource(arrow.table({"a": [0, 1] * 1000}), "table", "many")
+    assert len(set(many.item_names())) == 2000
+    held_out = split_by_hash(many.item_names())
+    assert 50 < held_out[::2].sum() < 150
+    assert 50 < held_out[1::2].sum() < 150

@@ -55,10 +55,10 @@ def without_flag(arguments: Sequence[str], name: str) -> list[str]:
 
 
 def given(arguments: Sequence[str], prefix: str = "") -> set[str]:
-    """The names of the flags under `prefix` that were given, with underscores."""
+    """The names of the flags under `prefix` that were given, with underscores; of `columns.width` it is `columns`."""
     start = f"--{prefix}"
     names = {argument.partition("=")[0] for argument in arguments if argument.startswith(start)}
-    return {name.removeprefix(start).replace("-", "_") for name in names}
+    return {name.removeprefix(start).partition(".")[0].replace("-", "_") for name in names}
 
 
 def parse(kind: type[Any], arguments: Sequence[str], verb: str) -> Any:

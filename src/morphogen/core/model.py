@@ -144,6 +144,11 @@ class GenerativeModel(nn.Module, ABC):
         super().__init__()
         self.space, self.conditions, self.options = space, dict(conditions), options
 
+    @classmethod
+    def settled(cls, options: Any, items: int) -> Any:
+        """The options, what was left open being settled for so many items to train on."""
+        return options
+
     def phases(self) -> Sequence[Phase]:
         """The phases of training, in the order in which they run within a step."""
         return (Phase(),)

@@ -12,9 +12,15 @@ from morphogen.core.errors import UserError
 
 from .base import Source, readers
 
+_OFTEN = 0.1  # of the rows, found more than once, beyond which that is what the table is like
+
 
 class TableSource(Source):
-    """The rows of an Arrow table; rows that are alike have one name, so that none is on both sides of a split."""
+    """The rows of an Arrow table; rows that are alike have one name, so that none is on both sides of a split.
+
+    But where many are: a split that keeps all of a kind together would then leave out kinds of rows, and what is left
+    would not be distributed as the table is.
+    """
 
     def __init__(self, table: Any, modality: str, described: str, test: NDArray[np.bool_] | None = None) -> None:
         self._table, self.modality, self.test = table, modality, test
@@ -36,11 +42,18 @@ class TableSource(Source):
         return self.item_names()[index]
 
     def item_names(self) -> list[str]:
-        """A digest of each row."""
+        """A digest of each row, with the number of those before it that are alike where many are."""
         digests = np.zeros(len(self), dtype=np.uint64)
         for number, column in enumerate(self._table.columns):
             digests = (digests ^ _digests(column)) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(number)
-        return [f"{digest:016x}" for digest in digests.tolist()]
+        names = [f"{digest:016x}" for digest in digests.tolist()]
+        _, kind, often = np.unique(digests, return_inverse=True, return_counts=True)
+        if (often[kind] > 1).mean() <= _OFTEN:
+            return names
+        order = np.argsort(kind, kind="stable")
+        before = np.empty(len(order), dtype=np.int64)
+        before[order] = np.arange(len(order)) - (np.cumsum(often) - often)[kind[order]]
+        return [f"{name}-{count}" for name, count in zip(names, before.tolist(), strict=True)]
 
 
 def _digests(column: Any) -> NDArray[np.uint64]:

@@ -126,6 +126,7 @@ def fit(
             }
             # What was spent on reading, encoding and probing belongs to the budget of minutes; training keeps a tenth.
             settings["budget_seconds"] = _left(seconds, started)
+            user_options = kind.settled(user_options, count)
             settings |= _probe(kind, user_options, _ladder(family, options or {}), out, settings, process, tell)
             settings["budget_seconds"] = _left(seconds, started)
             settings["start_seconds"] = round(time.monotonic() - started, 1)

@@ -21,7 +21,8 @@ from ...sampling.logits import draw
 from .options import ColumnOptions
 
 _TARGETS = 64  # positions that a step learns of at most, drawn anew each time
-_ROUNDS, _STEPS, _CALIBRATED, _AT_ONCE = 2, 6, 2**15, 2**13  # of calibration: rows are the last two
+# Of calibration; rows are the last two. Of more than _TARGETS positions, where each takes long, one round of _AT_ONCE.
+_ROUNDS, _STEPS, _CALIBRATED, _AT_ONCE = 2, 6, 2**15, 2**13
 _KEPT = 2**24  # numbers of tables that are kept while rows are drawn
 _UNSEEN, _NOTHING = -30.0, -1e4  # logits of a symbol that no row has, and of what is none
 
@@ -44,6 +45,7 @@ class Columns(nn.Module):
     def __init__(self, space: Tokens, options: ColumnOptions) -> None:
         super().__init__()
         assert isinstance(space.vocab, tuple)
+        options = options.settled(0)
         sizes = list(space.vocab[: len(space.vocab) - space.even])
         parts = list(space.parts) or [1] * len(sizes)
         count, width, hidden = len(sizes), options.embedding, options.width
@@ -134,7 +136,7 @@ class Columns(nn.Module):
         """Dropout, of one draw for all positions of a row: they do not see each other, and draws take long."""
         if not self.training or not self.options.dropout:
             return hidden
-        keep = 1 - self.options.dropout
+        keep = 1 - (self.options.dropout or 0.0)
         drawn = torch.empty(hidden.shape[1:], device=hidden.device, dtype=hidden.dtype).bernoulli_(keep)
         return hidden * drawn.div_(keep)
 
@@ -175,9 +177,10 @@ class Columns(nn.Module):
 def calibrate(columns: Columns) -> None:
     """README, equation 7: biases are moved until each symbol is drawn as often, on average, as it is in the data."""
     random = torch.Generator().manual_seed(0)
-    for _ in range(_ROUNDS):
+    rounds, rows = (_ROUNDS, _CALIBRATED) if columns.count <= _TARGETS else (1, _AT_ONCE)
+    for _ in range(rounds):
         drawing = Drawing(columns)
-        x = torch.zeros(_CALIBRATED, columns.count, dtype=torch.int64, device=columns.embed.device)
+        x = torch.zeros(rows, columns.count, dtype=torch.int64, device=columns.embed.device)
         for position in range(columns.count):
             visible = list(range(position))
             logits = torch.cat([drawing.logits(position, part, visible, None) for part in x.split(_AT_ONCE)]).double()

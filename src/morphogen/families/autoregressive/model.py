@@ -119,7 +119,12 @@ class Autoregressive(GenerativeModel, LikelihoodModel, PartwiseModel):
         # dropout of .3, .9287 so, and gradient boosting on the real rows' .927.
         # Averages of half-lives of a fifth, a twentieth and a fiftieth of training: Trend on ten times as many rows as
         # Adult has is .9924, .9938 and .9939, the loss on rows kept from training 1.3646, 1.3648 and 1.3654.
-        return (Phase(lr=8e-3, optimizer="adamw", weight_decay=0.3, hold=0.0),)
+        decay = self.columns.options.weight_decay or 0.0
+        return (Phase(lr=8e-3, optimizer="adamw", weight_decay=decay, hold=0.0),)
+
+    @classmethod
+    def settled(cls, options: settings.Options, items: int) -> settings.Options:
+        return options.model_copy(update={"columns": options.columns.settled(items)})
 
     @torch.no_grad()
     def begin(self, phase: str, batches: Iterable[Batch]) -> None:

@@ -8,16 +8,32 @@ from pydantic import Field
 
 from ...core.config import Frozen
 
+# On 31,600 rows of Adult a dropout of .4 and a decay of .3 were best of a few. On 179,000 planted ones the loss on rows
+# kept from training was 1.3572 with these, and 1.3537 with .1 and .03.
+_ROWS, _DROPOUT, _DECAY = 30_000, 0.4, 0.3
+
 
 class ColumnOptions(Frozen):
     """How the networks of rows of columns are built, one for each position."""
 
     width: int = Field(256, ge=16, multiple_of=16, description="Hidden units of each position's perceptron.")
     embedding: int = Field(256, ge=16, multiple_of=16, description="Numbers that what is visible is summed up in.")
-    dropout: float = Field(0.4, ge=0, lt=1, description="Dropout after each hidden layer.")
+    dropout: float | None = Field(
+        None, ge=0, lt=1, description="Dropout after each hidden layer; None: .4, of more than 30,000 rows less."
+    )
+    weight_decay: float | None = Field(
+        None, ge=0, description="Decoupled weight decay; None: .3, of more than 30,000 rows less."
+    )
     in_order: float = Field(
         0.5, ge=0, le=1, description="Share of rows trained in the columns' own order; the others in any."
     )
+
+    def settled(self, rows: int) -> ColumnOptions:
+        """With what was left open settled for so many rows: dropout falls with their root, decay with their number."""
+        few = min(1.0, _ROWS / max(1, rows))
+        dropout = round(_DROPOUT * few**0.5, 3) if self.dropout is None else self.dropout
+        decay = round(_DECAY * few, 4) if self.weight_decay is None else self.weight_decay
+        return self.model_copy(update={"dropout": dropout, "weight_decay": decay})
 
 
 class Options(Frozen):
