@@ -173,6 +173,7 @@ def test_infinities_and_nan_are_values_of_their_own() -> None:
         (np.array([10, 40, 20]), Units(10, 10, -1)),
         (np.array([0.5, 1.25]), Units(50, 75, 2)),
         (np.array([np.pi, 1.0]), Units(0, 0, 0)),
+        (np.array([0.001794872, 0.05]), Units(1794872, 48205128, 9)),
         (np.array([10**18, 10**18 + 1]), Units(10**18, 1, -1)),
         (np.array([1.1], dtype=np.float32), Units(11, 1, 1)),
     ],

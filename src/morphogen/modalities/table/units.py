@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from morphogen.core.errors import UserError
 
-_DIGITS = 6  # after the point, at most, that make a step
+_DIGITS, _DIGITS_OF_SINGLE = 12, 6  # after the point, at most, that make a step; of single precision
 _EXACT = 2**53  # up to which whole numbers are exact in double precision
 
 
@@ -71,7 +71,7 @@ def _digits(values: NDArray[Any]) -> int | None:
     """Digits after the point that give back every value in its own precision; None: more than a few."""
     wide = values.astype(np.float64)
     largest = float(np.abs(wide).max(initial=0))
-    for digits in range(_DIGITS + 1):
+    for digits in range((_DIGITS if values.dtype == np.float64 else _DIGITS_OF_SINGLE) + 1):
         if largest * 10.0**digits >= _EXACT:
             return None
         if np.array_equal(np.round(wide, digits).astype(values.dtype), values):
