@@ -55,6 +55,6 @@ def run(arguments: list[str]) -> int:
         seed, out = parsed.seed + draw * len(items), parsed.out / f"draw-{draw + 1}" if parsed.draws > 1 else parsed.out
         filled = pipeline.impute(items, holes, seed=seed, condition=condition, batch=parsed.batch, **chosen(parsed))
         save_items(out, pipeline, [filled] if rows else filled)
-    often = f", {parsed.draws} times," if parsed.draws > 1 else ""
-    print(f"wrote {len(filled)} items, filled in{often} and a sheet to {parsed.out}", file=sys.stderr)
+    often = f" {parsed.draws} times" if parsed.draws > 1 else ""
+    print(f"wrote {len(filled)} items, filled in{often}, and a sheet to {parsed.out}", file=sys.stderr)
     return 0

@@ -50,9 +50,8 @@ class Mixed:
         mean: float,
         spread: float,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Squared error of the numbers, and nats of the choices that are hidden, per number and choice."""
+        """README, equation 10, of rows x `(B, channels)`: a scalar per number and choice, and its two parts."""
         times = training_times(path, len(x), levels=levels, mean=mean, spread=spread, device=x.device)
-        # Rows come in any order, but times rise with their number: choices are hidden at times of all kinds.
         t = times[:, None]
         data = x[:, : self.numbers]
         noise = torch.randn_like(data)
@@ -67,7 +66,7 @@ class Mixed:
         return (error + nats) / (self.numbers + len(self.choices)), parts
 
     def evaluate(self, path: Path, backbone: Backbone, x: Tensor, seen: Tensor, t: Tensor) -> Tensor:
-        """What the network says of numbers `(B, numbers)` and choices as far as they are seen."""
+        """What the network says, `(B, channels)`, of numbers x `(B, numbers)` at t `(B or 1, 1)` and choices seen."""
         alpha, sigma = path.alpha(t), path.sigma(t)
         scaled = x / (alpha.square() + sigma.square()).sqrt()
         level = (sigma / alpha).reshape(-1).expand(len(x))

@@ -31,5 +31,5 @@ def sheet(items: Any) -> Image.Image:
 
 def _text(value: Any) -> str:
     if value is None:
-        return "–"
+        return "-"  # the font has few signs
     return f"{value:.6g}" if isinstance(value, float) else str(value)
