@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
-from scipy import linalg
+from scipy import linalg, stats
 
 from morphogen.core import plugins
 from morphogen.core.errors import UserError
-from morphogen.evaluation.metrics import frechet
+from morphogen.evaluation.metrics import discrepancy, frechet, kernel
+from morphogen.evaluation.metrics._rows import Rows, together
 from morphogen.evaluation.metrics.base import Metric
+from morphogen.evaluation.metrics.discrepancy import Discrepancy
 from morphogen.evaluation.metrics.frechet import Frechet, Moments, distance
+from morphogen.evaluation.metrics.frechet_infinity import FrechetInfinity
+from morphogen.evaluation.metrics.kernel import Kernel
 from morphogen.evaluation.metrics.manifold import Manifold
+from morphogen.evaluation.metrics.vendi import Vendi
 from morphogen.testing.check_metric import check_metric
 
 
@@ -113,7 +121,7 @@ def dense(real: torch.Tensor, generated: torch.Tensor, k: int) -> dict[str, floa
 
 @pytest.mark.parametrize("k", [1, 3, 5])
 def test_manifold_is_its_definition(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("morphogen.evaluation.metrics.manifold._ROWS", 64)  # several blocks, the last one short
+    monkeypatch.setattr("morphogen.evaluation.metrics._rows._TILE", 64)  # several blocks, the last one short
     real, generated = normal(300, 4), 0.7 * normal(217, 4, seed=1) + 0.5
     assert judge(Manifold(k=k), real, generated) == pytest.approx(dense(real, generated, k), abs=1e-12)
 
@@ -163,3 +171,97 @@ def test_another_width_is_refused() -> None:
     metric.update(normal(5, 3), real=True)
     with pytest.raises(UserError, match="4 dimensions; expected 3"):
         metric.update(normal(5, 4), real=False)
+
+
+def cubic(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return (a @ b.T / a.shape[1] + 1) ** 3
+
+
+def unbiased(x: torch.Tensor, y: torch.Tensor, values: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> float:
+    """The definition: means over pairs of different items of each side, less twice that over pairs of both."""
+    own = [(values(z, z).sum() - values(z, z).trace()) / (len(z) * (len(z) - 1)) for z in (x, y)]
+    return float(own[0] + own[1] - 2 * values(x, y).mean())
+
+
+def test_kernel_is_its_definition(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = normal(150, 4) + 3, normal(130, 4, seed=1) + 3.2
+    monkeypatch.setattr("morphogen.evaluation.metrics._rows._TILE", 64)
+    assert judge(Kernel(), x[:130], y)["kernel"] == pytest.approx(unbiased(x[:130], y, cubic), rel=1e-10)
+    indices = [
+        (normal(150, seed=s).argsort()[:40].tolist(), normal(130, seed=s).argsort()[:50].tolist()) for s in (1, 2)
+    ]
+    expected = [unbiased(x[a], y[b], cubic) for a, b in indices]
+    assert kernel.on_subsets(x, y, indices).tolist() == pytest.approx(expected, rel=1e-10)
+
+
+def test_kernel_is_unbiased_whatever_the_number_of_samples() -> None:
+    small = [judge(Kernel(), normal(60, 4, seed=s), normal(60, 4, seed=s + 1))["kernel"] for s in range(0, 200, 2)]
+    assert abs(float(np.mean(small))) < 3 * float(np.std(small)) / 10
+
+
+def test_pairs_are_read_together_as_apart() -> None:
+    x, y = normal(300, 8), 1.2 * normal(250, 8, seed=1)
+    pair = [Kernel(size=100, subsets=7), Manifold()]
+    for metric in pair:
+        metric.update(x, real=True)
+        metric.update(y, real=False)
+    assert together(pair) == {**judge(Kernel(size=100, subsets=7), x, y), **judge(Manifold(), x, y)}
+
+
+def test_frechet_at_infinity_of_equal_distributions_is_near_zero_where_the_plain_one_is_not() -> None:
+    x, y = normal(2000, 24), normal(2000, 24, seed=1)
+    assert judge(Frechet(), x, y)["frechet"] > 0.15
+    assert abs(judge(FrechetInfinity(), x, y)["frechet_infinity"]) < 0.03
+    shifted = judge(FrechetInfinity(), x, y + 1)["frechet_infinity"]
+    assert shifted == pytest.approx(24, rel=0.05)
+
+
+def test_vendi_counts_what_there_is() -> None:
+    corners = torch.eye(8, dtype=torch.float64).repeat(25, 1)
+    assert judge(Vendi(), corners, corners[torch.arange(200) % 2 == 0])["vendi_ratio"] == pytest.approx(0.5)
+    vendi = Vendi()
+    vendi.update(corners, real=True)
+    assert vendi.score(True) == pytest.approx(8)
+    cosines = torch.nn.functional.normalize(normal(30, 50))
+    values = torch.linalg.eigvalsh(cosines @ cosines.T / 30).clamp(min=0)
+    vendi = Vendi()
+    vendi.update(normal(30, 50), real=True)
+    assert vendi.score(True) == pytest.approx(float(torch.special.entr(values).sum().exp()), rel=1e-9)
+
+
+def test_discrepancy_is_its_definition_and_its_p_value_is_honest() -> None:
+    x, y = normal(80, 3), normal(60, 3, seed=1) + 0.5
+    both = torch.cat([x, y])
+    median = torch.cdist(both, both).square()[tuple(torch.triu_indices(140, 140, 1))].median()
+    expected = unbiased(x, y, lambda a, b: (-torch.cdist(a, b).square() / median).exp())
+    assert judge(Discrepancy(), x, y)["discrepancy"] == pytest.approx(expected, rel=1e-9)
+    assert discrepancy.p_value(x, y, permutations=499) == 1 / 500
+    chance = [
+        discrepancy.p_value(normal(40, 3, seed=s), normal(40, 3, seed=s + 1), permutations=199)
+        for s in range(0, 120, 2)
+    ]
+    assert stats.kstest(chance, "uniform").pvalue > 0.01
+
+
+@pytest.mark.parametrize("kind", [Kernel, Manifold, Discrepancy, FrechetInfinity])
+def test_rows_that_are_held_do_not_hang_on_order_or_process(kind: Any) -> None:
+    x, y = normal(900, 5), 1.1 * normal(900, 5, seed=1)
+    whole = judge(kind(most=200), x, y)
+    parts = [kind(most=200) for _ in range(3)]
+    for number, index in enumerate(normal(900, seed=3).argsort().split(101)):
+        parts[number % 3].update(x[index], real=True)
+        parts[number % 3].update(y[index], real=False)
+    parts[1].merge(parts[2])
+    parts[1].merge(parts[0])
+    assert parts[1].compute() == whole  # to the last bit
+
+
+def test_a_draw_of_rows_is_fair() -> None:
+    rows = Rows(500)
+    x = torch.arange(20_000, dtype=torch.float64)[:, None]
+    for part in x.split(333):
+        rows.add(part)
+    held = rows.get()
+    assert len(held) == 500
+    assert rows.seen == 20_000
+    assert stats.kstest(held.flatten().numpy() / 20_000, "uniform").pvalue > 0.01

@@ -37,7 +37,7 @@ def check_metric(kind: type[Metric], *, count: int = 300, width: int = 6, seed: 
     assert all(isinstance(value, float) and math.isfinite(value) for value in equal.values()), equal
     assert max(losses(real).values()) < 1e-6, f"not ideal on equal sets: {equal}"
 
-    # A figure may be blind to one spoiling (recall to noise, precision to a lost mode), but not to both.
+    # A figure may be blind to one spoiling (recall and variety to noise, precision to a lost mode), but not to both.
     noisy = [losses(real + scale * noise) for scale in (0.0, 1.0, 2.0, 4.0)]
     lost = losses(real[: count // 2])
     for name in kind.ideal:
@@ -46,7 +46,6 @@ def check_metric(kind: type[Metric], *, count: int = 300, width: int = 6, seed: 
         assert (rises and curve[-1] > 0.05) or lost[name] > 0.05, (
             f"{name} sees neither noise {curve} nor a lost mode {lost}"
         )
-    assert max(noisy[-1].values()) > 0.05, f"no figure sees noise: {noisy[-1]}"
 
     # One pass, two processes, and another order give one answer.
     generated = real.flip(0) + 0.5 * noise
