@@ -28,6 +28,11 @@ RECIPES: dict[str, list[list[str]]] = {
         ["torch==2.13.0", "numpy>=2,<3"],
         ["transformers==5.24.0"],
     ],
+    "fidelity": [
+        ["torch==2.13.0", "numpy>=2,<3", "pillow", "scipy", "tqdm"],
+        # It asks for torchvision, which does not load beside the CPU build of torch; the scripts put a stub there.
+        ["--no-deps", "torch-fidelity==0.4.0"],
+    ],
 }
 
 # What a peer pulls in, does not need, and cannot be imported beside the CPU build of torch.

@@ -11,16 +11,19 @@ from torch import Tensor
 
 from .base import Metric, checked
 
-_TILE = 2048  # rows and columns of a block of pairs: N x N never lives in memory
+_TILE = 1024  # rows and columns of a block of pairs: N x N never lives in memory
 _ODD = 0x9E3779B97F4A7C15
 
 
 def digests(x: Tensor) -> np.ndarray[Any, np.dtype[np.uint64]]:
     """A number for each row that its bits settle, `(N,)`: an order that does not depend on how rows came in."""
-    bits = np.ascontiguousarray(x.numpy()).view(np.uint64)
+    values = np.ascontiguousarray(x.numpy())
+    bits = values.view(np.uint64 if values.dtype == np.float64 else np.uint32)
     factors = np.random.default_rng(0).integers(0, 2**63, bits.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-    mixed = bits ^ (bits >> np.uint64(32))
-    total = (mixed * factors).sum(axis=1, dtype=np.uint64)
+    total = np.zeros(len(bits), dtype=np.uint64)
+    for column in range(bits.shape[1]):
+        word = bits[:, column].astype(np.uint64)
+        total += (word ^ (word >> np.uint64(32))) * factors[column]
     total = (total ^ (total >> np.uint64(29))) * np.uint64(_ODD)
     return total ^ (total >> np.uint64(32))
 
@@ -37,7 +40,7 @@ class Rows:
         self._held = 0
 
     def add(self, x: Tensor) -> None:
-        """Rows `(N, d)`, float64."""
+        """Rows `(N, d)`, float32 or float64."""
         self.seen += len(x)
         self._parts.append(x)
         self._held += len(x)
@@ -76,7 +79,7 @@ class RowMetric(Metric):
 
     def update(self, features: Any, real: bool) -> None:
         width = next((rows.width for rows in self.rows.values() if rows.width), None)
-        x = checked(features, width)
+        x = checked(features, width, dtype=None)
         if len(x):
             self.rows[real].add(x)
 
@@ -85,50 +88,43 @@ class RowMetric(Metric):
             self.rows[side].merge(rows)
 
     def sides(self) -> tuple[Tensor, Tensor]:
-        """The real and the generated rows held, `(N, d)` and `(M, d)`."""
-        return self.rows[True].get(), self.rows[False].get()
+        """The real and the generated rows held, `(N, d)` and `(M, d)`, float64 but where all were float32."""
+        real, generated = self.rows[True].get(), self.rows[False].get()
+        wide = torch.promote_types(real.dtype, generated.dtype)
+        return real.to(wide), generated.to(wide)
 
 
 class Tile:
-    """A block of pairs: which rows and columns, and the products of their centred features."""
+    """A block of pairs: which rows and columns, and the products of their features less the centre."""
 
-    def __init__(self, rows: slice, columns: slice, product: Tensor, centred: Sequence[Tensor], centre: Tensor) -> None:
+    def __init__(self, rows: slice, columns: slice, product: Tensor, norms: Sequence[Tensor]) -> None:
         self.rows, self.columns, self.product = rows, columns, product
-        self._x, self._y, self._centre = centred[0][rows], centred[1][columns], centre
+        self._norms = norms[0][rows], norms[1][columns]
         self._distances: Tensor | None = None
 
     def distances(self) -> Tensor:
         """The squared distances. Read only: others read them, too."""
         if self._distances is None:
-            norms = self._x.square().sum(1)[:, None] + self._y.square().sum(1)
-            self._distances = norms.sub_(self.product, alpha=2).clamp_(min=0)
+            self._distances = (self._norms[0][:, None] + self._norms[1]).sub_(self.product, alpha=2).clamp_(min=0)
         return self._distances
 
-    def inner(self) -> Tensor:
-        """The products of the features as they are, a fresh tensor."""
-        left = self._x @ self._centre + self._centre @ self._centre
-        return (self.product + left[:, None]).add_(self._y @ self._centre)
 
-
-def tiles(x: Tensor, y: Tensor | None, centre: Tensor) -> Iterator[Tile]:
-    """Blocks of all pairs of rows of `x` and `y`; of `x` with itself (None) only those on and above the diagonal.
-
-    Distances by a matrix product lose what the origin is far away, so products are of rows less the `centre`.
-    """
-    a = x - centre
-    b = a if y is None else y - centre
-    for start in range(0, len(a), _TILE):
-        rows = slice(start, min(start + _TILE, len(a)))
-        for at in range(start if y is None else 0, len(b), _TILE):
-            columns = slice(at, min(at + _TILE, len(b)))
-            yield Tile(rows, columns, a[rows] @ b[columns].T, (a, b), centre)
+def tiles(x: Tensor, y: Tensor | None) -> Iterator[Tile]:
+    """Blocks of all pairs of rows of `x` and `y`; of `x` with itself (None) only those on and above the diagonal."""
+    other = x if y is None else y
+    norms = [torch.linalg.vecdot(one, one) for one in (x, other)]
+    for start in range(0, len(x), _TILE):
+        rows = slice(start, min(start + _TILE, len(x)))
+        for at in range(start if y is None else 0, len(other), _TILE):
+            columns = slice(at, min(at + _TILE, len(other)))
+            yield Tile(rows, columns, x[rows] @ other[columns].T, norms)
 
 
 class PairMetric(RowMetric):
     """A metric of pairs of rows. Several of them read the same blocks, see `together`."""
 
-    def start(self, real: Tensor, generated: Tensor, slack: float) -> None:
-        """Before any block; `slack` is what rounding may do to a squared distance. Raises UserError on too few rows."""
+    def start(self, real: Tensor, generated: Tensor, centre: Tensor) -> None:
+        """Before any block, the rows less their `centre`. Raises UserError on too few."""
 
     def within(self, tile: Tile, real: bool) -> None:
         """A block of pairs of one side, on or above the diagonal."""
@@ -150,18 +146,18 @@ def together(metrics: Sequence[PairMetric]) -> dict[str, float]:
     for other in metrics[1:]:
         if not all(torch.equal(one, two) for one, two in zip((real, generated), other.sides(), strict=True)):
             raise ValueError("metrics that are computed together must hold the same rows")
-    centre = real.mean(0) if len(real) else torch.zeros(real.shape[1], dtype=torch.float64)
-    # An item on the rim of a ball is inside. The product's rounding must not decide that, above all among copies.
-    reach = max((float((x - centre).square().sum(1).max()) for x in (real, generated) if len(x)), default=0.0)
+    # Distances by a matrix product lose what the origin is far away.
+    centre = real.double().mean(0) if len(real) else torch.zeros(real.shape[1], dtype=torch.float64)
+    real, generated = ((x.double() - centre).to(x.dtype) for x in (real, generated))
     for metric in metrics:
-        metric.start(real, generated, 1e-12 * reach)
+        metric.start(real, generated, centre)
     passes: list[tuple[Tensor, Tensor | None, Callable[[PairMetric, Tile], None]]] = [
         (real, None, lambda metric, tile: metric.within(tile, True)),
         (generated, None, lambda metric, tile: metric.within(tile, False)),
         (real, generated, lambda metric, tile: metric.between(tile)),
     ]
     for x, y, read in passes:
-        for tile in tiles(x, y, centre):
+        for tile in tiles(x, y):
             for metric in metrics:
                 read(metric, tile)
     return {name: value for metric in metrics for name, value in metric.finish().items()}

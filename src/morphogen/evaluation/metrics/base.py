@@ -15,8 +15,8 @@ from ...core.errors import UserError
 class Metric(ABC):
     """Judges generated features against real ones. One file per metric, named as the metric.
 
-    Features are `(N, d)`, tensor or array; all sums are float64. The figures do not depend on the order or size of
-    the batches, and what several processes saw is merged before `compute`.
+    Features are `(N, d)`, tensor or array; all sums over items are float64. The figures do not depend on the order or
+    size of the batches, and what several processes saw is merged before `compute`.
     """
 
     ideal: ClassVar[Mapping[str, float]]  # each figure's value on many samples of one and the same distribution
@@ -35,15 +35,18 @@ class Metric(ABC):
         """Take in all that another metric of this kind has seen."""
 
 
-def checked(features: Any, width: int | None = None) -> Tensor:
-    """The features as float64 `(N, d)`. Raises UserError on another shape or width, on NaN and on infinity."""
-    x = torch.as_tensor(features).detach().to("cpu", torch.float64)
+def checked(features: Any, width: int | None = None, *, dtype: torch.dtype | None = torch.float64) -> Tensor:
+    """The features as float64 `(N, d)`, or as `dtype`; None: float32 stays as it is.
+
+    Raises UserError on another shape or width, on NaN and on infinity.
+    """
+    x = torch.as_tensor(features).detach().cpu()
+    x = x.to(dtype or (torch.float32 if x.dtype == torch.float32 else torch.float64))
     if x.ndim != 2:
         raise UserError(f"features have shape {tuple(x.shape)}; expected (samples, dimensions)")
     if width is not None and x.shape[1] != width:
         raise UserError(f"features have {x.shape[1]} dimensions; expected {width}, as in the batches before")
-    finite = x.isfinite().all(dim=1)
-    if not finite.all():
+    if not x.sum().isfinite() and not (finite := x.isfinite().all(dim=1)).all():
         row = int(finite.logical_not().nonzero()[0])
         raise UserError(f"row {row} of the features is NaN or infinite; look at the samples or the feature extractor")
     return x

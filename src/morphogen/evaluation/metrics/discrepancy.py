@@ -27,7 +27,7 @@ class Discrepancy(RowMetric):
         super().__init__(most)
 
     def compute(self) -> dict[str, float]:
-        real, generated = self.sides()
+        real, generated = (x.double() for x in self.sides())
         enough("the maximum mean discrepancy", _LEAST, len(real), len(generated))
         kernel, first = _kernel(real, generated), torch.arange(len(real) + len(generated)) < len(real)
         return {"discrepancy": float(_estimates(kernel, first[:, None].double())[0])}

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from .base import Metric, bootstrap, checked, enough
 
+_BLOCK = 512  # dimensions
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -23,11 +25,11 @@ class Moments:
     def of(cls, x: Tensor, weights: Tensor | None = None) -> Self:
         """The moments of `x` `(N, d)`, each row counted `weights` times."""
         if weights is None:
-            weights = torch.ones(len(x), dtype=x.dtype)
+            mean = x.mean(0)
+            return cls(len(x), mean, _products(x - mean))
         count = float(weights.sum())
         mean = weights @ x / count
-        centred = x - mean
-        return cls(count, mean, (centred * weights[:, None]).T @ centred)
+        return cls(count, mean, _products((x - mean) * weights.sqrt()[:, None]))
 
     def __add__(self, other: Moments) -> Moments:
         # Chan, Golub & LeVeque 1979: nothing large is ever subtracted, so the order of batches hardly shows.
@@ -50,6 +52,18 @@ class Moments:
         # Fewer samples than dimensions leave directions without any spread; there the values are only rounding.
         real = values > values[-1].clamp(min=0) * len(values) * torch.finfo(values.dtype).eps
         return vectors[:, real] * values[real].sqrt()
+
+
+def _products(x: Tensor) -> Tensor:
+    """xᵀx of `(N, d)`, of which only the blocks on and above the diagonal are computed."""
+    width = x.shape[1]
+    products = torch.empty(width, width, dtype=x.dtype)
+    for start in range(0, width, _BLOCK):
+        columns = slice(start, start + _BLOCK)
+        block = x[:, columns].T @ x[:, start:]
+        products[columns, start:] = block
+        products[start:, columns] = block.T
+    return products
 
 
 def distance(a: Moments, b: Moments) -> float:

@@ -30,7 +30,7 @@ class FrechetInfinity(RowMetric):
         self.seed = seed
 
     def compute(self) -> dict[str, float]:
-        real, generated = self.sides()
+        real, generated = (x.double() for x in self.sides())
         enough("the Fréchet distance at infinity", _LEAST, len(real), len(generated))
         count, width = min(len(real), len(generated)), real.shape[1]
         # With no more samples than dimensions the distance does not yet fall as 1/n.

@@ -29,9 +29,13 @@ class Kernel(PairMetric):
         self.subsets, self.size, self.seed = subsets, size, seed
         self._chosen: tuple[Tensor, Tensor] | None = None
 
-    def start(self, real: Tensor, generated: Tensor, slack: float) -> None:
+    def start(self, real: Tensor, generated: Tensor, centre: Tensor) -> None:
         enough("the kernel distance", _LEAST, len(real), len(generated))
         self._width = real.shape[1]
+        # Products are of rows less the centre c: xᵀy / d + 1 = (x - c)ᵀ(y - c) / d + left + right.
+        towards = [(x.double() @ centre / self._width).to(x.dtype) for x in (real, generated)]
+        rest = (float(centre @ centre) / self._width + 1) / 2
+        self._aside = {side: one + rest for side, one in zip((True, False), towards, strict=True)}
         size = min(self.size, len(real), len(generated))
         random = torch.Generator().manual_seed(self.seed)
         if self._chosen is None:
@@ -47,7 +51,7 @@ class Kernel(PairMetric):
         self._sums = {part: torch.zeros(chosen[0].shape[1], dtype=torch.float64) for part in (True, False, None)}
 
     def within(self, tile: Tile, real: bool) -> None:
-        values, members = self._values(tile), self._members[real]
+        values, members = self._values(tile, real, real), self._members[real]
         if tile.rows == tile.columns:
             values.diagonal().zero_()
             twice = 1.0
@@ -56,9 +60,8 @@ class Kernel(PairMetric):
         self._sums[real] += twice * _total(values, members[tile.rows], members[tile.columns])
 
     def between(self, tile: Tile) -> None:
-        self._sums[None] += _total(
-            self._values(tile), self._members[True][tile.rows], self._members[False][tile.columns]
-        )
+        left, right = self._members[True][tile.rows], self._members[False][tile.columns]
+        self._sums[None] += _total(self._values(tile, True, False), left, right)
 
     def finish(self) -> dict[str, float]:
         return {"kernel": float(self.of_each_subset().mean())}
@@ -68,8 +71,9 @@ class Kernel(PairMetric):
         m, n = (self._members[side].sum(0) for side in (True, False))
         return self._sums[True] / (m * (m - 1)) + self._sums[False] / (n * (n - 1)) - 2 * self._sums[None] / (m * n)
 
-    def _values(self, tile: Tile) -> Tensor:
-        base = tile.inner().div_(self._width).add_(1)
+    def _values(self, tile: Tile, left: bool, right: bool) -> Tensor:
+        base = self._aside[left][tile.rows, None] + self._aside[right][tile.columns]
+        base.add_(tile.product, alpha=1 / self._width)
         return base * base * base
 
 
@@ -103,4 +107,4 @@ def _members(subsets: Sequence[Tensor | np.ndarray], count: int) -> Tensor:
 
 def _total(values: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """The sum over the pairs inside each subset, `(subsets,)`."""
-    return (left * (values @ right)).sum(0)
+    return (left * (values @ right.to(values.dtype))).sum(0)

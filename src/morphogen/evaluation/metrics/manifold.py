@@ -11,6 +11,7 @@ from ._rows import PairMetric, Tile
 from .base import enough
 
 _MOST = 20_000  # rows of a side: pairs are their square
+_SLACK = 32  # roundings of a squared distance
 
 
 class Manifold(PairMetric):
@@ -29,16 +30,18 @@ class Manifold(PairMetric):
         super().__init__(most)
         self.k = k
 
-    def start(self, real: Tensor, generated: Tensor, slack: float) -> None:
+    def start(self, real: Tensor, generated: Tensor, centre: Tensor) -> None:
         enough(f"precision and recall with k = {self.k}", self.k + 1, len(real), len(generated))
-        self._slack = slack
+        # An item on the rim is inside. The product's rounding must not decide that, above all among copies.
+        reach = max(float(torch.linalg.vector_norm(x, dim=1).max()) ** 2 for x in (real, generated))
+        self._slack = _SLACK * torch.finfo(real.dtype).eps * reach
         self._radii = {
-            side: torch.full((len(x), self.k), torch.inf, dtype=torch.float64)
+            side: torch.full((len(x), self.k), torch.inf, dtype=x.dtype)
             for side, x in ((True, real), (False, generated))
         }
         self._balls = torch.zeros(len(generated), dtype=torch.int64)  # real ones that each generated item is in
         self._recalled = torch.zeros(len(real), dtype=torch.bool)
-        self._nearest = torch.full((len(real),), torch.inf, dtype=torch.float64)
+        self._nearest = torch.full((len(real),), torch.inf, dtype=real.dtype)
 
     def within(self, tile: Tile, real: bool) -> None:
         block, radii = tile.distances(), self._radii[real]

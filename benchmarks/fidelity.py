@@ -1,0 +1,196 @@
+"""Our distances against torch-fidelity's on the same features: do they agree, how long do they take, in what memory.
+
+10,000 and 10,000 features of 2,048 dimensions, made here: as those of Inception they are never negative, and most of
+their spread is in few directions. See README.md beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from contest import write_json
+from peers import environment
+from text import probe, run
+
+HERE = Path(__file__).resolve().parent
+COUNT, WIDTH = 10_000, 2_048
+STREAMED = (1_000_000, 64)
+ROUNDS = 3
+
+
+def features(seed: int, shift: float) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    mixing = np.random.default_rng(9).normal(size=(WIDTH, WIDTH)) * np.arange(1, WIDTH + 1)[:, None] ** -0.7
+    return np.maximum(0.3 * random.normal(size=(COUNT, WIDTH)) @ mixing + shift, 0).astype(np.float32)
+
+
+def ours(folder: Path, threads: int, double: bool) -> dict[str, Any]:
+    """The same figures, and density and coverage, by us; run in a process of its own, for its memory."""
+    from morphogen.evaluation.metrics._rows import together
+    from morphogen.evaluation.metrics.frechet import Frechet
+    from morphogen.evaluation.metrics.kernel import Kernel, on_subsets
+    from morphogen.evaluation.metrics.manifold import Manifold
+
+    torch.set_num_threads(threads)
+    kind = torch.float64 if double else torch.float32
+    generated, real = (torch.from_numpy(np.load(folder / f"{side}.npy")).to(kind) for side in ("generated", "real"))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.perf_counter()
+    frechet = Frechet()
+    for start in range(0, COUNT, 1000):
+        frechet.update(real[start : start + 1000], real=True)
+        frechet.update(generated[start : start + 1000], real=False)
+    figures = frechet.compute()
+    seconds = {"frechet": time.perf_counter() - started}
+    started = time.perf_counter()
+    pairs = [Kernel(subsets=100, size=1000), Manifold(k=3)]
+    for metric in pairs:
+        metric.update(real, real=True)
+        metric.update(generated, real=False)
+    figures |= together(pairs)
+    seconds["kernel, precision, recall, density, coverage"] = time.perf_counter() - started
+    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
+    if double:
+        subsets = np.load(folder / "subsets.npy")
+        figures["kernel on its subsets"] = float(
+            on_subsets(real, generated, [(own[1], own[0]) for own in subsets]).mean()
+        )
+    return {"figures": figures, "seconds": seconds, "gigabytes_above_the_features": round(peak, 3)}
+
+
+def streamed(threads: int) -> dict[str, Any]:
+    """All metrics over a million rows a side, made one block at a time."""
+    from morphogen.evaluation.metrics.discrepancy import Discrepancy
+    from morphogen.evaluation.metrics.frechet import Frechet
+    from morphogen.evaluation.metrics.frechet_infinity import FrechetInfinity
+    from morphogen.evaluation.metrics.kernel import Kernel
+    from morphogen.evaluation.metrics.manifold import Manifold
+    from morphogen.evaluation.metrics.vendi import Vendi
+
+    torch.set_num_threads(threads)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    metrics = [Frechet(), Vendi(), FrechetInfinity(), Kernel(), Manifold(), Discrepancy()]
+    spent = dict.fromkeys((type(metric).__name__ for metric in metrics), 0.0)
+    for real in (True, False):
+        random = torch.Generator().manual_seed(int(real))
+        for _ in range(STREAMED[0] // 10_000):
+            block = torch.randn(10_000, STREAMED[1], generator=random) * (1.0 if real else 1.02)
+            for metric in metrics:
+                started = time.perf_counter()
+                metric.update(block, real=real)
+                spent[type(metric).__name__] += time.perf_counter() - started
+    figures = {}
+    for metric in metrics:
+        started = time.perf_counter()
+        figures |= metric.compute()
+        spent[type(metric).__name__] += time.perf_counter() - started
+    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
+    return {"rows": STREAMED, "figures": figures, "seconds": spent, "gigabytes": round(peak, 3)}
+
+
+def report(results: dict[str, Any]) -> str:
+    lines = ["| figure | torch-fidelity | ours | relative difference |", "|---|---|---|---|"]
+    for name, (theirs, own, apart) in results["agreement"].items():
+        lines.append(f"| {name} | {theirs:.10g} | {own:.10g} | {apart:.1e} |")
+    lines += ["", "| seconds | torch-fidelity | ours | ratio | GB above the features |", "|---|---|---|---|---|"]
+    for made in results["rounds"]:
+        lines.append(
+            f"| single precision | {made['peer']:.1f} | {made['ours']:.1f} | {made['ours'] / made['peer']:.2f} | "
+            f"{made['gigabytes']:.2f} |"
+        )
+    double = results["double"]
+    lines.append(
+        f"| double precision | {double['peer']:.1f} | {double['ours']:.1f} | {double['ours'] / double['peer']:.2f} | "
+        f"{double['gigabytes']:.2f} |"
+    )
+    stream = results["streamed"]
+    seconds = ", ".join(f"{name} {value:.1f}" for name, value in stream["seconds"].items())
+    lines += ["", f"{stream['rows'][0]:,} rows by {stream['rows'][1]} a side: {stream['gigabytes']} GB; {seconds} s"]
+    return "\n".join(lines)
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    python, packages = environment.make("fidelity")
+    work = options.work
+    work.mkdir(parents=True, exist_ok=True)
+    for side, (seed, shift) in {"generated": (1, 0.1), "real": (2, 0.2)}.items():
+        if not (work / f"{side}.npy").exists():
+            np.save(work / f"{side}.npy", features(seed, shift))
+    sides = [part for side in ("generated", "real") for part in (f"--{side}", str(work / f"{side}.npy"))]
+    peer = [str(python), str(HERE / "peers" / "fidelity_metrics.py"), *sides, "--threads", str(options.threads)]
+    own = [sys.executable, str(Path(__file__)), "--own", "--work", str(work), "--threads", str(options.threads)]
+
+    def pair(*flags: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        extra = ["--subsets", str(work / "subsets.npy")] if flags else []
+        theirs = json.loads(run([*peer, *flags, *extra], work / "log.txt", options.threads).said)
+        return theirs, json.loads(run([*own, *flags], work / "log.txt", options.threads).said)
+
+    theirs, mine = pair("--double")
+    names = {
+        "FD": ("frechet_inception_distance", "frechet"),
+        "KID on its subsets": ("kernel_inception_distance_mean", "kernel on its subsets"),
+        "precision, k = 3": ("precision", "precision"),
+        "recall, k = 3": ("recall", "recall"),
+    }
+    agreement = {}
+    for name, (peers, ourselves) in names.items():
+        a, b = theirs["figures"][peers], mine["figures"][ourselves]
+        if "k = 3" in name:  # its mean is of float32; what is counted is whole
+            a, b = round(a * COUNT), round(b * COUNT)
+        agreement[name] = (a, b, abs(a - b) / abs(a))
+
+    def timed(peers: dict[str, Any], ourselves: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "peer": sum(peers["seconds"].values()),
+            "ours": sum(ourselves["seconds"].values()),
+            "parts": {"peer": peers["seconds"], "ours": ourselves["seconds"]},
+            "gigabytes": ourselves["gigabytes_above_the_features"],
+        }
+
+    done = {
+        "benchmark": "fidelity",
+        "machine": {"threads": options.threads, "python": platform.python_version(), "torch": torch.__version__},
+        "finished": time.strftime("%Y-%m-%d"),
+        "packages": [line for line in packages if line.startswith(("torch", "numpy", "scipy"))],
+        "features": [COUNT, COUNT, WIDTH],
+        "agreement": agreement,
+        "double": timed(theirs, mine),
+        "rounds": [],
+    }
+    for _ in range(ROUNDS):
+        done["rounds"].append({"probe": probe(options.threads), **timed(*pair())})
+    command = [sys.executable, str(Path(__file__)), "--streamed", "--threads", str(options.threads)]
+    done["streamed"] = json.loads(run(command, work / "log.txt", options.threads).said)
+    return done
+
+
+def main() -> None:
+    found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("--work", type=Path, default=HERE / ".work" / "fidelity")
+    found.add_argument("--results", type=Path, default=HERE / "results" / "fidelity.json")
+    found.add_argument("--threads", type=int, default=2)
+    found.add_argument("--report", action="store_true", help="print the table of the results there are, and end")
+    for flag in ("--own", "--double", "--streamed"):
+        found.add_argument(flag, action="store_true", help=argparse.SUPPRESS)
+    options = found.parse_args()
+    if options.own:
+        print(json.dumps(ours(options.work, options.threads, options.double)))
+    elif options.streamed:
+        print(json.dumps(streamed(options.threads)))
+    else:
+        if not options.report:
+            write_json(options.results, measure(options))
+        print(report(json.loads(options.results.read_text())))
+
+
+if __name__ == "__main__":
+    main()
