@@ -17,7 +17,7 @@ ROWS = [
     {"core"},
     {"nn", "sampling"},
     {"families", "modalities", "data", "safety"},
-    {"pipeline", "samples", "through", "training", "evaluation", "latents", "anomaly"},
+    {"pipeline", "samples", "through", "card", "training", "evaluation", "latents", "anomaly"},
     {"cli", "serve", "testing"},
 ]
 LEVEL = {package: level for level, row in enumerate(ROWS) for package in row}

@@ -35,7 +35,7 @@ from .core.noise import Noise
 from .core.space import Continuous, Space, Tokens, space_from_json, space_to_json
 from .nn.nd import autocast, place
 from .sampling.form import Form, trimmed
-from .through import LatentCodec, codec_through
+from .through import LatentCodec, codec_through, innermost
 from .version import __version__
 
 FORMAT = 1  # of the model folder
@@ -62,6 +62,7 @@ class Pipeline:
         self.family, self.modality, self.model, self.codec = family, modality, model.eval(), codec
         self.conditions, self.precision, self.source = dict(conditions), precision, source
         self.metrics = dict(metrics or {})
+        self.folder: Path | None = None  # where it was read from, or was fitted to
         self._named = set(model.options.model_dump() if named is None else named)
 
     def sample(
@@ -216,9 +217,7 @@ class Pipeline:
             raise UserError(
                 f"{0 if holes is None else len(holes)} holes were given for {len(items)} items; give one for each"
             )
-        own: Codec[Any] = self.codec
-        while isinstance(own, LatentCodec):
-            own = own.pipeline.codec
+        own = innermost(self.codec)
         given, observed = self.codec.observe(items, holes), own.observe(items, holes)
         evidence = rows.filling() if rows else None
         x = self._generate(len(given.x), seed, condition or {}, batch, progress, controls, given, evidence=evidence)
@@ -524,7 +523,7 @@ def load(folder: Path | str, device: str | None = None) -> Pipeline:
     _load_weights(model, folder / "model.safetensors")
     metrics = read_json(folder / "metrics.json") if (folder / "metrics.json").exists() else {}
     place(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return Pipeline(
+    pipeline = Pipeline(
         family=config["family"],
         modality=config["modality"],
         model=model,
@@ -535,6 +534,8 @@ def load(folder: Path | str, device: str | None = None) -> Pipeline:
         metrics=metrics,
         named=config["options"],
     )
+    pipeline.folder = folder
+    return pipeline
 
 
 def _load_weights(model: GenerativeModel, file: Path) -> None:

@@ -167,6 +167,13 @@ class LatentRows(LatentCodec, RowCodec[Any]):
         return self._own.given_back(parts)
 
 
+def innermost(codec: Codec[Any]) -> Codec[Any]:
+    """The codec that reads items themselves, whatever models lie in front of it."""
+    while isinstance(codec, LatentCodec):
+        codec = codec.pipeline.codec
+    return codec
+
+
 def codec_through(pipeline: Pipeline) -> type[LatentCodec]:
     """Which of the two leads through that pipeline."""
     return LatentRows if isinstance(pipeline.codec, RowCodec) else LatentCodec

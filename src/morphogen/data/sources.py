@@ -22,9 +22,9 @@ from .idx import is_idx, open_idx, open_idx_folder
 from .rows import NoItems, ParquetSource, open_csv, open_jsonl
 from .tables import is_frame, open_frame, open_split, open_table
 
-__all__ = ["Source", "open_source"]
+__all__ = ["EMBEDDED", "Source", "open_source"]
 
-_EMBEDDED = {"digits": open_digits}
+EMBEDDED = {"digits": open_digits}
 _TABLES = (".data", ".test")  # as those of UCI are called
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _FILES = (
@@ -50,8 +50,8 @@ def open_source(
 
 
 def _open(spec: Any, modality: str | None, column: str | None, separator: str | None) -> Source:
-    if isinstance(spec, str) and spec in _EMBEDDED:
-        return _EMBEDDED[spec]()
+    if isinstance(spec, str) and spec in EMBEDDED:
+        return EMBEDDED[spec]()
     if isinstance(spec, str) and spec.startswith("hub:"):
         return HubSource(spec.removeprefix("hub:"), modality, column)
     if isinstance(spec, str) and not spec.strip():
@@ -140,8 +140,8 @@ def _open_rows(path: Path, name: str, modality: str | None, column: str | None) 
 
 def _missing(path: Path) -> UserError:
     around = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    nearest = difflib.get_close_matches(path.name, [*_EMBEDDED, *around], n=1, cutoff=0.6)
+    nearest = difflib.get_close_matches(path.name, [*EMBEDDED, *around], n=1, cutoff=0.6)
     if nearest:
-        known = nearest[0] if nearest[0] in _EMBEDDED else str(path.parent / nearest[0])
+        known = nearest[0] if nearest[0] in EMBEDDED else str(path.parent / nearest[0])
         return UserError(f"there is no file or folder '{path}'; did you mean '{known}'?")
     return UserError(f"there is no file or folder '{path}'; expected {_FILES}")

@@ -26,6 +26,21 @@ def shape(real: Any, synthetic: Any) -> float:
 
 def trend(real: Any, synthetic: Any) -> float:
     """The mean over pairs: numbers by their correlation, others by the shares of their joint values."""
+    return float(np.mean(list(_pairs(real, synthetic).values())))
+
+
+def columns(real: Any, synthetic: Any) -> dict[str, tuple[float, float | None]]:
+    """Of each column its shape, and the mean trend of its pairs; None where it has none to be told."""
+    found = _pairs(real, synthetic)
+    own = {name: [value for pair, value in found.items() if name in pair] for name in real.column_names}
+    return {
+        name: (_alike(real.column(name), synthetic.column(name)), float(np.mean(own[name])) if own[name] else None)
+        for name in real.column_names
+    }
+
+
+def _pairs(real: Any, synthetic: Any) -> dict[tuple[str, str], float]:
+    """The trend of each pair of columns that has one."""
     _check(real, synthetic)
     numeric = {name for name in real.column_names if is_number(real.column(name).type)}
     numbers = {name: tuple(numbers_of(table.column(name)) for table in (real, synthetic)) for name in numeric}
@@ -33,15 +48,15 @@ def trend(real: Any, synthetic: Any) -> float:
         name: _binned(*numbers[name]) if name in numeric else _codes(real.column(name), synthetic.column(name))
         for name in real.column_names
     }
-    found = []
+    found = {}
     for one, other in combinations(real.column_names, 2):
         if one in numeric and other in numeric:
             pair = [_correlation(numbers[one][side], numbers[other][side]) for side in (0, 1)]
             if not any(np.isnan(pair)):
-                found.append(1 - abs(pair[0] - pair[1]) / 2)
+                found[one, other] = 1 - abs(pair[0] - pair[1]) / 2
         else:
-            found.append(_contingency(codes[one], codes[other]))
-    return float(np.mean(found))
+            found[one, other] = _contingency(codes[one], codes[other])
+    return found
 
 
 def two_sample(real: Any, synthetic: Any, *, seed: int = 0, folds: int = 5) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import math
+import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ import torch
 from accelerate import Accelerator, PartialState
 from torch import Tensor
 
+from ..card import write_card
 from ..core import plugins
 from ..core.codec import RowCodec
 from ..core.condition import LabelCodec
@@ -24,12 +26,11 @@ from ..core.errors import UserError
 from ..core.model import Batch, GenerativeModel
 from ..core.space import Space
 from ..data.loader import batch_indices
-from ..data.sources import open_source
+from ..data.sources import EMBEDDED, open_source
 from ..nn.nd import place
 from ..pipeline import Pipeline, load
 from ..version import __version__
 from . import validate
-from .card import write_card
 from .checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from .claim import Claim
 from .loop import Budget, TrainState, train
@@ -107,7 +108,8 @@ def fit(
                 codec or {},
                 out,
                 tell,
-                spec=str(source) if isinstance(source, (str, Path)) else None,
+                spec=_again(source, out),
+                opening={"column": column, "separator": separator},
                 through=load(through) if isinstance(through, (str, Path)) else through,
                 enlarge=enlarge,
             )
@@ -133,6 +135,7 @@ def fit(
             write_json(out / "training" / "settings.json", settings)
         process.wait_for_everyone()
         pipeline = _train(out, resume, tell, show=say is not None)
+        pipeline.folder = out
         if main:
             pipeline.save(out)
             write_card(out, pipeline)
@@ -145,6 +148,14 @@ def fit(
         tell(f"only {figures['steps']} steps were taken: expect noise; give more minutes")
     tell(f"wrote {out}: {figures['steps']} steps in {figures['seconds']:,.0f} s")
     return pipeline
+
+
+def _again(source: Any, out: Path) -> str | None:
+    """What the source can be opened by again: a path from the model folder, or a name; None where it is in memory."""
+    if not isinstance(source, (str, Path)):
+        return None
+    path = Path(source).expanduser()
+    return os.path.relpath(path, out) if path.exists() and source not in EMBEDDED else str(source)
 
 
 def _left(seconds: float | None, started: float) -> float | None:

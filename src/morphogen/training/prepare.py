@@ -19,6 +19,7 @@ from ..core.condition import LabelCodec
 from ..core.config import build, write_json
 from ..core.errors import UserError, unknown
 from ..core.model import Batch, GenerativeModel
+from ..data.digest import source_digest
 from ..data.encode import chunks, encode_source, unreadable
 from ..data.sources import Source
 from ..data.split import split_by_hash
@@ -62,10 +63,13 @@ def prepare(
     tell: Say,
     *,
     spec: str | None,
+    opening: Mapping[str, str | None],
     through: Pipeline | None,
     enlarge: int | None,
 ) -> tuple[int, int]:
-    """Fit the codecs, split, and encode the training items to disk; `spec` is how the source can be opened again.
+    """Fit the codecs, split, and encode the training items to disk.
+
+    `spec` is what the source can be opened by again, with `opening`, the column and the separator it was opened with.
 
     Returns how many rows there are to train on, and where those for validation, of a family that validates, begin.
 
@@ -142,6 +146,8 @@ def prepare(
     split = {
         "source": source.description,
         "spec": spec,
+        "opening": dict(opening),
+        "digest": source_digest(source),
         "modality": source.modality,
         "official": source.test is not None,
         "train": len(trained),

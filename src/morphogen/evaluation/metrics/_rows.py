@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .base import Metric, checked
@@ -15,15 +16,15 @@ _TILE = 1024  # rows and columns of a block of pairs: N x N never lives in memor
 _ODD = 0x9E3779B97F4A7C15
 
 
-def digests(x: Tensor) -> np.ndarray[Any, np.dtype[np.uint64]]:
+def digests(x: Tensor) -> NDArray[np.uint64]:
     """A number for each row that its bits settle, `(N,)`: an order that does not depend on how rows came in."""
     values = np.ascontiguousarray(x.numpy())
     bits = values.view(np.uint64 if values.dtype == np.float64 else np.uint32)
-    factors = np.random.default_rng(0).integers(0, 2**63, bits.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    odd = np.random.default_rng(0).integers(0, 2**63, (bits.shape[1], 1), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     total = np.zeros(len(bits), dtype=np.uint64)
     for column in range(bits.shape[1]):
         word = bits[:, column].astype(np.uint64)
-        total += (word ^ (word >> np.uint64(32))) * factors[column]
+        total += (word ^ (word >> np.uint64(32))) * odd[column]
     total = (total ^ (total >> np.uint64(29))) * np.uint64(_ODD)
     return total ^ (total >> np.uint64(32))
 
@@ -90,8 +91,9 @@ class RowMetric(Metric):
     def sides(self) -> tuple[Tensor, Tensor]:
         """The real and the generated rows held, `(N, d)` and `(M, d)`, float64 but where all were float32."""
         real, generated = self.rows[True].get(), self.rows[False].get()
+        width = real.shape[1] or generated.shape[1]  # of a side that has seen nothing there is none
         wide = torch.promote_types(real.dtype, generated.dtype)
-        return real.to(wide), generated.to(wide)
+        return real.reshape(-1, width).to(wide), generated.reshape(-1, width).to(wide)
 
 
 class Tile:

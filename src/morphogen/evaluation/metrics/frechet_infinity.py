@@ -13,7 +13,7 @@ from .frechet import Moments, distance
 
 _MOST = 50_000  # rows of a side
 _SIZES = 15
-_LEAST = 50
+_LEAST, _A_DIMENSION = 50, 5  # samples
 
 
 class FrechetInfinity(RowMetric):
@@ -31,8 +31,10 @@ class FrechetInfinity(RowMetric):
 
     def compute(self) -> dict[str, float]:
         real, generated = (x.double() for x in self.sides())
-        enough("the Fréchet distance at infinity", _LEAST, len(real), len(generated))
-        count, width = min(len(real), len(generated)), real.shape[1]
+        # With fewer, the line is drawn through noise.
+        width = real.shape[1]
+        enough("the Fréchet distance at infinity", max(_LEAST, _A_DIMENSION * width), len(real), len(generated))
+        count = min(len(real), len(generated))
         # With no more samples than dimensions the distance does not yet fall as 1/n.
         least = min(max(min(5000, count // 10), 2 * width), count // 2)
         sizes = torch.linspace(least, count, _SIZES).long()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..core.codec import Codec
-from ..core.condition import LabelCodec
-from ..core.config import replacing
-from ..pipeline import Pipeline
+from .core.codec import Codec
+from .core.condition import LabelCodec
+from .core.config import replacing
+from .pipeline import Pipeline
 
 
 def write_card(folder: Path, pipeline: Pipeline) -> None:

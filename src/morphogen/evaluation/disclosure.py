@@ -1,0 +1,206 @@
+"""What a model gives away of its training data: copies, and who was in."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from .chance import share_interval
+from .copies import Copies, copies, repeats
+from .likeness import in_order
+from .membership import Attack, by_distance, control
+from .memorisation import authentic, copying
+from .report.material import Pair
+from .results import Check, Figure
+from .subject import Findings, Subject, taken
+
+_LEAST = 20  # items of each side
+_SHOWN = 12  # pairs
+
+
+def copying_and_privacy(subject: Subject, findings: Findings) -> None:
+    """Copies of training items, of held-out ones and of each other; distances to the training items; membership."""
+    real, generated = subject.real.features, subject.generated.features
+    if min(len(real), len(generated)) < _LEAST:
+        for name in ("copies", "repeats", "C_T", "authenticity", "membership"):
+            findings.lacks(name, f"needs at least {_LEAST} items of each side; found {len(real)} held out")
+        return
+    again = repeats(generated, torch.cat([real, subject.train.features]) if subject.train else real)
+    findings.checks.append(
+        Check(
+            name="repeats",
+            found=again.found,
+            says=f"{_counted(again.hits, again.count)} generated items are copies of another one; of as many real "
+            f"items {again.other_hits:,} are.",
+        )
+    )
+    findings.figures.append(_share(subject, "repeats", again, "Generated items that are copies of another one."))
+    if subject.train is None:
+        why = "the training items are not to be had"
+        for name in ("copies of training items", "C_T", "authenticity", "membership by distance"):
+            findings.lacks(name, why)
+        return
+    train = subject.train.features
+    copied = copies(generated, train, real)
+    findings.checks.append(
+        Check(
+            name="copies of training items",
+            found=copied.found,
+            says=f"{_counted(copied.hits, copied.count)} generated items are copies of a training item, or nearly so; "
+            f"of new real items {copied.natural:.1%} are.",
+        )
+    )
+    findings.figures.append(_share(subject, "copies", copied, "Generated items that are copies of a training item."))
+    leaked = copies(generated, real, subject.as_many.features if subject.as_many else None)
+    findings.checks.append(
+        Check(
+            name="held-out items given back",
+            found=leaked.found,
+            says=f"{_counted(leaked.hits, leaked.count)} generated items are copies of a held-out item, which the "
+            f"model should never have seen; of training items {leaked.natural:.1%} are.",
+        )
+    )
+    _distances(subject, findings)
+    _membership(subject, findings)
+    findings.material.pairs = [
+        Pair(taken(subject.generated.items, [at]), taken(subject.train.items, [int(copied.indices[at])]), ratio)
+        for at, ratio in ((at, float(copied.ratios[at])) for at in copied.closest(_SHOWN))
+    ]
+
+
+def _share(subject: Subject, key: str, found: Copies, meaning: str) -> Figure:
+    low, high = found.interval
+    return Figure(
+        name=f"{key}[{subject.extractor.name}]",
+        key=key,
+        group="copying",
+        value=found.share,
+        low=low,
+        high=high,
+        ceiling=found.natural,
+        better="lower",
+        extractor=subject.extractor.name,
+        real=len(subject.real),
+        generated=found.count,
+        seed=subject.seed,
+        meaning=f"{meaning} A copy lies twice as near to one item as the nearest of real ones do.",
+    )
+
+
+def _distances(subject: Subject, findings: Findings) -> None:
+    assert subject.train is not None
+    real, generated, train = subject.real.features, subject.generated.features, subject.train.features
+    common = {"extractor": subject.extractor.name, "real": len(real), "generated": len(generated)}
+    own, others = authentic(generated, train), authentic(real, train)
+    low, high = share_interval(int(own.sum()), len(own))
+    findings.figures.append(
+        Figure(
+            name=f"authenticity[{subject.extractor.name}]",
+            key="authenticity",
+            group="copying",
+            value=float(own.double().mean()),
+            low=low,
+            high=high,
+            ceiling=float(others.double().mean()),
+            better="near",
+            seed=subject.seed,
+            meaning="Share of generated items further from the nearest training item than that one is from the next. "
+            "Much less than new real items get means that items hug training items.",
+            **common,
+        )
+    )
+    z = copying(generated, real, train, seed=subject.seed)
+    if math.isnan(z):
+        findings.lacks("C_T", "no region of the data holds 20 held-out and 20 generated items")
+        return
+    findings.figures.append(
+        Figure(
+            name=f"C_T[{subject.extractor.name}]",
+            key="copying",
+            group="copying",
+            value=z,
+            low=z - 1.96,
+            high=z + 1.96,
+            ceiling=0.0,
+            better="near",
+            seed=subject.seed,
+            meaning="Standard errors by which generated items lie nearer (below 0) or further (above) from training "
+            "items than held-out ones do. Below -3 they hug them; far above 3 they are worse than real ones.",
+            **common,
+        )
+    )
+    findings.checks.append(
+        Check(
+            name="nearer to training items than new ones are",
+            found=z < -3,
+            says=f"Generated items lie {abs(z):.1f} standard errors {'nearer to' if z < 0 else 'further from'} "
+            "training items than held-out ones do; 3 nearer would be copying.",
+        )
+    )
+
+
+def _membership(subject: Subject, findings: Findings) -> None:
+    """The attack on as many training items as held-out ones, and the same where there is nothing to find."""
+    assert subject.train is not None
+    members = subject.train.features
+    members = members[in_order(members)][: len(subject.real)]
+    others = subject.real.features
+    found = by_distance(members, others, subject.generated.features)
+    if len(others) < 2 * _LEAST:
+        findings.lacks("membership by distance, on a control set", f"needs {2 * _LEAST} held-out items")
+        beside = None
+    else:
+        beside = control(members, others)
+    findings.figures += attack_figures(subject, "distance", found, beside)
+    usual = beside.interval[1] if beside else 0.5
+    findings.checks.append(
+        Check(
+            name="members told from others",
+            found=found.interval[0] > max(0.5, usual) + 0.02,
+            says=f"By the distance to generated items, who was in the training data is guessed with an area of "
+            f"{found.area:.3f} under the curve (a coin: .5"
+            + (f"; on a control set that knows nothing: {beside.area:.3f})." if beside else ")."),
+        )
+    )
+
+
+def attack_figures(subject: Subject, by: str, found: Attack, beside: Attack | None) -> list[Figure]:
+    """The area and, where there are enough items, the sensitivity of an attack."""
+    extractor = subject.extractor.name if by == "distance" else None
+    common = {"group": "privacy", "better": "lower", "extractor": extractor, "seed": subject.seed}
+    common |= {"real": found.others, "generated": len(subject.generated) if by == "distance" else 0}
+    figures = [
+        Figure(
+            name=f"membership AUC by {by}",
+            key=f"membership_{by}",
+            value=found.area,
+            low=found.interval[0],
+            high=found.interval[1],
+            ceiling=beside.area if beside else 0.5,
+            meaning=f"Who was in the training data, guessed by {by}: .5 is a coin, 1 is certain. Of {found.members:,} "
+            f"training and {found.others:,} held-out items"
+            + ("; the ceiling is the same attack on a control set." if beside else "."),
+            **common,
+        )
+    ]
+    if found.sensitivity is not None:
+        low, high = share_interval(round(found.sensitivity * found.members), found.members)
+        figures.append(
+            Figure(
+                name=f"members found at 1 % false alarms, by {by}",
+                key=f"membership_{by}_sensitivity",
+                value=found.sensitivity,
+                low=low,
+                high=high,
+                ceiling=beside.sensitivity if beside and beside.sensitivity is not None else 0.01,
+                meaning="The same attack where it is sure: .01 is a coin. A few members may be exposed though the area "
+                "is near .5.",
+                **common,
+            )
+        )
+    return figures
+
+
+def _counted(hits: int, count: int) -> str:
+    return f"{hits:,} of {count:,}"

@@ -1,0 +1,76 @@
+"""Whether generated items serve as training data: trained on one side, tested on the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..core import plugins
+from .chance import share_interval
+from .results import Figure
+from .subject import Findings, Sample, Subject
+
+_LEAST = 50  # items to learn from
+
+
+def usefulness(subject: Subject, findings: Findings) -> None:
+    """Train on synthetic, test on real, and the reverse, of items with labels."""
+    names = ("train on synthetic, test on real", "train on real, test on synthetic")
+    if subject.generated.labels is None or subject.real.labels is None or subject.as_many is None:
+        why = "generated items have no labels; fit with --condition" if subject.real.labels else "there are no labels"
+        if subject.as_many is None:
+            why = "the training items are not to be had"
+        for name in names:
+            findings.lacks(name, why)
+        return
+    if min(len(subject.generated), len(subject.as_many)) < _LEAST:
+        for name in names:
+            findings.lacks(name, f"needs at least {_LEAST} items to learn from")
+        return
+    synthetic = _learned(subject, subject.generated)
+    real = _learned(subject, subject.as_many)
+    for key, name, learner, tested, ceiling in (
+        ("tstr", names[0], synthetic, subject.real, _right(real, subject.real).mean()),
+        ("trts", names[1], real, subject.generated, _right(real, subject.real).mean()),
+    ):
+        hits = _right(learner, tested)
+        low, high = share_interval(int(hits.sum()), len(hits))
+        findings.figures.append(
+            Figure(
+                name=name,
+                key=key,
+                group="usefulness",
+                value=float(hits.mean()),
+                low=low,
+                high=high,
+                ceiling=float(ceiling),
+                floor=1 / max(1, len(set(subject.real.labels))),
+                better="higher",
+                real=len(subject.real),
+                generated=len(subject.generated),
+                seed=subject.seed,
+                meaning="Share of items whose class a small model names rightly. The ceiling: as many real items to "
+                "learn from, and real ones to be tested on.",
+            )
+        )
+
+
+def _learned(subject: Subject, sample: Sample) -> Any:
+    """A small classifier, which never saw anything but these items."""
+    own = plugins.load("modalities", subject.pipeline.modality, "features").own
+    extractor = own([sample.items], sample.labels, codec=subject.codec, seed=subject.seed)
+    if extractor.classes:
+        return lambda items: np.array(extractor.classes)[extractor.probabilities(items).argmax(1).numpy()]
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    learner = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000, random_state=subject.seed))
+    learner.fit(extractor.features(sample.items).double().numpy(), np.array(sample.labels))
+    return lambda items: learner.predict(torch.as_tensor(extractor.features(items)).double().numpy())
+
+
+def _right(learner: Any, sample: Sample) -> Any:
+    return learner(sample.items) == np.array(sample.labels)

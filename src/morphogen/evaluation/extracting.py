@@ -1,0 +1,83 @@
+"""Which extractor an evaluation reads features by, and where it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ..core import plugins
+from ..core.codec import Codec
+from ..core.config import read_json, replacing, write_json
+from ..core.errors import UserError
+from ..core.extractor import Extractor
+from .extractors.opening import NAMES, open_pretrained
+
+OWN = "own"  # the modality's default, which needs no download
+
+
+def chosen(
+    name: str | Path | None,
+    weights: str | Path | None,
+    *,
+    modality: str,
+    kept: Path | None,
+    blocks: Iterator[Any],
+    labels: list[str] | None,
+    codec: Codec[Any],
+    seed: int,
+) -> Extractor[Any]:
+    """The extractor of that name, or in that folder; the default is trained on `blocks`, and kept in `kept`.
+
+    One that is kept is used again, so that figures compare. Raises UserError on a name that nobody knows, weights that
+    are not there, and an extractor of another modality.
+    """
+    if name in (None, OWN):
+        if weights is not None:
+            raise UserError("--weights belongs to a pretrained extractor; name it by --extractor")
+        if kept is not None and (kept / "extractor.json").exists():
+            found = restored(kept)
+        else:
+            found = plugins.load("modalities", modality, "features").own(blocks, labels, codec=codec, seed=seed)
+            if kept is not None:
+                save(found, kept)
+    elif (Path(name) / "extractor.json").exists():
+        found = restored(Path(name))
+    elif str(name) in NAMES:
+        found = open_pretrained(str(name), weights)
+    else:
+        known = ", ".join((OWN, *NAMES))
+        raise UserError(
+            f"'{name}' is no extractor; expected {known}, or the folder evaluation/extractor of another model"
+        )
+    if found.modality != modality:
+        raise UserError(f"the extractor {found.name} reads {found.modality}, and the model makes {modality}")
+    return found
+
+
+def save(extractor: Extractor[Any], folder: Path) -> None:
+    """Write `extractor.json` and, where there are tensors, `extractor.safetensors`."""
+    settings, tensors = extractor.state()
+    folder.mkdir(parents=True, exist_ok=True)
+    if tensors:
+        with replacing(folder / "extractor.safetensors") as temporary:
+            save_file({name: value.contiguous() for name, value in tensors.items()}, temporary)
+    record = {"modality": extractor.modality, "name": extractor.name, "settings": settings}
+    write_json(folder / "extractor.json", record)
+
+
+def restored(folder: Path) -> Extractor[Any]:
+    """What `save` wrote. Raises UserError where it is damaged, or not what its name says."""
+    record = read_json(folder / "extractor.json")
+    file = folder / "extractor.safetensors"
+    try:
+        tensors = load_file(file) if file.exists() else {}
+        found = plugins.load("modalities", record["modality"], "features").restored(record["settings"], tensors)
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+        raise UserError(f"the extractor in {folder} cannot be read ({error}); remove the folder") from None
+    if found.name != record["name"]:
+        raise UserError(f"the extractor in {folder} is {found.name}, and not {record['name']}; remove the folder")
+    return found

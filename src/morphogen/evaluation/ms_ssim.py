@@ -1,0 +1,71 @@
+"""How alike pictures are to the eye: multi-scale structural similarity (Wang, Simoncelli & Bovik 2003)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..modalities.image.features import planes
+from .metrics.base import enough
+
+_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # table 1 there, the finest scale first
+_WINDOW, _SIGMA = 11, 1.5
+_C1, _C2 = 0.01**2, 0.03**2
+_PAIRS = 1000
+
+
+def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
+    """Of pictures `(B, C, H, W)` in [0, 1], `(B,)`; 1 where they are equal.
+
+    At five scales, or as many as leave the window room, whose weights then make up 1; of pictures smaller than the
+    window of 11 it is as large as they are. A negative structure counts as none.
+    """
+    side = min(x.shape[-2:])
+    window = min(_WINDOW, side - 1 + side % 2)  # odd
+    scales = 1
+    while scales < len(_WEIGHTS) and side // 2**scales >= window:
+        scales += 1
+    weights = torch.tensor(_WEIGHTS[:scales], dtype=x.dtype)
+    weights /= weights.sum()
+    whole = torch.ones(len(x), dtype=x.dtype)
+    for scale, weight in enumerate(weights):
+        luminance, structure = _similarity(x, y, window)
+        last = scale == scales - 1
+        whole = whole * (luminance * structure if last else structure).clamp(min=0) ** weight
+        if not last:
+            x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
+    return whole
+
+
+def _similarity(x: Tensor, y: Tensor, window: int) -> tuple[Tensor, Tensor]:
+    """The two terms, each a mean over pixels and colours."""
+    taps = torch.exp(-((torch.arange(window, dtype=x.dtype) - window // 2) ** 2) / (2 * _SIGMA**2))
+    taps /= taps.sum()
+    channels = x.shape[1]
+
+    def blurred(z: Tensor) -> Tensor:
+        down = F.conv2d(z, taps.reshape(1, 1, -1, 1).repeat(channels, 1, 1, 1), groups=channels)
+        return F.conv2d(down, taps.reshape(1, 1, 1, -1).repeat(channels, 1, 1, 1), groups=channels)
+
+    mean_x, mean_y = blurred(x), blurred(y)
+    variance_x, variance_y = blurred(x * x) - mean_x**2, blurred(y * y) - mean_y**2
+    covariance = blurred(x * y) - mean_x * mean_y
+    structure = (2 * covariance + _C2) / (variance_x + variance_y + _C2)
+    luminance = (2 * mean_x * mean_y + _C1) / (mean_x**2 + mean_y**2 + _C1)
+    return luminance.mean((1, 2, 3)), structure.mean((1, 2, 3))
+
+
+def similarity(pictures: Sequence[Image.Image], *, pairs: int = _PAIRS, seed: int = 0) -> tuple[float, float]:
+    """The mean over random pairs, no picture with itself, and its standard error. Raises UserError on fewer than 10."""
+    enough("MS-SSIM", 10, len(pictures), len(pictures))
+    x = planes(pictures, 3 if any(one.mode == "RGB" for one in pictures) else 1).double()
+    random = torch.Generator().manual_seed(seed)
+    first = torch.randint(len(x), (pairs,), generator=random)
+    second = (first + torch.randint(1, len(x), (pairs,), generator=random)) % len(x)
+    values = torch.cat([ms_ssim(x[a], x[b]) for a, b in zip(first.split(100), second.split(100), strict=True)])
+    # Pairs share pictures: their number is that of the pictures, where that is less.
+    return float(values.mean()), float(values.std()) / min(pairs, len(x) / 2) ** 0.5

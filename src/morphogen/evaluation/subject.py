@@ -1,0 +1,79 @@
+"""All that an evaluation has read of a model and its data, which the figures are computed of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core.codec import Codec
+from ..core.extractor import Extractor
+from ..pipeline import Pipeline
+from .report.material import Material
+from .results import Check, ClassResult, ColumnResult, Figure, NotMeasured
+
+
+@dataclass
+class Sample:
+    """Items of one side, in an order that only their content settles, with their features `(N, d)` and labels."""
+
+    items: Any
+    features: Tensor
+    labels: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def take(self, indices: Sequence[int] | Tensor) -> Sample:
+        chosen = torch.as_tensor(indices).tolist()
+        labels = [self.labels[at] for at in chosen] if self.labels else None
+        return Sample(taken(self.items, chosen), self.features[chosen], labels)
+
+
+@dataclass
+class Subject:
+    """The three sides, and the model. `as_many` are training items, no more than generated ones."""
+
+    pipeline: Pipeline
+    codec: Codec[Any]  # that of items themselves, whatever models lie in front of it
+    extractor: Extractor[Any]
+    seed: int
+    real: Sample
+    generated: Sample
+    train: Sample | None
+    as_many: Sample | None
+    floor: Sample | None
+    corpus: Any = None  # of texts that were cut, the training texts whole
+    label: str | None = None
+
+
+@dataclass
+class Findings:
+    """What was found so far."""
+
+    figures: list[Figure] = field(default_factory=list)
+    not_measured: list[NotMeasured] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+    classes: list[ClassResult] = field(default_factory=list)
+    columns: list[ColumnResult] = field(default_factory=list)
+    material: Material = field(default_factory=Material)
+
+    def lacks(self, name: str, why: str) -> None:
+        self.not_measured.append(NotMeasured(name=name, why=why))
+
+
+def taken(items: Any, indices: list[int]) -> Any:
+    """Some of the items of a collection of any modality."""
+    return items.take(indices) if hasattr(items, "take") else [items[at] for at in indices]
+
+
+def joined(parts: Sequence[Any]) -> Any:
+    """Collections of items as one."""
+    if parts and hasattr(parts[0], "take"):
+        import pyarrow as arrow
+
+        return arrow.concat_tables(parts).combine_chunks()
+    return [item for part in parts for item in part]

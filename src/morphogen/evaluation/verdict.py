@@ -1,0 +1,46 @@
+"""What was found, in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .results import Check, Figure
+
+# That generated items differ from real ones is nearly always so, and a matter of degree: no fault of itself.
+_DEGREES = ("told from real items", "told from real rows", "columns that differ")
+
+
+def faults(checks: Sequence[Check]) -> list[Check]:
+    """Those that no amount of training excuses: copies, leaks, repeats, what is left out."""
+    return [one for one in checks if one.found and one.name not in _DEGREES]
+
+
+def verdict(checks: Sequence[Check], figures: Sequence[Figure], *, real: int) -> str:
+    """Faults first, then how far generated items are from real ones."""
+    wrong, apart = faults(checks), [one for one in checks if one.found and one.name in _DEGREES]
+    said = []
+    if wrong:
+        names = ", ".join(one.name for one in wrong)
+        said.append(f"{len(wrong)} fault{'s' if len(wrong) > 1 else ''} found: {names}.")
+        said += [one.says for one in wrong]
+    else:
+        looked = len([one for one in checks if one.name not in _DEGREES])
+        said.append(f"No fault was found of {looked} that were looked for." if looked else "No fault was looked for.")
+    said += [one.says for one in apart]
+    if not apart and any(one.name in _DEGREES for one in checks):
+        said.append(f"Generated items cannot be told from real ones, as far as {real:,} held-out items tell.")
+    if where := _where(figures):
+        said.append(where)
+    return " ".join(said)
+
+
+def _where(figures: Sequence[Figure]) -> str:
+    """Where the distance stands between its ceiling and its floor."""
+    one = next((one for one in figures if one.key == "frechet"), None)
+    if one is None or one.ceiling is None or one.floor is None or one.floor <= one.ceiling:
+        return ""
+    share = (one.value - one.ceiling) / (one.floor - one.ceiling)
+    return (
+        f"By {one.name} they stand at {max(0.0, share):.1%} of the way from real items (0 %) to items that are right "
+        "part by part and in nothing else (100 %)."
+    )
