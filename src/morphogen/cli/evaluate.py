@@ -59,7 +59,9 @@ def run(arguments: list[str]) -> int:
             continue
         interval = f" ({one.low:.4g} to {one.high:.4g})" if one.low is not None and one.high is not None else ""
         bounds = "".join(
-            f", {name} {value:.4g}" for name, value in (("ceiling", one.ceiling), ("floor", one.floor)) if value is not None
+            f", {name} {value:.4g}"
+            for name, value in (("ceiling", one.ceiling), ("floor", one.floor))
+            if value is not None
         )
         print(f"{one.name:40} {one.value:.4g}{interval}{bounds}")
     for missing in found.not_measured:

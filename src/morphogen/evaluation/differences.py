@@ -55,6 +55,8 @@ def told_apart(subject: Subject, findings: Findings) -> None:
     if likely:
         name, _, _, means = min(likely, key=lambda one: (one[1], -one[2]))
         says += f"; most by their {name}, on average {means[1]:.3g} and {means[0]:.3g} in real ones"
+    if found and subject.shifted:
+        says += "; so can training items from held-out ones"
     findings.checks.append(Check(name="told from real items", found=found, says=f"{says}."))
 
 

@@ -130,9 +130,13 @@ def _distances(subject: Subject, findings: Findings) -> None:
             **common,
         )
     )
+    name = "nearer to training items than new ones are"
+    if subject.shifted:
+        findings.lacks(name, subject.shifted)
+        return
     findings.checks.append(
         Check(
-            name="nearer to training items than new ones are",
+            name=name,
             found=z < -3,
             says=f"Generated items lie {abs(z):.1f} standard errors {'nearer to' if z < 0 else 'further from'} "
             "training items than held-out ones do; 3 nearer would be copying.",
@@ -154,9 +158,13 @@ def _membership(subject: Subject, findings: Findings) -> None:
         beside = control(members, others)
     findings.figures += attack_figures(subject, "distance", found, beside)
     usual = beside.interval[1] if beside else 0.5
+    name = "members told from others"
+    if subject.shifted:
+        findings.lacks(name, subject.shifted)
+        return
     findings.checks.append(
         Check(
-            name="members told from others",
+            name=name,
             found=found.interval[0] > max(0.5, usual) + 0.02,
             says=f"By the distance to generated items, who was in the training data is guessed with an area of "
             f"{found.area:.3f} under the curve (a coin: .5"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..core import plugins
 from ..core.codec import Codec, RowCodec
 from ..core.condition import LabelCodec
 from ..core.config import write_json
-from ..core.errors import UserError
+from ..core.errors import UserError, unknown
 from ..core.extractor import Extractor
 from ..pipeline import Pipeline, load
 from ..through import innermost
@@ -23,9 +24,10 @@ from ..version import __version__
 from . import differences, disclosure, downstream, likelihoods, processes
 from .extracting import chosen
 from .likeness import constant, in_order, likeness
+from .metrics import discrepancy
 from .report.page import write_report
 from .results import Check, Evaluation
-from .sides import Side, Sides, fingerprints, overlap, sides, without
+from .sides import Side, Sides, excerpts, fingerprints, overlap, sides, without
 from .subject import Findings, Sample, Subject, joined, taken
 from .texts.passages import length_of, passages
 from .verdict import verdict
@@ -81,6 +83,8 @@ def evaluate(
     wanted = count or min(getattr(features, "SAMPLES", _SAMPLES), max(_LEAST, len(train)) if train else 10**9)
     if pipeline.modality == "text":
         wanted = count or features.SAMPLES
+    if target is not None and rows and target not in (names := real.source.block(real.indices[:1]).column_names):
+        raise unknown("column", target, names)
     condition, labels, wanted = _conditions(pipeline, real, wanted, found.label)
     tell(f"making {wanted:,} items to judge …")
     generated = processes.sampled(
@@ -128,7 +132,7 @@ def evaluate(
         train=len(subject.train) if subject.train else 0,
         controls=pipeline.controls(controls).model_dump(mode="json"),
         seconds=round(time.monotonic() - started, 1),
-        verdict=verdict(findings.checks, findings.figures, real=len(subject.real)),
+        verdict=verdict(findings.checks, findings.figures, real=len(subject.real), shifted=subject.shifted),
         checks=findings.checks,
         figures=findings.figures,
         not_measured=findings.not_measured,
@@ -190,6 +194,9 @@ def _not_trained_on(
     # All training items, and not only those that are looked at.
     assert found.train is not None
     shared = overlap(fingerprints(codec, real.blocks()), fingerprints(codec, found.train.readable().blocks()))
+    if foreign and found.train.source.modality == "text":
+        texts = [joined(list(side.readable().blocks())) for side in (real, found.train)]
+        shared = replace(shared, hits=shared.hits | excerpts(*texts))
     says = f"{shared.count:,} of {len(real):,} items to judge by are training items"
     if shared.expected >= 1:
         says += f"; of as many new ones {shared.expected:,.0f} would be, for many items are found twice"
@@ -289,6 +296,8 @@ def _measure(subject: Subject, findings: Findings, target: str | None, tell: Say
             break
     else:
         tell("distances …")
+        if subject.as_many and min(len(subject.real), len(subject.as_many)) >= 20:
+            subject.alike = discrepancy.p_value(subject.real.features, subject.as_many.features, seed=subject.seed)
         figures, missing = likeness(features, subject.extractor.name, seed=subject.seed, draws=_DRAWS)
         findings.figures += figures
         findings.not_measured += missing

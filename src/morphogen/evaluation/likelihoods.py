@@ -100,9 +100,13 @@ def _membership(
     sizes = [subject.pipeline.codec.sizes(one.items).double() for one in (train, real)]
     found = attack(own / sizes[0], nats / sizes[1])
     findings.figures += attack_figures(subject, "likelihood", found, None)
+    name = "training items likelier than others"
+    if subject.shifted:
+        findings.lacks(name, subject.shifted)
+        return
     findings.checks.append(
         Check(
-            name="training items likelier than others",
+            name=name,
             found=found.interval[0] > 0.55,
             says=f"By their likelihood, who was in the training data is guessed with an area of {found.area:.3f} under "
             "the curve (a coin: .5).",

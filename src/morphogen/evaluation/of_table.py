@@ -186,20 +186,24 @@ def _utility(subject: Subject, findings: Findings, real: Any, generated: Any, tr
         for name in names:
             findings.lacks(name, str(refused))
         return
+    positive = tables.positives(real, target)
     for key, (name, value) in values.items():
+        error = area_error(value, *positive) if positive else None
         findings.figures.append(
             Figure(
                 name=name,
                 key=key,
                 group="usefulness",
                 value=value,
+                low=None if error is None else max(0.0, value - 1.96 * error),
+                high=None if error is None else min(1.0, value + 1.96 * error),
                 ceiling=ceiling,
                 better="higher",
                 real=len(real),
                 generated=len(generated),
                 seed=subject.seed,
                 meaning=f"How well boosted trees learn to tell '{target}': the area under the curve of two classes, "
-                "else R². The ceiling: as many real rows to learn from, and real ones to be tested on. One seed of the "
-                "trees, no interval.",
+                "else R², which has no interval here. The ceiling: as many real rows to learn from, and real ones to "
+                "be tested on.",
             )
         )

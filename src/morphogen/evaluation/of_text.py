@@ -29,7 +29,7 @@ def measure(subject: Subject, findings: Findings) -> None:
     count = min(len(real), len(generated))
     real, generated = real[:count], generated[:count]
     words = min(texts.word_count(real), texts.word_count(generated))
-    few = max(1, words // 2)  # of half the texts there are half the words
+    few = max(1, words // 3)  # half the texts have about half the words
     measures: list[tuple[str, str, Callable[[Sequence[str]], float], str]] = [
         (
             "self-BLEU",

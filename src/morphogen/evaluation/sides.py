@@ -20,6 +20,7 @@ from ..data.sources import Source, open_source
 from ..pipeline import Pipeline
 
 Indices = NDArray[np.int64]
+_EXCERPT = 60  # characters that two texts do not have in common by chance
 _TWINS = 3.0  # standard errors beyond what real items do
 
 
@@ -174,6 +175,14 @@ def overlap(items: NDArray[np.uint64], train: NDArray[np.uint64]) -> Overlap:
     known, counts = np.unique(train, return_counts=True)
     twins = float(counts[counts > 1].sum() / max(1, len(train)))
     return Overlap(np.isin(items, known), twins * len(items))
+
+
+def excerpts(items: Sequence[str], corpus: Sequence[str]) -> NDArray[np.bool_]:
+    """Which texts are pieces of the corpus, or hold one that is most of them: a fingerprint sees whole texts alone."""
+    from .texts import longest_copied
+
+    long = [len(one.span) for one in longest_copied(items, corpus)]
+    return np.array([span >= max(_EXCERPT, len(item) / 2) for span, item in zip(long, items, strict=True)], dtype=bool)
 
 
 def without(side: Side, hits: Sequence[bool] | NDArray[np.bool_]) -> Side:

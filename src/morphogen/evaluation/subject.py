@@ -15,6 +15,8 @@ from ..pipeline import Pipeline
 from .report.material import Material
 from .results import Check, ClassResult, ColumnResult, Figure, NotMeasured
 
+_CERTAIN = 1e-3  # probability below which a difference is no chance
+
 
 @dataclass
 class Sample:
@@ -48,6 +50,17 @@ class Subject:
     floor: Sample | None
     corpus: Any = None  # of texts that were cut, the training texts whole
     label: str | None = None
+    alike: float | None = None  # the probability of so large a discrepancy of training items from held-out ones
+
+    @property
+    def shifted(self) -> str:
+        """Why training and held-out items cannot be compared, in words; empty where they can."""
+        if self.alike is None or self.alike >= _CERTAIN:
+            return ""
+        return (
+            f"held-out items differ from training items by themselves (p = {self.alike:.2g}), as another part of one "
+            "text does, so that nearness to the training items tells nothing of the model"
+        )
 
 
 @dataclass

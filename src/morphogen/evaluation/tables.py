@@ -105,6 +105,15 @@ def utility(train: Any, test: Any, target: str, *, seed: int = 0) -> float:
     return float(roc_auc_score(b[:, at] == trees.classes_[1], trees.predict_proba(inputs[1])[:, 1]))
 
 
+def positives(table: Any, target: str) -> tuple[int, int] | None:
+    """How many rows there are of each of two classes; None where they are not two."""
+    column = table.column(target)
+    if is_number(column.type):
+        return None
+    counts = [one["counts"] for one in column.drop_null().value_counts().to_pylist()]
+    return (counts[0], counts[1]) if len(counts) == 2 else None
+
+
 def _check(real: Any, synthetic: Any) -> None:
     if real.column_names != synthetic.column_names:
         raise UserError(

@@ -15,8 +15,8 @@ def faults(checks: Sequence[Check]) -> list[Check]:
     return [one for one in checks if one.found and one.name not in _DEGREES]
 
 
-def verdict(checks: Sequence[Check], figures: Sequence[Figure], *, real: int) -> str:
-    """Faults first, then how far generated items are from real ones."""
+def verdict(checks: Sequence[Check], figures: Sequence[Figure], *, real: int, shifted: str = "") -> str:
+    """Faults first, then how far generated items are from real ones; `shifted` is why something could not be told."""
     wrong, apart = faults(checks), [one for one in checks if one.found and one.name in _DEGREES]
     said = []
     if wrong:
@@ -29,6 +29,8 @@ def verdict(checks: Sequence[Check], figures: Sequence[Figure], *, real: int) ->
     said += [one.says for one in apart]
     if not apart and any(one.name in _DEGREES for one in checks):
         said.append(f"Generated items cannot be told from real ones, as far as {real:,} held-out items tell.")
+    if shifted:
+        said.append(f"{shifted[0].upper()}{shifted[1:]}.")
     if where := _where(figures):
         said.append(where)
     return " ".join(said)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from morphogen.core.errors import UserError
 from morphogen.modalities.text import features
-from morphogen.modalities.text.features import Grams, floor, grams, own, measured, restored, words
+from morphogen.modalities.text.features import Grams, floor, grams, measured, own, restored, words
 
 WORDS = ["the", "a", "cat", "dog", "sat", "ran", "on", "under", "mat", "tree", "and", "then", "Tom", "home", "12"]
 anything = st.text(st.characters(), max_size=40)  # halves of characters, too

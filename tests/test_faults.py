@@ -1,0 +1,232 @@
+"""Faults planted in a generator, each of which has to be found; a healthy one must trip none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as arrow
+import pyarrow.csv as arrow_csv
+import pytest
+from PIL import Image
+from replay import replaying
+
+from morphogen.core.errors import UserError
+from morphogen.core.space import Continuous, Tokens
+from morphogen.data.sources import open_source
+from morphogen.evaluation.evaluate import evaluate
+from morphogen.evaluation.results import Evaluation
+from morphogen.modalities.image.codec import ImageCodec
+from morphogen.modalities.table.codec import TableCodec
+from morphogen.modalities.text.codec import TextCodec
+
+
+class Setting(NamedTuple):
+    """What was trained on, held out, and neither; the source holds the first two."""
+
+    source: str
+    codec: Any
+    train: Any
+    held_out: Any
+    fresh: Any
+    indices: list[int]  # of the held out
+
+
+def judged(setting: Setting, items: Any, folder: Path, **more: Any) -> Evaluation:
+    source = open_source(setting.source)
+    pipeline = replaying(folder, source, setting.source, setting.codec, items, setting.indices)
+    found = evaluate(pipeline, count=len(items), say=None, **more)
+    assert found is not None
+    return found
+
+
+def found(evaluation: Evaluation) -> set[str]:
+    return {one.name for one in evaluation.checks if one.found}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Setting:
+    digits = open_source("digits")
+    order = np.random.default_rng(0).permutation(len(digits))
+    folder = tmp_path_factory.mktemp("digits")
+    for index in order[500:].tolist():
+        path = folder / digits.columns["label"][index] / f"{index:04d}.png"
+        path.parent.mkdir(exist_ok=True)
+        digits.read(index).save(path)
+    source = open_source(str(folder))
+    held = [at for at, name in enumerate(source.item_names()) if int(Path(name).stem) in set(order[500:800].tolist())]
+    train = [source.read(at) for at in range(len(source)) if at not in set(held)]
+    codec = ImageCodec.fit([train], Continuous)
+    fresh = [(digits.read(index), digits.columns["label"][index]) for index in order[:500].tolist()]
+    return Setting(str(folder), codec, train, [source.read(at) for at in held], fresh, held)
+
+
+def brighter(image: Image.Image) -> Image.Image:
+    return Image.fromarray(np.clip(np.asarray(image).astype(int) + 10, 0, 255).astype(np.uint8))
+
+
+PICTURES: dict[str, tuple[Callable[[list[Any], Setting], list[Any]], set[str]]] = {
+    "healthy": (lambda fresh, all: [one for one, _ in fresh], set()),
+    "copies of 1 % of the training pictures": (
+        lambda fresh, all: [*(one for one, _ in fresh[: -len(all.train) // 100]), *all.train[: len(all.train) // 100]],
+        {"copies of training items"},
+    ),
+    "two of ten classes missing": (
+        lambda fresh, all: [one for one, label in fresh if label not in "38"],
+        {"classes left out", "regions left out"},
+    ),
+    "fifty pictures again": (lambda fresh, all: [one for one, _ in fresh[:-50] + fresh[:50]], {"repeats"}),
+    "fifty pictures and no others": (
+        lambda fresh, all: [one for one, _ in (fresh[:50] * 10)],
+        {"repeats", "regions left out"},
+    ),
+    "brighter by ten in 255": (lambda fresh, all: [brighter(one) for one, _ in fresh], {"told from real items"}),
+    "the held-out pictures": (lambda fresh, all: all.held_out, {"held-out items given back"}),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_pictures(name: str, pictures: Setting, tmp_path_factory: pytest.TempPathFactory) -> None:
+    make, expected = PICTURES[name]
+    # One folder for all: the extractor that the first trains serves the others.
+    folder = tmp_path_factory.getbasetemp() / "judged-pictures"
+    evaluation = judged(pictures, make(pictures.fresh, pictures), folder)
+    if expected:
+        assert expected <= found(evaluation), evaluation.verdict
+    else:
+        assert not found(evaluation), evaluation.verdict
+        assert "cannot be told" in evaluation.verdict
+    if name == "two of ten classes missing":
+        assert "3, 8" in evaluation.verdict
+    if name.startswith("brighter"):
+        assert "brightness" in evaluation.verdict
+
+
+def test_training_pictures_are_refused_as_a_test(pictures: Setting, tmp_path: Path) -> None:
+    fresh = [one for one, _ in pictures.fresh]
+    with pytest.raises(UserError, match=r"200 of 200 items to judge by are training items"):
+        judged(pictures, fresh, tmp_path, data=pictures.train[:200])
+    evaluation = judged(pictures, fresh, tmp_path, data=pictures.train[:20] + pictures.held_out)
+    assert evaluation.real == 300
+    assert found(evaluation) == {"training items in the evaluation"}
+    assert "20 of 320 items to judge by are training items; they were left out" in evaluation.verdict
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Setting:
+    random = np.random.default_rng(0)
+    count = 3000
+    age = random.integers(18, 80, count)
+    income = np.round(20 * age + random.gamma(2, 300, count), 2)
+    city = np.array(["Rome", "Oslo", "Lima", "Bonn"])[(age // 20 + random.integers(0, 2, count)) % 4]
+    owns = np.where(random.random(count) < income / income.max(), "yes", "no")
+    height = np.round(random.normal(170, 10, count), 1)
+    table = arrow.table({"age": age, "income": income, "city": city, "owns": owns, "height": height})
+    file = tmp_path_factory.mktemp("rows") / "people.csv"
+    arrow_csv.write_csv(table.slice(0, 2000), file)
+    source = open_source(str(file))
+    whole = source.block(np.arange(2000))
+    train, held = whole.slice(0, 1500), whole.slice(1500)
+    codec = TableCodec.fit([train], Tokens)
+    return Setting(str(file), codec, train, held, table.slice(2000).cast(whole.schema), list(range(1500, 2000)))
+
+
+def permuted(table: Any, name: str) -> Any:
+    at = table.column_names.index(name)
+    order = np.random.default_rng(1).permutation(len(table))
+    return table.set_column(at, name, table.column(name).take(order))
+
+
+ROWS: dict[str, tuple[Callable[[Setting], Any], set[str]]] = {
+    "healthy": (lambda all: all.fresh, set()),
+    "one column permuted": (lambda all: permuted(all.fresh, "income"), {"told from real rows", "columns that differ"}),
+    "copies of 1 % of the training rows": (
+        lambda all: arrow.concat_tables([all.fresh.slice(0, 985), all.train.slice(0, 15)]),
+        {"copies of training items"},
+    ),
+    "fifty rows and no others": (lambda all: arrow.concat_tables([all.fresh.slice(0, 50)] * 20), {"repeats"}),
+    "the held-out rows": (lambda all: all.held_out, {"held-out items given back"}),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_rows(name: str, rows: Setting, tmp_path: Path) -> None:
+    make, expected = ROWS[name]
+    evaluation = judged(rows, make(rows), tmp_path, target="owns")
+    if expected:
+        assert expected <= found(evaluation), evaluation.verdict
+    else:
+        assert not found(evaluation), evaluation.verdict
+    if name == "one column permuted":
+        worst = min(evaluation.columns, key=lambda one: (one.trend or 1) - (one.trend_ceiling or 1))
+        assert worst.name == "income"
+
+
+def test_training_rows_are_refused_as_a_test(rows: Setting, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="300 of 300 items to judge by are training items"):
+        judged(rows, rows.fresh, tmp_path, data=rows.train.slice(0, 300))
+
+
+WORDS = (
+    "the",
+    "old",
+    "sea",
+    "was",
+    "calm",
+    "and",
+    "Ann",
+    "saw",
+    "ships",
+    "far",
+    "out",
+    "where",
+    "gulls",
+    "cried",
+    "on",
+)
+
+
+def stories(seed: int, count: int) -> list[str]:
+    random = np.random.default_rng(seed)
+    return [" ".join(random.choice(WORDS, random.integers(20, 40))).capitalize() + "." for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Setting:
+    file = tmp_path_factory.mktemp("texts") / "stories.jsonl"
+    every = stories(0, 900)
+    file.write_text("\n".join(json.dumps({"text": one}) for one in every))
+    held = list(range(700, 900))
+    codec = TextCodec.fit([every, [one.upper() for one in every]], Tokens)
+    return Setting(str(file), codec, every[:700], every[700:], stories(1, 300), held)
+
+
+TEXTS: dict[str, tuple[Callable[[Setting], Sequence[str]], set[str]]] = {
+    "healthy": (lambda all: all.fresh, set()),
+    "copies of 1 % of the training texts": (lambda all: all.fresh[:293] + all.train[:7], {"copies of training items"}),
+    "pieces of training texts": (
+        lambda all: [one[:60] + other for one, other in zip(all.train, all.fresh, strict=False)],
+        {"long spans copied from training texts"},
+    ),
+    "fifty texts and no others": (lambda all: all.fresh[:50] * 6, {"repeats"}),
+    "the held-out texts": (lambda all: all.held_out, {"held-out items given back"}),
+    "in capitals": (lambda all: [one.upper() for one in all.fresh], {"told from real items"}),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_texts(name: str, texts: Setting, tmp_path: Path) -> None:
+    make, expected = TEXTS[name]
+    evaluation = judged(texts, make(texts), tmp_path)
+    if expected:
+        assert expected <= found(evaluation), evaluation.verdict
+    else:
+        assert not found(evaluation), evaluation.verdict
+
+
+def test_pieces_of_training_texts_are_refused_as_a_test(texts: Setting, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="training items"):
+        judged(texts, texts.fresh, tmp_path, data=[one[5:] for one in texts.train[:100]])

@@ -1,0 +1,487 @@
+"""The report of an evaluation: all of it is on the page, nothing else is fetched, and what users write stays text."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from morphogen.core.errors import UserError
+from morphogen.data.sources import open_source
+from morphogen.evaluation.report import charts
+from morphogen.evaluation.report.charts import bar, curve, distribution, number
+from morphogen.evaluation.report.material import Curve, Distribution, Material, Pair
+from morphogen.evaluation.report.page import duration, picture, render, words, write_report
+from morphogen.evaluation.results import Check, ClassResult, ColumnResult, Evaluation, Figure, NotMeasured
+
+EVIL = "<script>alert(1)</script>"
+EMPTY_TAGS = {"meta", "img", "br", "hr", "link", "wbr", "input"}
+CSS = Path(charts.__file__).with_name("report.css").read_text(encoding="utf-8")
+
+
+def figure(name: str = "FD", **changed: Any) -> Figure:
+    told: dict[str, Any] = {
+        "key": name.lower(),
+        "group": "likeness",
+        "value": 6.21,
+        "better": "lower",
+        "real": 1797,
+        "generated": 5000,
+        "seed": 12,
+        "meaning": f"What {name} tells.",
+    }
+    return Figure(name=name, **{**told, **changed})
+
+
+FIGURES = [
+    figure("FD[own-3f9a12cd]", low=5.73, high=6.94, ceiling=4.82, floor=312.4, extractor="own-3f9a12cd"),
+    figure("FD[vit]", value=141.0, low=132.0, high=150.0, ceiling=120.0, floor=160.0, extractor="vit"),
+    figure("recall", group="variety", value=0.87, low=0.85, high=0.89, ceiling=0.93, floor=0.11, better="higher"),
+    figure("copies", group="copying", value=0.0, low=0.0, high=0.0011, ceiling=0.00036),
+    figure("attack", group="privacy", value=0.512, low=0.49, high=0.534, ceiling=0.5, better="near"),
+    figure("bits", group="likelihood", value=2.913, generated=0, ceiling=math.nan),
+    figure("usefulness", group="usefulness", value=-1234.5, low=-1300.25, high=-1200.0, ceiling=-1000.0, floor=-9000.0),
+    figure("speed", group="properties", value=0.0000412, floor=math.inf),
+    figure("broken", group="properties", value=math.nan, low=-math.inf, high=math.inf, floor=1.0),
+]
+
+
+def evaluation(modality: str, **changed: Any) -> Evaluation:
+    told: dict[str, Any] = {
+        "morphogen": "0.1.0",
+        "model": "9f86d081" * 8,
+        "family": "diffusion",
+        "modality": modality,
+        "data": "the held-out part of <b>photos</b>",
+        "extractor": "own-3f9a12cd",
+        "seed": 12,
+        "real": 1797,
+        "generated": 5000,
+        "train": 14380,
+        "controls": {"steps": 18, "guidance": 1.5, "solver": None, "limits": {"top": math.inf, "kept": [1, 2]}},
+        "seconds": 94.3,
+        "verdict": "One fault was found: copies & repeats.",
+        "checks": [
+            Check(name="blank", found=False, says="None of 5,000 is blank."),
+            Check(name="memory", found=True, says="31 of 5,000 are copies."),
+        ],
+        "figures": FIGURES,
+        "not_measured": [NotMeasured(name="FID", why="its weights are not in the cache: give --weights")],
+    }
+    return Evaluation(**{**told, **changed})
+
+
+def shares(*values: float) -> Any:
+    return np.array(values, dtype=np.float64)
+
+
+def pictures() -> tuple[Evaluation, Material]:
+    digits = open_source("digits")
+    items = [digits.read(at) for at in range(6)]
+    sheet = Image.new("RGB", (530, 530), "gray")
+    pairs = [Pair(items[at], items[at + 3], 0.1 * at) for at in range(3)]
+    curves = [Curve("loss", [0.0, 0.5, 1.0], [1.5, math.nan, 0.2]), Curve("nothing", [0.0], [math.nan])]
+    bins = Distribution("brightness", ["0–10", "10–20", "missing"], shares(0.5, 0.4, 0.1), shares(0.6, math.nan, 0.1))
+    classes = [ClassResult(name=EVIL, real_share=0.12, generated_share=0.11, accuracy=0.987, coverage=0.95)]
+    classes.append(ClassResult(name="nine", real_share=0.1))
+    material = Material(sheet, sheet, pairs, [bins], curves)
+    return evaluation("image", classes=classes), material
+
+
+def texts() -> tuple[Evaluation, Material]:
+    sheet = Image.new("RGB", (900, 300), "white")
+    pairs = [Pair(f"Once {EVIL} upon a time", "Once & for all", 0.2), Pair("عن قطة " * 300, "word" * 500, 0.9)]
+    kinds = Distribution(f"first word {EVIL}", [EVIL, "One", "The"], shares(0.5, 0.3, 0.2), shares(0.2, 0.3, 0.5))
+    copied = [("Then she said: ", f"a span {EVIL} \ud800 that was copied", " and went."), ("", "x" * 4000, "")]
+    return evaluation("text", train=0), Material(sheet, sheet, pairs, [kinds], [], copied)
+
+
+def rows() -> tuple[Evaluation, Material]:
+    row = {"age": 39, "pay": 77516.5, EVIL: "Bachelors", "gone": None, "yes": True, "hole": math.nan}
+    other = {**row, "age": 41, EVIL: "Masters"}
+    columns = [ColumnResult(name=name, shape=0.98, shape_ceiling=0.99) for name in row]
+    columns.append(ColumnResult(name="worst", shape=0.5, trend=0.4, shape_ceiling=0.99, trend_ceiling=0.97))
+    many = [
+        Distribution(f"column {at}", [f"kind {n}" for n in range(30)], *[np.full(30, 1 / 30)] * 2) for at in range(14)
+    ]
+    sheet = Image.new("RGB", (1400, 300), "white")
+    return evaluation("table", columns=columns), Material(sheet, sheet, [Pair(row, other, 0.3)] * 6, many)
+
+
+def nearly_empty() -> tuple[Evaluation, Material]:
+    return evaluation("image", checks=[], figures=[], controls={}, train=0), Material()
+
+
+def long_names() -> tuple[Evaluation, Material]:
+    word = "unbroken" * 40
+    long = [figure(f"FD[{word}]", extractor=word, value=1.23456789e8, low=1.2e8, high=1.3e8, ceiling=-9.87654321e8)]
+    told: dict[str, Any] = dict.fromkeys(("family", "data", "extractor", "model", "verdict"), word)
+    told |= {"figures": long, "controls": {word: word}, "classes": [ClassResult(name=word, real_share=1)]}
+    told |= {"checks": [Check(name=word, found=True, says=word)], "not_measured": [NotMeasured(name=word, why=word)]}
+    told |= {"columns": [ColumnResult(name=word, shape=1, shape_ceiling=1)]}
+    pairs = [Pair(word, word, 0.5), Pair({word: word}, {word: word}, 0.5)]
+    kinds = Distribution(word, [word, "a"], shares(1, 0), shares(0, 1))
+    return evaluation("text", **told), Material(None, None, pairs, [kinds], [], [(word, word, word)])
+
+
+CASES = {"pictures": pictures, "texts": texts, "rows": rows, "nearly empty": nearly_empty, "long names": long_names}
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, str]:
+    return {name: render(*make()) for name, make in CASES.items()}
+
+
+class Page(HTMLParser):
+    """Its tags, balanced, their attributes, and its text."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(source)
+        self.close()
+        assert not self.open
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in EMPTY_TAGS:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.text += data + " "
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_is_well_formed_and_fetches_nothing(pages: dict[str, str], case: str) -> None:
+    page = Page(pages[case])
+    assert pages[case].startswith("<!DOCTYPE html>")
+    assert "http://" not in pages[case]
+    assert "https://" not in pages[case]
+    assert "url(" not in pages[case]
+    assert "@import" not in pages[case]
+    assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "embed", "a", "b", "em"}
+    assert all((given.get("src") or "data:image/").startswith("data:image/") for _, given in page.tags)
+    assert all(given.get("alt") for tag, given in page.tags if tag == "img")
+    assert all(given.get("scope") for tag, given in page.tags if tag == "th")
+    assert [given for tag, given in page.tags if tag == "html"] == [{"lang": "en"}]
+    names = [given["id"] for _, given in page.tags if "id" in given]
+    assert len(names) == len(set(names))
+    assert {given["aria-labelledby"] for _, given in page.tags if "aria-labelledby" in given} <= set(names)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_nothing_that_is_not_there_is_shown_as_a_number(pages: dict[str, str], case: str) -> None:
+    page = Page(pages[case])
+    values = " ".join(value or "" for tag, given in page.tags for name, value in given.items() if name != "src")
+    assert not re.search(r"\b(nan|inf|None|Infinity)\b", page.text.replace("None of", ""))
+    assert not re.search(r"\b(nan|inf|None|Infinity)\b", values)
+    assert "e-05" not in page.text
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_headings_do_not_skip_a_level(pages: dict[str, str], case: str) -> None:
+    levels = [int(tag[1]) for tag, _ in Page(pages[case]).tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_the_verdict_comes_first_and_what_was_found_before_what_was_not(pages: dict[str, str]) -> None:
+    text = Page(pages["pictures"]).text
+    order = ["Model of pictures: diffusion", "One fault was found: copies & repeats.", "1 of 2 found", "memory"]
+    order += ["blank", "the held-out part of <b>photos</b>", "the first samples, not picked", "Figures", "ratio 0.100"]
+    order += ["Class by class", "Distributions", "During training", "What was not measured", "FID", "--seed 12"]
+    places = [text.index(one) for one in order]
+    assert places == sorted(places)
+    for said in ("1,797", "5,000", "14,380", "own-3f9a12cd", "9f86d081" * 8, "guidance 1.5", "top: ∞, kept: 1, 2"):
+        assert said in text
+
+
+def test_every_figure_is_told_whole(pages: dict[str, str]) -> None:
+    for case in ("pictures", "texts", "rows"):
+        text = Page(pages[case]).text
+        for one in FIGURES:
+            said = text[text.index(f"{one.name} {one.meaning}") :]
+            said = said[: said.index(" Ceiling ") + 20]
+            assert "1,797 real" in said
+            assert ("5,000 generated" in said) == bool(one.generated)
+            assert "seed 12" in said
+            assert one.extractor is None or one.extractor in said.removeprefix(one.name)
+            assert number(one.value) in said
+            interval = f"{number(one.low)} to {number(one.high)}" if one.low is not None else "no interval"
+            assert interval in said
+            assert f"Floor {number(one.floor)} " in said
+            assert f"Ceiling {number(one.ceiling)} " in said + " "
+
+
+def test_figures_of_two_extractors_share_no_table(pages: dict[str, str]) -> None:
+    tables = re.findall(r'<table class="figures".*?</table>', pages["pictures"], re.DOTALL)
+    assert len(tables) == 8  # of seven groups, and one more extractor
+    assert not any("FD[own-3f9a12cd]" in table and "FD[vit]" in table for table in tables)
+
+
+def test_what_was_not_measured_is_told_on_a_page_with_nothing_else(pages: dict[str, str]) -> None:
+    text = Page(pages["nearly empty"]).text
+    assert "FID its weights are not in the cache: give --weights" in text
+    for absent in ("Faults looked for", "Samples beside", "Figures compare", "Class by class", "Distributions"):
+        assert (absent in text) == (absent == "Figures compare")
+    assert "they could not be read" in text
+
+
+def test_texts_and_names_of_users_stay_text(pages: dict[str, str]) -> None:
+    for case in ("pictures", "texts", "rows"):
+        assert "<script" not in pages[case]
+        assert html.escape(EVIL) in pages[case].replace("&#39;", "'")
+        assert EVIL in Page(pages[case]).text
+    assert "and 1,200 more characters" in pages["texts"]  # of 7 × 300
+    assert "and 1,000 more characters" in pages["texts"]
+    assert "4,000 characters" in pages["texts"]
+
+
+def test_rows_are_compared_cell_by_cell(pages: dict[str, str]) -> None:
+    text = Page(pages["rows"]).text
+    assert "4 of 6 cells equal, ratio 0.300" in text
+    assert "age 39 ≠ 41 pay 77516.5 = 77516.5" in text
+    assert f"{EVIL} Bachelors ≠ Masters gone – = – yes true = true hole – = –" in text
+    assert text.index("worst") < text.index(EVIL, text.index("Column by column"))
+    assert "2 more" in text
+
+
+def test_items_of_other_modalities_are_drawn_by_their_sheet() -> None:
+    told, pair = evaluation("sound"), Pair((1, 2), (3, 4), 0.5)
+    drawn = Page(render(told, Material(pairs=[pair]), modality_sheet=lambda items: Image.new("L", (40, 20))))
+    assert sum(tag == "img" for tag, _ in drawn.tags) == 2
+    assert "Model of items" in drawn.text
+    assert "(1, 2)" in Page(render(told, Material(pairs=[pair]))).text
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16", "F", "CMYK"])
+def test_pictures_of_any_mode_are_shown(mode: str) -> None:
+    image = Image.new(mode, (500, 40))
+    shown = picture(image, (320, 320))
+    assert (shown.width, shown.height, shown.coarse) == (320, 26, False)
+    assert shown.uri.startswith("data:image/png;base64,")
+    assert image.size == (500, 40)
+
+
+def test_large_pictures_take_less(pages: dict[str, str]) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (400, 400, 3)).astype(np.uint8)
+    assert picture(Image.fromarray(noise), (3200, 8000)).uri.startswith("data:image/webp;base64,")
+    assert all(len(page) < 200_000 for page in pages.values())
+
+
+def test_it_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    write_report(tmp_path / "report.html", *texts())
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").endswith("</html>")
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+    with pytest.raises(UserError, match="could not write"):
+        write_report(tmp_path / "absent" / "report.html", *texts())
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (-0.0, "0"),
+        (3.0, "3"),
+        (-1234567.0, "−1,234,567"),
+        (1234.56, "1,235"),
+        (99.97, "100"),
+        (9.999, "10.0"),
+        (0.98765, "0.988"),
+        (-0.0123, "−0.0123"),
+        (0.0000412, "4.12 × 10⁻⁵"),
+        (2.5e12, "2.50 × 10¹²"),
+        (None, "–"),
+        (math.nan, "–"),
+        (-math.inf, "–"),
+    ],
+)
+def test_numbers(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+def test_settings_and_durations_in_words() -> None:
+    assert [words(one) for one in (True, -0.5, -7, [], {}, "a", ("x", None))] == [
+        *("true", "−0.5", "−7", "–", "–", "a", "x, –")
+    ]
+    assert [duration(one) for one in (0.42, 61.7, 7300)] == ["0.420 s", "1 min 2 s", "2 h 1 min"]
+
+
+def places(one: Figure) -> dict[str, float]:
+    """Where a bar's marks are."""
+    root = ElementTree.fromstring(str(bar(one)))
+    found = {}
+    for element in root.iter():
+        kind = element.get("class", "")
+        if kind in ("floor", "ceiling", "value"):
+            found[kind] = float(element.get("x1") or element.get("cx") or "")
+        if kind == "interval":
+            found["low"], found["width"] = float(element.get("x") or ""), float(element.get("width") or "")
+    return found
+
+
+LEFT, RIGHT = 24.0, 216.0  # of a bar
+
+
+def between(share: float) -> Any:
+    return pytest.approx(LEFT + share * (RIGHT - LEFT), abs=0.01)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_value_lies_where_it_stands(sign: float) -> None:
+    better: Any = "higher" if sign > 0 else "lower"
+    ends = {"floor": 2.0 * sign, "ceiling": 10.0 * sign, "better": better}
+    at = places(figure(value=8.0 * sign, low=min(7.0 * sign, 9.0 * sign), high=max(7.0 * sign, 9.0 * sign), **ends))
+    assert at["floor"] == LEFT
+    assert at["ceiling"] == RIGHT
+    assert at["value"] == between(6 / 8)
+    assert at["low"] == between(5 / 8)
+    assert at["width"] == pytest.approx((RIGHT - LEFT) / 4, abs=0.01)
+    beyond = places(figure(value=18.0 * sign, **ends))
+    assert (beyond["floor"], beyond["ceiling"], beyond["value"]) == (LEFT, between(0.5), RIGHT)
+    worse = places(figure(value=-6.0 * sign, **ends))
+    assert (worse["value"], worse["floor"], worse["ceiling"]) == (LEFT, between(0.5), RIGHT)
+
+
+def test_a_wide_range_is_logarithmic() -> None:
+    one = figure(value=10.0, low=0.0, high=100.0, floor=1000.0, ceiling=1.0)
+    at = places(one)
+    assert (at["floor"], at["ceiling"], at["value"]) == (LEFT, RIGHT, between(2 / 3))
+    assert at["low"] == between(1 / 3)
+    assert at["low"] + at["width"] == 240 - 6  # what has no logarithm lies at the edge
+    assert "log scale" in bar(one)
+    assert "log scale" not in bar(figure(value=10.0, floor=100.0, ceiling=1.0))
+    assert "log scale" not in bar(figure(value=10.0, floor=1000.0, ceiling=-1.0))
+
+
+def test_bars_with_one_end_or_none() -> None:
+    assert bar(figure(low=1.0, high=9.0)) == ""
+    assert bar(figure(value=math.nan, ceiling=1.0, floor=2.0)) == ""
+    alone = figure(value=5.0, low=4.5, high=5.5, ceiling=4.4)
+    assert places(alone)["ceiling"] == between(1.1 / 5.5)  # zero is the better end
+    assert places(alone)["value"] == between(0.5 / 5.5)
+    assert ">0</text>" in bar(alone)
+    assert places(figure(value=5.0, floor=10.0))["value"] == between(0.5)
+    assert places(figure(value=0.5, ceiling=0.8, better="near"))["value"] == between(5 / 8)
+    same = places(figure(value=5.0, ceiling=2.0, floor=2.0))
+    assert same["ceiling"] == same["floor"] == between(3 / 5)
+    assert set(places(figure(value=0.0, ceiling=0.0, floor=0.0)).values()) == {120.0}
+
+
+def test_right_is_better_even_where_the_floor_is_better_than_real_items() -> None:
+    one = figure(value=0.985, floor=1.0, ceiling=0.99, better="higher")
+    assert places(one)["value"] < places(one)["ceiling"] < places(one)["floor"]
+    assert "the floor does better" in bar(one)
+    near = places(figure(value=0.8, floor=1.0, ceiling=0.6, better="near"))
+    assert (near["floor"], near["value"], near["ceiling"]) == (LEFT, between(0.5), RIGHT)
+
+
+def test_bars_of_a_distribution_are_as_long_as_its_shares() -> None:
+    numbers = ElementTree.fromstring(
+        str(distribution(Distribution("age", ["1", "2"], shares(0.2, 0.8), shares(0, 0.4))))
+    )
+    heights = {
+        kind: [float(r.get("height") or "") for r in numbers.iter("rect") if r.get("class") == kind]
+        for kind in ("real", "generated")
+    }
+    assert heights["real"][1] == pytest.approx(4 * heights["real"][0], abs=0.1)
+    assert heights["generated"] == [0, pytest.approx(heights["real"][1] / 2, abs=0.1)]
+    assert distribution(Distribution("none", [], shares(), shares())) == ""
+    many = distribution(Distribution("kind", [f"kind {at}" for at in range(40)], *[np.full(40, 1 / 40)] * 2))
+    assert "29 others: real 0.725, generated 0.725" in many
+    assert "all" in distribution(Distribution("zero", ["all"], shares(0), shares(0)))
+
+
+def test_a_curve_breaks_where_nothing_is_known() -> None:
+    broken = Curve("loss", [0, 1, 2, 3, 4], [4.0, 3.0, math.nan, 1.0, 0.0])
+    lines = re.findall(r'points="([^"]+)"', curve(broken))
+    assert [len(line.split()) for line in lines] == [2, 2]
+    heights = [float(point.split(",")[1]) for line in lines for point in line.split()]
+    assert heights[0] - heights[1] == pytest.approx(heights[2] - heights[3], abs=0.11)
+    assert curve(Curve("none", [], [])) == ""
+    assert "polyline" in curve(Curve("one", [1.0], [3.0]))
+    assert "log scale" in curve(Curve("wide", [0, 1], [1000.0, 1.0]))
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_texts_stand_out_from_their_paper_in_light_dark_and_print() -> None:
+    schemes = [
+        dict(re.findall(r"--([\w-]+): (#\w+)", block)) for block in re.findall(r":root \{(.*?)\}", CSS, re.DOTALL)
+    ]
+    assert len(schemes) == 3
+    pairs = [(text, paper) for text in ("ink", "quiet", "generated") for paper in ("paper", "raised")]
+    pairs += [("ink", "mark"), ("ink", "fault-paper"), ("fault", "paper"), ("fine", "paper")]
+    for scheme in schemes:
+        whole = {
+            name: f"#{colour[1] * 2}{colour[2] * 2}{colour[3] * 2}" if len(colour) == 4 else colour
+            for name, colour in scheme.items()
+        }
+        for text, paper in pairs:
+            light, dark = sorted((luminance(whole[text]), luminance(whole[paper])), reverse=True)
+            assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, paper)
+
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium is installed")
+def test_pages_do_not_scroll_sideways_in_a_browser(pages: dict[str, str], tmp_path: Path) -> None:
+    # In frames, for no window of chromium is as narrow as a phone.
+    frames = "".join(
+        f'<iframe width="{width}" height="900" style="border:0" srcdoc="{html.escape(page)}"></iframe>'
+        for page in pages.values()
+        for width in (400, 800, 1280)
+    )
+    probe = """<script>
+    const overlap = (one, other) => one.right > other.left + 1 && other.right > one.left + 1
+        && one.bottom > other.top + 1 && other.bottom > one.top + 1
+    const measure = frame => {
+        const root = frame.contentDocument.documentElement
+        let wrong = 0
+        for (const row of root.querySelectorAll(".figures tr")) {
+            const boxes = [...row.children].map(cell => cell.getBoundingClientRect())
+            boxes.forEach((box, at) => wrong += boxes.slice(0, at).some(other => overlap(box, other)))
+            wrong += [...row.children].filter(cell => cell.scrollWidth > cell.clientWidth + 1).length
+        }
+        return [frame.contentWindow.innerWidth, root.scrollWidth, wrong]
+    }
+    onload = () => { document.title = [...document.querySelectorAll("iframe")].map(measure).join(";") }
+    </script>"""
+    outer = tmp_path / "outer.html"
+    outer.write_text(f"<!DOCTYPE html><meta charset=utf-8><body>{frames}{probe}", encoding="utf-8", errors="replace")
+    flags = ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1400,1000")
+    command = [BROWSER, *flags, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", outer.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    found = re.search("<title>(.*?)</title>", done.stdout)
+    assert found, done.stderr
+    measured = [tuple(map(int, one.split(","))) for one in found[1].split(";")]
+    assert [inner for inner, _, _ in measured] == [400, 800, 1280] * len(pages)
+    assert all(scroll <= inner for inner, scroll, _ in measured), measured
+    assert not any(wrong for _, _, wrong in measured), measured  # cells that overlap or overflow
