@@ -140,7 +140,7 @@ def test_bad_weights_of_inception_are_named(inception_file: Path, tmp_path: Path
     def refused(path: Path, *words: str) -> None:
         with pytest.raises(UserError) as caught:
             open_inception(path)
-        for word in (str(path), "--weights PATH", inception_2015.URL, *words):
+        for word in (str(path), "--extractor-weights PATH", inception_2015.URL, *words):
             assert word in str(caught.value)
         assert "\n" not in str(caught.value)
 
@@ -169,7 +169,7 @@ def test_weights_of_inception_are_fetched_once_and_checked(
     def refused(*words: str) -> None:
         with pytest.raises(UserError) as caught:
             open_inception(None)
-        assert all(word in str(caught.value) for word in ("--weights PATH", *words))
+        assert all(word in str(caught.value) for word in ("--extractor-weights PATH", *words))
         assert not list(cached.parent.iterdir())
 
     monkeypatch.setattr(inception_2015, "URL", (tmp_path / "absent").as_uri())
@@ -375,16 +375,16 @@ def test_bad_weights_for_transformers_are_named(transformers: Any, tmp_path: Pat
         assert all(word in str(caught.value) for word in (str(path), *words)), caught.value
         assert "\n" not in str(caught.value)
 
-    refused("dinov2", tmp_path / "absent", "no folder", "--weights PATH", "facebook/dinov2-large")
-    refused("dinov2", tmp_path, "config.json", "--weights PATH")
-    refused("dinov2", tmp_path / "absent.pth", "no file", "--weights PATH")
+    refused("dinov2", tmp_path / "absent", "no folder", "--extractor-weights PATH", "facebook/dinov2-large")
+    refused("dinov2", tmp_path, "config.json", "--extractor-weights PATH")
+    refused("dinov2", tmp_path / "absent.pth", "no file", "--extractor-weights PATH")
     dinov2(transformers, tmp_path / "small", image_size=28)
     refused("clip", tmp_path / "small", "dinov2", "expected clip")
     refused("minilm", tmp_path / "small", "dinov2", "expected bert")
     weights = tmp_path / "small" / "model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[: len(whole) // 2])
-    refused("dinov2", tmp_path / "small", "--weights PATH")
+    refused("dinov2", tmp_path / "small", "--extractor-weights PATH")
     weights.write_bytes(whole)
     (tmp_path / "small" / "preprocessor_config.json").write_text(json.dumps({"size": {"longest_edge": 3}}))
     refused("dinov2", tmp_path / "small", "preprocessor_config.json")

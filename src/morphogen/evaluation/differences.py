@@ -57,7 +57,7 @@ def told_apart(subject: Subject, findings: Findings) -> None:
         says += f"; most by their {name}, on average {means[1]:.3g} and {means[0]:.3g} in real ones"
     if found and subject.shifted:
         says += "; so can training items from held-out ones"
-    findings.checks.append(Check(name="told from real items", found=found, says=f"{says}."))
+    findings.checks.append(Check(name="told from real items", found=found, fault=False, says=f"{says}."))
 
 
 Property = tuple[str, float, float, tuple[float, float]]  # name, p, Kolmogorov-Smirnov distance, means

@@ -25,6 +25,7 @@ from . import differences, disclosure, downstream, likelihoods, processes
 from .extracting import chosen
 from .likeness import constant, in_order, likeness
 from .metrics import discrepancy
+from .report.material import Curve
 from .report.page import write_report
 from .results import Check, Evaluation
 from .sides import Side, Sides, excerpts, fingerprints, overlap, sides, without
@@ -50,7 +51,7 @@ def evaluate(
     count: int | None = None,
     seed: int = 0,
     extractor: str | Path | None = None,
-    weights: str | Path | None = None,
+    extractor_weights: str | Path | None = None,
     label: str | None = None,
     target: str | None = None,
     batch: int | None = None,
@@ -63,7 +64,8 @@ def evaluate(
     `data` are other items that the model has not seen; those that it was trained on are refused. `source` is where
     the training source is now, if it moved. `count` items are generated, with `seed` and the next ones, under
     `controls`. `extractor` is `own`, `inception-2015`, `dinov2`, `clip`, `minilm`, or a folder with one that another
-    evaluation kept; `weights` is the file or folder of a pretrained one. `label` is the column of classes, `target`,
+    evaluation kept; `extractor_weights` is the file or folder of a
+    pretrained one. `label` is the column of classes, `target`,
     of rows, the one to learn. `out` is where `report.html` and `metrics.json` go: the model folder.
     Under a launcher such as torchrun, processes share the sampling; all but the first return None.
     Raises UserError where there is nothing to judge by.
@@ -108,7 +110,7 @@ def evaluate(
     kept = folder / "evaluation" / "extractor" if folder is not None else None
     looked = chosen(
         extractor,
-        weights,
+        extractor_weights,
         modality=pipeline.modality,
         kept=kept,
         blocks=_seen(features, codec, (train or real).blocks()),
@@ -131,6 +133,7 @@ def evaluate(
         generated=len(subject.generated),
         train=len(subject.train) if subject.train else 0,
         controls=pipeline.controls(controls).model_dump(mode="json"),
+        command=_command(pipeline, seed, wanted, data, extractor, extractor_weights, target),
         seconds=round(time.monotonic() - started, 1),
         verdict=verdict(findings.checks, findings.figures, real=len(subject.real), shifted=subject.shifted),
         checks=findings.checks,
@@ -158,7 +161,8 @@ def _conditions(
             column = real.source.columns.get(name)
             every = sorted(column[index] for index in real.indices.tolist()) if column is not None else []
             known = [one for one in every if one in codec.names] or list(codec.names)
-            condition[name] = [known[at * len(known) // count] for at in range(count)]
+            order = torch.randperm(count, generator=torch.Generator().manual_seed(0)).tolist()  # or all of one first
+            condition[name] = [known[at * len(known) // count] for at in order]
             if name == label:
                 labels = condition[name]
         else:
@@ -332,9 +336,38 @@ def _sheets(findings: Findings, pipeline: Pipeline, generated: list[Any], subjec
     view = plugins.load("modalities", pipeline.modality, "view")
     made = joined(generated) if isinstance(pipeline.codec, RowCodec) else generated
     first = list(range(min(_SHOWN, len(made))))
+    findings.material.shown = len(first)
     findings.material.generated = view.sheet(taken(made, first))
+    findings.material.curves = _curves(pipeline)
     beside = taken(subject.real.items, first[: len(subject.real)])
     findings.material.real = view.sheet(beside)
+
+
+def _command(
+    pipeline: Pipeline,
+    seed: int,
+    count: int,
+    data: Any,
+    extractor: str | Path | None,
+    weights: str | Path | None,
+    target: str | None,
+) -> str:
+    """What does it again on the command line; no path leads further than its last name."""
+    said = ["morphogen evaluate", pipeline.folder.name if pipeline.folder else "DIR", f"--seed {seed}", f"-n {count}"]
+    for flag, value in (("data", data), ("extractor", extractor), ("extractor-weights", weights)):
+        if value is not None:
+            said.append(f"--{flag} {Path(value).name if isinstance(value, (str, Path)) else flag.upper()}")
+    return " ".join([*said, *([f"--target {target}"] if target else [])])
+
+
+def _curves(pipeline: Pipeline) -> list[Curve]:
+    """What was followed during training, where the fit kept it."""
+    kept = pipeline.metrics.get("training", {}).get("curves", {})
+    return [
+        Curve(name, [float(at) for at, _ in points], [float(value) for _, value in points])
+        for name, points in kept.items()
+        if len(points) > 1
+    ]
 
 
 def _write(folder: Path, pipeline: Pipeline, evaluation: Evaluation, findings: Findings) -> None:

@@ -37,7 +37,7 @@ def chosen(
     """
     if name in (None, OWN):
         if weights is not None:
-            raise UserError("--weights belongs to a pretrained extractor; name it by --extractor")
+            raise UserError("--extractor-weights belongs to a pretrained extractor; name it by --extractor")
         if kept is not None and (kept / "extractor.json").exists():
             found = restored(kept)
         else:

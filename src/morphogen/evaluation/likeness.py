@@ -113,6 +113,8 @@ def likeness(features: Mapping[str, Tensor], extractor: str, *, seed: int, draws
                     meaning=meaning,
                 )
             )
+    order = list(_KNOWN)
+    found.sort(key=lambda one: order.index(one.key) if one.key in order else len(order))
     return found, missing
 
 

@@ -40,10 +40,11 @@ class NotMeasured(Frozen):
 
 
 class Check(Frozen):
-    """A fault that was looked for."""
+    """Something that was looked for: a fault, or a difference, which is a matter of degree."""
 
     name: str
     found: bool
+    fault: bool = Field(True, description="False: a difference from real items, such as nearly every model shows.")
     says: str = Field(description="What was seen, in a sentence, whether it is a fault or not.")
 
 
@@ -82,6 +83,7 @@ class Evaluation(Frozen):
     generated: int
     train: int = Field(description="Training items that were looked at; 0: they could not be read.")
     controls: dict[str, object] = {}
+    command: str = Field("", description="What does it again.")
     seconds: float
     verdict: str
     checks: list[Check]

@@ -6,28 +6,21 @@ from collections.abc import Sequence
 
 from .results import Check, Figure
 
-# That generated items differ from real ones is nearly always so, and a matter of degree: no fault of itself.
-_DEGREES = ("told from real items", "told from real rows", "columns that differ")
-
-
-def faults(checks: Sequence[Check]) -> list[Check]:
-    """Those that no amount of training excuses: copies, leaks, repeats, what is left out."""
-    return [one for one in checks if one.found and one.name not in _DEGREES]
-
 
 def verdict(checks: Sequence[Check], figures: Sequence[Figure], *, real: int, shifted: str = "") -> str:
     """Faults first, then how far generated items are from real ones; `shifted` is why something could not be told."""
-    wrong, apart = faults(checks), [one for one in checks if one.found and one.name in _DEGREES]
+    wrong = [one for one in checks if one.found and one.fault]
+    apart = [one for one in checks if one.found and not one.fault]
     said = []
     if wrong:
         names = ", ".join(one.name for one in wrong)
         said.append(f"{len(wrong)} fault{'s' if len(wrong) > 1 else ''} found: {names}.")
         said += [one.says for one in wrong]
     else:
-        looked = len([one for one in checks if one.name not in _DEGREES])
+        looked = sum(one.fault for one in checks)
         said.append(f"No fault was found of {looked} that were looked for." if looked else "No fault was looked for.")
     said += [one.says for one in apart]
-    if not apart and any(one.name in _DEGREES for one in checks):
+    if not apart and not all(one.fault for one in checks):
         said.append(f"Generated items cannot be told from real ones, as far as {real:,} held-out items tell.")
     if shifted:
         said.append(f"{shifted[0].upper()}{shifted[1:]}.")

@@ -205,7 +205,7 @@ def _train(out: Path, resume: bool, tell: Say, show: bool) -> Pipeline:
     )
     enough = max(_ENOUGH, round(model.most_passes * data.count / settings["batch"])) if model.most_passes else None
     budget = Budget(steps=plan.steps or enough, seconds=settings["budget_seconds"])
-    speed = _run(state, budget, plan, accelerator, data, out, settings, pipeline, tell, show)
+    speed, curves = _run(state, budget, plan, accelerator, data, out, settings, pipeline, tell, show)
     pipeline.metrics["training"] = {
         "seconds": round(state.seconds + settings["start_seconds"], 1),
         "start_seconds": settings["start_seconds"],
@@ -216,6 +216,7 @@ def _train(out: Path, resume: bool, tell: Say, show: bool) -> Pipeline:
         "parameters": sum(p.numel() for p in model.parameters()),
         "precision": precision,
         "rollbacks": state.rollbacks,
+        "curves": curves,
     } | ({"validation_loss": round(state.best, 5)} if state.kept else {})
     return pipeline
 
@@ -267,8 +268,8 @@ def _run(
     pipeline: Pipeline,
     tell: Say,
     show: bool,
-) -> float:
-    """Read the training loop: average, show, preview, save, roll back, stop. Returns items per second."""
+) -> tuple[float, dict[str, list[list[float]]]]:
+    """Read the training loop: average, show, preview, save, roll back, stop. Returns items per second, and curves."""
     folder, device, batch = out / "training", accelerator.device, settings["batch"]
     main = accelerator.is_main_process
     parts = max(1, min(plan.accumulate, batch // accelerator.num_processes))  # alike in all processes
@@ -345,7 +346,7 @@ def _run(
     state.model.eval()
     if len(looked):
         state.model.calibrate(kept())
-    return track.items_per_second
+    return track.items_per_second, track.curves
 
 
 def _spread(start: int, stop: int, most: int) -> Tensor:

@@ -10,6 +10,8 @@ from typing import Any, Self
 
 from .loop import Step
 
+_POINTS = 100  # of a curve that is kept
+
 
 class Track:
     """A progress bar on a terminal, a line every few seconds elsewhere; scalars and sheets to TensorBoard."""
@@ -21,6 +23,8 @@ class Track:
         self._items = 0
         self._shown = 0.0
         self._losses: dict[str, float] = {}
+        self.curves: dict[str, list[list[float]]] = {}  # of each figure the step and the value, about a hundred points
+        self._recorded: dict[str, float] = {}
         self._writer: Any = None
         self._bar: Any = None
         if log:
@@ -62,6 +66,9 @@ class Track:
         self._items = (step.number - self._first) * self.batch
         smooth = self._losses.get(step.phase, step.loss)
         self._losses[step.phase] = 0.98 * smooth + 0.02 * step.loss
+        if step.progress - self._recorded.get(step.phase, 0.0) >= 1 / _POINTS:
+            self._recorded[step.phase] = step.progress
+            self._record(f"{step.phase} loss", step.number, self._losses[step.phase])
         if self._writer and step.number % 10 == 0:
             self._writer.add_scalar(f"{step.phase}/loss", step.loss, step.number)
             self._writer.add_scalar(f"{step.phase}/learning_rate", step.learning_rate, step.number)
@@ -81,9 +88,13 @@ class Track:
             print(f"{step.progress:4.0%} {text}", file=sys.stderr, flush=True)
 
     def figure(self, name: str, value: float, number: int) -> None:
-        """A figure that is not of a step, to TensorBoard."""
+        """A figure that is not of a step."""
+        self._record(name.replace("/", " "), number, value)
         if self._writer:
             self._writer.add_scalar(name, value, number)
+
+    def _record(self, name: str, number: int, value: float) -> None:
+        self.curves.setdefault(name, []).append([number, round(value, 6)])
 
     def sheet(self, picture: Any, number: int) -> None:
         """A preview sheet to TensorBoard."""

@@ -161,7 +161,7 @@ def _advice(kind: str) -> str:
     other = ", or the file dinov2_vitl14_pretrain.pth of facebookresearch" if kind == "dinov2" else ""
     return (
         f"on a machine with a network, download config.json, {_WEIGHTS}, {last} of {PUBLISHED[kind]} into one "
-        f"folder{other}, and name it with --weights PATH"
+        f"folder{other}, and name it with --extractor-weights PATH"
     )
 
 

@@ -29,7 +29,7 @@ from .opening import coloured, digest, tensors
 DIGEST = "6726825d"  # how the SHA-256 of the published file begins
 FILE = f"weights-inception-2015-12-05-{DIGEST}.pth"
 URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{FILE}"
-_ADVICE = f"download {URL} on a machine with a network, and name the file with --weights PATH"
+_ADVICE = f"download {URL} on a machine with a network, and name the file with --extractor-weights PATH"
 SIDE = 299
 CLASSES = 1008  # of which ImageNet names a thousand
 _AT_ONCE = 16  # pictures; the widest layer holds 5.5 MB of each

@@ -145,7 +145,7 @@ def distribution(one: Distribution) -> Markup:
 
 
 def curve(one: Curve) -> Markup:
-    """A line over the share of the budget, or over steps. Empty where no point is finite."""
+    """A line over steps. Empty where no point is finite."""
     points = list(zip(one.at, one.values, strict=True))
     good = [(at, value) for at, value in points if math.isfinite(at) and math.isfinite(value)]
     if not good:
@@ -160,8 +160,7 @@ def curve(one: Curve) -> Markup:
     for at in spans:
         if x.start <= at <= x.end:
             parts.append(_label(x(at), _HEIGHT - _BOTTOM + 15, _tick(at), "middle"))
-    axis = "share of the budget" if x.end <= 1 else "step"
-    parts.append(_label(_WIDTH - _RIGHT, _HEIGHT - 4, axis + (", log scale upwards" if log else ""), "end"))
+    parts.append(_label(_WIDTH - _RIGHT, _HEIGHT - 4, "step" + (", log scale upwards" if log else ""), "end"))
     for piece in _pieces(points):
         line = " ".join(f"{x(at):.1f},{y(value):.1f}" for at, value in piece)
         parts.append(f'<polyline class="curve" points="{line}"/>')

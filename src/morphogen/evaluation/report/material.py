@@ -34,7 +34,7 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Curve:
-    """A figure that was followed during training: the share of the budget, or the step, and the value."""
+    """A figure that was followed during training: the step, and the value."""
 
     name: str
     at: list[float]
@@ -43,7 +43,7 @@ class Curve:
 
 @dataclass
 class Material:
-    """All of it. Sheets are one picture of many items: the first generated, and as many held-out ones."""
+    """All of it. Sheets are one picture of many items: the first `shown` generated, and as many held-out ones."""
 
     generated: Image.Image | None = None
     real: Image.Image | None = None
@@ -51,3 +51,4 @@ class Material:
     distributions: list[Distribution] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
     copied: list[tuple[str, str, str]] = field(default_factory=list)  # of texts: before, the span copied, after
+    shown: int = 0

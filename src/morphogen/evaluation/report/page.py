@@ -90,8 +90,9 @@ def render(evaluation: Evaluation, material: Material, *, modality_sheet: Sheet 
     rows = [pair for pair in pairs if isinstance(pair.generated, Mapping) and isinstance(pair.nearest, Mapping)]
     return environment.get_template("report.html.jinja").render(
         evaluation=evaluation,
+        shown=material.shown,
         items=_ITEMS.get(evaluation.modality, "items"),
-        checks=sorted(evaluation.checks, key=lambda check: not check.found),
+        checks=sorted(evaluation.checks, key=lambda check: (not check.found, not check.fault)),
         sheets=sheets(material),
         groups=groups(evaluation.figures),
         bar=charts.bar,

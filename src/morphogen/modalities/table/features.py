@@ -51,9 +51,7 @@ def own(chunks: Iterable[Any], labels: Sequence[str] | None, *, codec: TableCode
     columns = list(codec.columns.values())
     symbols = codec.symbols(arrow.concat_tables(chunks).combine_chunks())
     dense = Dense(columns, count_symbols(columns, symbols))
-    return Rows(
-        TableCodec(codec.schema, codec.taken, codec.columns, codec.extra, [], codec.constraints, dense)
-    )
+    return Rows(TableCodec(codec.schema, codec.taken, codec.columns, codec.extra, [], codec.constraints, dense))
 
 
 def restored(config: dict[str, Any], tensors: dict[str, Tensor]) -> Rows:
