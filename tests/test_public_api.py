@@ -9,7 +9,17 @@ import pytest
 
 import morphogen
 
-NAMES = ["Interrupted", "Pipeline", "TrainOptions", "UserError", "__version__", "fit", "load"]
+NAMES = [
+    "Evaluation",
+    "Interrupted",
+    "Pipeline",
+    "TrainOptions",
+    "UserError",
+    "__version__",
+    "evaluate",
+    "fit",
+    "load",
+]
 
 
 def loaded(code: str, *modules: str) -> set[str]:

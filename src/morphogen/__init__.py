@@ -9,19 +9,33 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from .core.errors import UserError
+    from .evaluation.evaluate import evaluate
+    from .evaluation.results import Evaluation
     from .pipeline import Pipeline, load
     from .training.fit import fit
     from .training.options import TrainOptions
     from .training.signals import Interrupted
 
-__all__ = ["Interrupted", "Pipeline", "TrainOptions", "UserError", "__version__", "fit", "load"]
+__all__ = [
+    "Evaluation",
+    "Interrupted",
+    "Pipeline",
+    "TrainOptions",
+    "UserError",
+    "__version__",
+    "evaluate",
+    "fit",
+    "load",
+]
 
 # Imported when first used: `import morphogen` must not import torch.
 _HOMES = {
+    "Evaluation": ".evaluation.results",
     "Interrupted": ".training.signals",
     "Pipeline": ".pipeline",
     "TrainOptions": ".training.options",
     "UserError": ".core.errors",
+    "evaluate": ".evaluation.evaluate",
     "fit": ".training.fit",
     "load": ".pipeline",
 }

@@ -33,10 +33,38 @@ A `{pipeline.family}` model of modality `{pipeline.modality}`, trained with morp
 morphogen sample {folder.resolve().name} -n 16 --out samples
 ```
 
-It has not been evaluated: look at samples, and do not rely on them before you have measured it on held-out data.
+{_evaluated(pipeline)}
 """
     with replacing(folder / "README.md") as temporary:
         temporary.write_text(text, encoding="utf-8", errors="replace")
+
+
+def _evaluated(pipeline: Pipeline) -> str:
+    """What the last evaluation found, as a table; or that there was none, of this very model."""
+    found = pipeline.metrics.get("evaluation")
+    if not found or found["model"] != pipeline.hash:
+        return (
+            "It has not been evaluated: look at samples, and do not rely on them before you have measured it on "
+            "held-out data,\nwith `morphogen evaluate`."
+        )
+    lines = [
+        "## Evaluation",
+        "",
+        found["verdict"],
+        "",
+        f"On {found['real']:,} items of {found['data']}; {found['generated']:,} generated, seed {found['seed']}. The "
+        "ceiling is what real items get; the floor, items that are right part by part and in nothing else.",
+        "",
+        "| figure | value | 95 % interval | ceiling | floor |",
+        "|---|---|---|---|---|",
+    ]
+    for one in found["figures"]:
+        if one["group"] == "properties":
+            continue
+        interval = f"{one['low']:.4g} to {one['high']:.4g}" if one["low"] is not None else "–"
+        bounds = ["–" if one[name] is None else f"{one[name]:.4g}" for name in ("ceiling", "floor")]
+        lines.append(f"| {one['name']} | {one['value']:.4g} | {interval} | {bounds[0]} | {bounds[1]} |")
+    return "\n".join(lines)
 
 
 def _told(codec: Codec[Any]) -> str:

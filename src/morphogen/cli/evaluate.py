@@ -12,7 +12,11 @@ def run(arguments: list[str]) -> int:
     fields = [
         ("data", flag(str | None, "Items that the model has not seen; None: those held out when it was fitted."), None),
         ("source", flag(str | None, "Where the training source is now, if it moved."), None),
-        ("n", flag(int | None, "Items to generate and judge; None: 1,000, texts 500, rows 10,000."), None),
+        (
+            "n",
+            flag(int | None, "Items to generate and judge; None: 1,000, texts 500, rows 10,000.", aliases=["-n"]),
+            None,
+        ),
         (
             "extractor",
             flag(

@@ -171,8 +171,8 @@ def classes(subject: Subject, findings: Findings) -> None:
         probabilities = {name: extractor.probabilities(one.items) for name, one in _both(subject).items()}
         said = {name: [extractor.classes[at] for at in p.argmax(1).tolist()] for name, p in probabilities.items()}
         _score(subject, findings, probabilities)
-    names = sorted({one for one in (real.labels or said["real"]) if one})
-    if extractor.classes and not _known(names, extractor.classes):
+    own = {one for one in real.labels or (subject.train.labels if subject.train else None) or () if one}
+    if extractor.classes and not (own and own <= set(extractor.classes)):
         findings.lacks("results per class", f"the classes of {extractor.name} are not those of the data")
         return
     asked = generated.labels
@@ -181,6 +181,7 @@ def classes(subject: Subject, findings: Findings) -> None:
         findings.lacks("results per class", "generated items have no labels, and nothing names their classes")
         return
     shares = {"real": real.labels or said["real"], "generated": generated_labels}
+    names = sorted({one for side in shares.values() for one in side if one})
     counts = [np.array([side.count(name) for name in names]) for side in (shares["real"], shares["generated"])]
     if asked is None or said:
         found = of_counts(counts[0], counts[1])
@@ -197,9 +198,9 @@ def classes(subject: Subject, findings: Findings) -> None:
     if asked is not None and said:
         hits = np.array([one == other for one, other in zip(asked, said["generated"], strict=True)])
         right = {name: float(hits[[one == name for one in asked]].mean()) for name in names if name in asked}
-        own = None
+        ceiling = None
         if real.labels:
-            own = float(np.mean([one == other for one, other in zip(real.labels, said["real"], strict=True)]))
+            ceiling = float(np.mean([one == other for one, other in zip(real.labels, said["real"], strict=True)]))
         low, high = share_interval(int(hits.sum()), len(hits))
         findings.figures.append(
             Figure(
@@ -209,7 +210,7 @@ def classes(subject: Subject, findings: Findings) -> None:
                 value=float(hits.mean()),
                 low=low,
                 high=high,
-                ceiling=own,
+                ceiling=ceiling,
                 floor=1 / len(names),
                 better="higher",
                 extractor=extractor.name,
@@ -234,10 +235,6 @@ def classes(subject: Subject, findings: Findings) -> None:
 
 def _both(subject: Subject) -> dict[str, Any]:
     return {"real": subject.real, "generated": subject.generated}
-
-
-def _known(names: list[str], classes: tuple[str, ...]) -> bool:
-    return set(names) <= set(classes)
 
 
 def _score(subject: Subject, findings: Findings, probabilities: dict[str, torch.Tensor]) -> None:

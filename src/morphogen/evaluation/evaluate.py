@@ -88,6 +88,25 @@ def evaluate(
     if target is not None and rows and target not in (names := real.source.block(real.indices[:1]).column_names):
         raise unknown("column", target, names)
     condition, labels, wanted = _conditions(pipeline, real, wanted, found.label)
+    codec = innermost(pipeline.codec)
+    findings = Findings()
+    if rank == 0:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        real, train = _not_trained_on(real, train, codec, found, data is not None, findings)
+        if train is None:
+            findings.lacks("ceiling", found.why)
+        basis = (train or real).readable()
+        looked = chosen(
+            extractor,
+            extractor_weights,
+            modality=pipeline.modality,
+            kept=folder / "evaluation" / "extractor" if folder is not None else None,
+            blocks=_seen(features, codec, basis.blocks()),
+            labels=basis.labels,
+            codec=codec,
+            seed=0,
+        )
     tell(f"making {wanted:,} items to judge …")
     generated = processes.sampled(
         pipeline,
@@ -102,22 +121,6 @@ def evaluate(
     )
     if rank:
         return None
-    codec = innermost(pipeline.codec)
-    findings = Findings()
-    real, train = _not_trained_on(real, train, codec, found, data is not None, findings)
-    if train is None:
-        findings.lacks("ceiling", found.why)
-    kept = folder / "evaluation" / "extractor" if folder is not None else None
-    looked = chosen(
-        extractor,
-        extractor_weights,
-        modality=pipeline.modality,
-        kept=kept,
-        blocks=_seen(features, codec, (train or real).blocks()),
-        labels=(train or real).labels if train is not None else None,
-        codec=codec,
-        seed=0,
-    )
     tell(f"features by {looked.name} …")
     subject = _subject(pipeline, codec, looked, real, train, generated, labels, seed, found.label)
     _measure(subject, findings, target, tell)

@@ -47,6 +47,8 @@ def chosen(
     elif (Path(name) / "extractor.json").exists():
         found = restored(Path(name))
     elif str(name) in NAMES:
+        if NAMES[str(name)] != modality:
+            raise UserError(f"the extractor {name} reads {NAMES[str(name)]}, and the model makes {modality}")
         found = open_pretrained(str(name), weights)
     else:
         known = ", ".join((OWN, *NAMES))

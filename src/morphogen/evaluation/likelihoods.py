@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from ..core.errors import UserError
@@ -128,4 +127,4 @@ def _ratio(parts: Tensor, sizes: Tensor) -> tuple[float, float]:
     """The sum of parts over that of sizes, and its standard error over items."""
     value = parts.sum() / sizes.sum()
     spread = (parts - value * sizes).square().sum() * len(parts) / max(1, len(parts) - 1)
-    return float(value), float(np.sqrt(spread) / sizes.sum())
+    return float(value), float(spread.sqrt() / sizes.sum())

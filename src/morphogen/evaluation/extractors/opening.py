@@ -16,7 +16,7 @@ from morphogen.core.errors import BadItem, UserError, unknown
 from morphogen.core.extractor import Extractor
 from morphogen.modalities.image.pixels import plain, recast
 
-NAMES = ("inception-2015", "dinov2", "clip", "minilm")
+NAMES = {"inception-2015": "image", "dinov2": "image", "clip": "image", "minilm": "text"}  # and what each reads
 
 
 def open_pretrained(name: str, weights: Path | str | None) -> Extractor[Any]:

@@ -25,7 +25,6 @@ Pictures = Sequence[Image.Image]
 
 FEATURES = 64
 _SIDE = 64  # pixels, at most
-_MOST = 30_000  # pictures to train on
 _BATCH, _FEWEST, _MOST_STEPS, _PASSES = 128, 200, 1000, 12
 _RATE, _SMOOTHING, _TEMPERATURE = 2e-3, 0.05, 0.2
 _AT_ONCE = 256
