@@ -42,6 +42,13 @@ def fitted(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Extractors of a few steps."""
+    monkeypatch.setattr("morphogen.modalities.image.features._FEWEST", 30)
+    monkeypatch.setattr("morphogen.modalities.image.features._PASSES", 5)
+
+
+@pytest.fixture
 def model(fitted: Path, tmp_path: Path) -> Path:
     """A copy of it, with the source as near as it was: the path to that is relative."""
     copy = tmp_path / "model"
@@ -69,6 +76,7 @@ def numbers(value: Any) -> list[float]:
     return [value] if isinstance(value, float) else []
 
 
+@pytest.mark.usefixtures("quick")
 def test_what_is_written(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["evaluate", str(model), "-n", "120"]) == 0
     said = capsys.readouterr().out
@@ -108,6 +116,7 @@ def test_it_is_the_same_in_two_processes_and_with_the_same_extractor_elsewhere(m
     assert figures(written(tmp_path / "two")) == figures(written(tmp_path / "one"))
 
 
+@pytest.mark.usefixtures("quick")
 def test_the_order_of_items_does_not_matter(model: Path, photos: Path, tmp_path: Path) -> None:
     held = json.loads((model / "split.json").read_text())["held_out"]
     source = open_source(str(photos))
@@ -123,6 +132,7 @@ def test_the_order_of_items_does_not_matter(model: Path, photos: Path, tmp_path:
     assert found[0] == found[1]
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_source_that_moved_is_named(model: Path, photos: Path, tmp_path: Path, capsys: Any) -> None:
     split = json.loads((model / "split.json").read_text())
     (model / "split.json").write_text(json.dumps(split | {"spec": "gone/away"}))
@@ -144,6 +154,7 @@ def test_a_source_that_changed_is_refused(model: Path, photos: Path, tmp_path: P
     refused(capsys, ["evaluate", str(model), "--source", str(copy)], "not what the model was fitted to")
 
 
+@pytest.mark.usefixtures("quick")
 def test_what_cannot_be_judged(model: Path, photos: Path, tmp_path: Path, capsys: Any) -> None:
     refused(capsys, ["evaluate", str(tmp_path / "nothing")], "nothing")
     refused(capsys, ["evaluate", str(model), "--extractor", "inceptoin"], "inception-2015", "own")
@@ -160,6 +171,7 @@ def test_what_cannot_be_judged(model: Path, photos: Path, tmp_path: Path, capsys
     refused(capsys, ["evaluate", str(model), "--data", str(single)], "1 items", "at least 2")
 
 
+@pytest.mark.usefixtures("quick")
 def test_items_that_are_all_alike(model: Path, tmp_path: Path) -> None:
     found = evaluate(model, data=[Image.new("L", (8, 8), 9)] * 30, count=40, out=tmp_path / "out", say=None)
     assert found is not None
@@ -168,6 +180,7 @@ def test_items_that_are_all_alike(model: Path, tmp_path: Path) -> None:
     assert all(map(math.isfinite, numbers(found.model_dump())))
 
 
+@pytest.mark.usefixtures("quick")
 def test_few_items_say_how_many_are_needed(model: Path, photos: Path, tmp_path: Path) -> None:
     source = open_source(str(photos))
     held = json.loads((model / "split.json").read_text())["held_out"][:4]

@@ -404,7 +404,7 @@ def test_pictures_are_told_apart_by_dinov2(transformers: Any, tmp_path: Path) ->
 
 
 def test_names() -> None:
-    assert NAMES == ("inception-2015", "dinov2", "clip", "minilm")
+    assert tuple(NAMES) == ("inception-2015", "dinov2", "clip", "minilm")
     with pytest.raises(UserError, match="did you mean 'dinov2'"):
         open_pretrained("dinov3", None)
 

@@ -12,7 +12,6 @@ import pyarrow as arrow
 import pyarrow.csv as arrow_csv
 import pytest
 from PIL import Image
-from replay import replaying
 
 from morphogen.core.errors import UserError
 from morphogen.core.space import Continuous, Tokens
@@ -22,6 +21,7 @@ from morphogen.evaluation.results import Evaluation
 from morphogen.modalities.image.codec import ImageCodec
 from morphogen.modalities.table.codec import TableCodec
 from morphogen.modalities.text.codec import TextCodec
+from morphogen.testing.replay import replaying
 
 
 class Setting(NamedTuple):
@@ -37,7 +37,7 @@ class Setting(NamedTuple):
 
 def judged(setting: Setting, items: Any, folder: Path, **more: Any) -> Evaluation:
     source = open_source(setting.source)
-    pipeline = replaying(folder, source, setting.source, setting.codec, items, setting.indices)
+    pipeline = replaying(folder, source, setting.codec, items, setting.indices, setting.source)
     found = evaluate(pipeline, count=len(items), say=None, **more)
     assert found is not None
     return found

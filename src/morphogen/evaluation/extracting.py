@@ -78,7 +78,7 @@ def restored(folder: Path) -> Extractor[Any]:
     try:
         tensors = load_file(file) if file.exists() else {}
         found = plugins.load("modalities", record["modality"], "features").restored(record["settings"], tensors)
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+    except (SafetensorError, LookupError, AttributeError, TypeError, ValueError, RuntimeError, OSError) as error:
         raise UserError(f"the extractor in {folder} cannot be read ({error}); remove the folder") from None
     if found.name != record["name"]:
         raise UserError(f"the extractor in {folder} is {found.name}, and not {record['name']}; remove the folder")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .metrics.base import enough
+from ..core.errors import UserError
+
+_LEAST = 20  # items of a split
 
 
 def inception_score(probabilities: Tensor, *, splits: int = 10, seed: int = 0) -> tuple[float, float]:
@@ -15,7 +17,11 @@ def inception_score(probabilities: Tensor, *, splits: int = 10, seed: int = 0) -
     generator of one perfect item a class has the best score. It grows with the number of items: compare at equal ones
     only. Raises UserError with fewer than 20 items a split.
     """
-    enough("the Inception Score", 20 * splits, len(probabilities), len(probabilities))
+    if len(probabilities) < _LEAST * splits:
+        raise UserError(
+            f"the Inception Score needs at least {_LEAST * splits} items, {_LEAST} for each of {splits} splits; found "
+            f"{len(probabilities)}"
+        )
     order = torch.randperm(len(probabilities), generator=torch.Generator().manual_seed(seed))
     scores = torch.stack([_score(part) for part in probabilities.double()[order].tensor_split(splits)])
     return float(scores.mean()), float(scores.std() / splits**0.5)

@@ -15,7 +15,7 @@ _FALSE = 0.01  # of non-members, taken for members
 class Attack(NamedTuple):
     """The area under the curve (half is a coin), its interval, and members found at 1 % of false alarms.
 
-    `sensitivity` of a coin is .01. With fewer than 100 non-members there is none.
+    `sensitivity` of a coin is .01, and up to .02 with few non-members; with fewer than 100 there is none.
     """
 
     area: float

@@ -17,15 +17,16 @@ _LEAST = 20  # items of a cell
 def copying(generated: Tensor, held_out: Tensor, train: Tensor, *, cells: int | None = None, seed: int = 0) -> float:
     """C_T: below -3 generated items are nearer to training items than held-out ones are (Meehan et al. 2020).
 
-    A Mann-Whitney z of the distances to the nearest training item, in cells of k-means on the training items, by the
-    share of held-out items there. NaN where no cell holds 20 of both.
+    A Mann-Whitney z of the distances to the nearest training item, in cells of k-means on the training items, weighted
+    by the share of held-out items there. Theirs is the mean of the cells, whose standard error falls with their number;
+    here it is in standard errors, whatever their number. NaN where no cell holds 20 of both.
     """
     from scipy.stats import mannwhitneyu
 
     distance = {side: nearest(x, train, 1).distances[:, 0].numpy() for side, x in _sides(generated, held_out)}
     count = cells or max(1, min(10, len(held_out) // 100))
     cell = _cells(train, dict(_sides(generated, held_out)), count, seed)
-    total, weight = 0.0, 0
+    total, weights = 0.0, 0
     for one in range(count):
         there = {side: distance[side][cell[side] == one] for side in distance}
         m, n = len(there["generated"]), len(there["held_out"])
@@ -38,8 +39,8 @@ def copying(generated: Tensor, held_out: Tensor, train: Tensor, *, cells: int | 
         size = m + n
         spread = math.sqrt(m * n / 12 * max(size + 1 - (ties**3 - ties).sum() / (size * (size - 1)), 1e-12))
         total += n * (u - m * n / 2) / spread
-        weight += n
-    return total / weight if weight else math.nan
+        weights += n * n
+    return total / math.sqrt(weights) if weights else math.nan
 
 
 def authenticity(items: Tensor, train: Tensor) -> float:

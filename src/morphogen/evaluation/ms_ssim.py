@@ -9,13 +9,14 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..core.errors import UserError
 from ..modalities.image.features import planes
-from .metrics.base import enough
 
 _WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # table 1 there, the finest scale first
 _WINDOW, _SIGMA = 11, 1.5
 _C1, _C2 = 0.01**2, 0.03**2
-_PAIRS = 1000
+_PAIRS, _LEAST = 1000, 10  # pictures
+_NUMBERS = 1 << 21  # of pictures that are compared together
 
 
 def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
@@ -33,16 +34,16 @@ def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
     weights /= weights.sum()
     whole = torch.ones(len(x), dtype=x.dtype)
     for scale, weight in enumerate(weights):
-        luminance, structure = _similarity(x, y, window)
+        similar, structure = _similarity(x, y, window)
         last = scale == scales - 1
-        whole = whole * (luminance * structure if last else structure).clamp(min=0) ** weight
+        whole = whole * (similar if last else structure).clamp(min=0) ** weight
         if not last:
             x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
     return whole
 
 
 def _similarity(x: Tensor, y: Tensor, window: int) -> tuple[Tensor, Tensor]:
-    """The two terms, each a mean over pixels and colours."""
+    """SSIM, and its second term alone, each a mean over pixels and colours."""
     taps = torch.exp(-((torch.arange(window, dtype=x.dtype) - window // 2) ** 2) / (2 * _SIGMA**2))
     taps /= taps.sum()
     channels = x.shape[1]
@@ -56,16 +57,19 @@ def _similarity(x: Tensor, y: Tensor, window: int) -> tuple[Tensor, Tensor]:
     covariance = blurred(x * y) - mean_x * mean_y
     structure = (2 * covariance + _C2) / (variance_x + variance_y + _C2)
     luminance = (2 * mean_x * mean_y + _C1) / (mean_x**2 + mean_y**2 + _C1)
-    return luminance.mean((1, 2, 3)), structure.mean((1, 2, 3))
+    return (luminance * structure).mean((1, 2, 3)), structure.mean((1, 2, 3))
 
 
 def similarity(pictures: Sequence[Image.Image], *, pairs: int = _PAIRS, seed: int = 0) -> tuple[float, float]:
     """The mean over random pairs, no picture with itself, and its standard error. Raises UserError on fewer than 10."""
-    enough("MS-SSIM", 10, len(pictures), len(pictures))
-    x = planes(pictures, 3 if any(one.mode == "RGB" for one in pictures) else 1).double()
+    if len(pictures) < _LEAST:
+        raise UserError(f"MS-SSIM needs at least {_LEAST} pictures; found {len(pictures)}")
+    x = planes(pictures, 3 if any(one.mode == "RGB" for one in pictures) else 1)
     random = torch.Generator().manual_seed(seed)
     first = torch.randint(len(x), (pairs,), generator=random)
     second = (first + torch.randint(1, len(x), (pairs,), generator=random)) % len(x)
-    values = torch.cat([ms_ssim(x[a], x[b]) for a, b in zip(first.split(100), second.split(100), strict=True)])
+    few = max(1, min(100, _NUMBERS // x[0].numel()))
+    parts = zip(first.split(few), second.split(few), strict=True)
+    values = torch.cat([ms_ssim(x[a].double(), x[b].double()) for a, b in parts])
     # Pairs share pictures: their number is that of the pictures, where that is less.
     return float(values.mean()), float(values.std()) / min(pairs, len(x) / 2) ** 0.5

@@ -106,11 +106,11 @@ def utility(train: Any, test: Any, target: str, *, seed: int = 0) -> float:
 
 
 def positives(table: Any, target: str) -> tuple[int, int] | None:
-    """How many rows there are of each of two classes; None where they are not two."""
+    """How many rows there are of each of two classes, the rarer first; None where they are not two."""
     column = table.column(target)
     if is_number(column.type):
         return None
-    counts = [one["counts"] for one in column.drop_null().value_counts().to_pylist()]
+    counts = sorted(one["counts"] for one in column.drop_null().value_counts().to_pylist())
     return (counts[0], counts[1]) if len(counts) == 2 else None
 
 
@@ -135,7 +135,8 @@ def numbers_of(column: Any) -> NDArray[np.float64]:
     import pyarrow.types as types
 
     if types.is_temporal(column.type):
-        column = column.cast(arrow.int32() if types.is_date32(column.type) else arrow.int64())
+        short = types.is_date32(column.type) or types.is_time32(column.type)
+        column = column.cast(arrow.int32() if short else arrow.int64())
     return column.cast(arrow.float64(), safe=False).to_numpy().astype(np.float64)
 
 

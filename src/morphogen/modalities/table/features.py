@@ -55,7 +55,9 @@ def own(chunks: Iterable[Any], labels: Sequence[str] | None, *, codec: TableCode
 
 
 def restored(config: dict[str, Any], tensors: dict[str, Tensor]) -> Rows:
-    """What `state` described."""
+    """What `state` described. Raises ValueError where its tensors are missing."""
+    if not tensors:
+        raise ValueError("its tensors are missing")
     return Rows(TableCodec.from_state(config, tensors))
 
 

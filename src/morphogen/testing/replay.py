@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphogen.core.codec import Codec
-from morphogen.core.config import Frozen, write_json
-from morphogen.core.model import Batch, GenerativeModel, Loss, Partial, Request
-from morphogen.core.space import Continuous, Space, Tokens
-from morphogen.data.digest import source_digest
-from morphogen.data.sources import Source
-from morphogen.pipeline import Pipeline
+from ..core.codec import Codec
+from ..core.config import Frozen, write_json
+from ..core.model import Batch, GenerativeModel, Loss, Partial, Request
+from ..core.space import Continuous, Space, Tokens
+from ..data.digest import source_digest
+from ..data.sources import Source
+from ..pipeline import Pipeline
 
 
 class Nothing(Frozen):
@@ -44,8 +44,13 @@ class Replay(GenerativeModel):
         yield Partial(x, torch.ones_like(x, dtype=torch.bool))
 
 
-def replaying(folder: Path, source: Source, spec: str, codec: Codec[Any], items: Any, held_out: Any) -> Pipeline:
-    """A pipeline that returns `items`, which remembers what of the source was held out."""
+def replaying(
+    folder: Path, source: Source, codec: Codec[Any], items: Any, held_out: Sequence[int], spec: str | None = None
+) -> Pipeline:
+    """A pipeline that gives back `items`, whose folder remembers which of the source were held out.
+
+    `spec` is what the source can be opened by again; without it `evaluate` is given the source.
+    """
     model = Replay(codec.space, {}, Nothing(), codec.encode(items))
     pipeline = Pipeline(
         family="replay", modality=source.modality, model=model, codec=codec, conditions={}, source=source.description
