@@ -33,6 +33,7 @@ from morphogen.testing.replay import replaying
 HERE = Path(__file__).resolve().parent
 HEALTHY = 20  # draws of fresh items
 SEEDS = 3  # draws of each fault
+KEPT = ("frechet", "kernel", "coverage", "vendi_ratio", "copies", "repeats", "copying", "two_sample", "discrepancy_p")
 
 
 @dataclass

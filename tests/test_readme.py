@@ -67,10 +67,11 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest
             r"--minutes \S+", "--train.steps 2 --train.batch 16 --options.width 16", shlex.join(arguments)
         )
         assert found == (arguments[0] == "fit"), f"{line}: a fit without --minutes would take ten"
+        small += " -n 60" if arguments[0] == "evaluate" else ""
         code = run(shlex.split(small))
         assert code == 0, f"{line}: {capfd.readouterr().err}"
         done.append(arguments[0])
-    assert set(done) == {"fit", "sample", "impute", "inspect", "replay"}
+    assert set(done) == {"fit", "sample", "evaluate", "impute", "inspect", "replay"}
     assert len(list((tmp_path / "samples").glob("0*.png"))) == 20
     some = (tmp_path / "some-people" / "rows.csv").read_text().splitlines()
     assert len(some) == 1001

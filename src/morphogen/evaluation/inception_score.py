@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -24,7 +26,8 @@ def inception_score(probabilities: Tensor, *, splits: int = 10, seed: int = 0) -
         )
     order = torch.randperm(len(probabilities), generator=torch.Generator().manual_seed(seed))
     scores = torch.stack([_score(part) for part in probabilities.double()[order].tensor_split(splits)])
-    return float(scores.mean()), float(scores.std() / splits**0.5)
+    error = float(scores.std() / splits**0.5) if splits > 1 else math.nan
+    return float(scores.mean()), error
 
 
 def _score(p: Tensor) -> Tensor:

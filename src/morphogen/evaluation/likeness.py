@@ -73,7 +73,7 @@ def likeness(features: Mapping[str, Tensor], extractor: str, *, seed: int, draws
     """Figures, and what could not be measured, of the features `real` and `generated`, `(N, d)`.
 
     Where there are `train`, as many training items as generated ones, they give the ceiling, and `floor` gives the
-    floor. Intervals are by `draws` halves of both sides.
+    floor. Intervals are by `draws` halves of both sides; where a half is too few for a metric, it has none.
     """
     real, generated = features["real"], features["generated"]
     found: list[Figure] = []
@@ -81,20 +81,26 @@ def likeness(features: Mapping[str, Tensor], extractor: str, *, seed: int, draws
     for name, kind in metrics().items():
         try:
             values = measure(kind, real, generated)
-            errors = halves(lambda a, b, kind=kind: measure(kind, a, b), real, generated, draws=draws, seed=seed)  # type: ignore[misc]
         except UserError as error:
             missing.append(NotMeasured(name=name, why=str(error)))
             continue
-        bounds = {side: measure(kind, real, features[side]) if side in features else {} for side in ("train", "floor")}
+        errors = _errors(kind, real, generated, draws, seed)
+        bounds = {side: _bound(kind, real, features.get(side)) for side in ("train", "floor")}
         better = "higher" if kind.higher_is_better else "lower"  # type: ignore[attr-defined]
         for key, value in values.items():
             if key == "vendi_ratio":
                 better = "near"
             _, group, meaning = _KNOWN.get(key, (key, "likeness", "A metric that was installed beside morphogen's."))
-            low, high = around(value, errors[key])
-            low, high = (max(low, 0.0), high) if value >= 0 and key not in ("kernel", "discrepancy") else (low, high)
-            if key in ("precision", "recall", "coverage"):
-                high = min(high, 1.0)
+            low: float | None = None
+            high: float | None = None
+            if errors:
+                low, high = around(value, errors[key])
+                if value >= 0 and key not in ("kernel", "discrepancy"):
+                    low = max(low, 0.0)
+                if key in ("precision", "recall", "coverage"):
+                    high = min(high, 1.0)
+            else:
+                meaning = f"{meaning} Of too few items for an interval."
             found.append(
                 Figure(
                     name=name_of(key, extractor),
@@ -116,6 +122,22 @@ def likeness(features: Mapping[str, Tensor], extractor: str, *, seed: int, draws
     order = list(_KNOWN)
     found.sort(key=lambda one: order.index(one.key) if one.key in order else len(order))
     return found, missing
+
+
+def _errors(kind: Callable[[], Metric], real: Tensor, generated: Tensor, draws: int, seed: int) -> dict[str, float]:
+    """The standard errors of a metric's figures; none where half of the items are too few for it."""
+    try:
+        return halves(lambda a, b: measure(kind, a, b), real, generated, draws=draws, seed=seed)
+    except UserError:
+        return {}
+
+
+def _bound(kind: Callable[[], Metric], real: Tensor, other: Tensor | None) -> dict[str, float]:
+    """What other items get; nothing where there are none, or too few."""
+    try:
+        return measure(kind, real, other) if other is not None else {}
+    except UserError:
+        return {}
 
 
 def constant(features: Tensor) -> bool:

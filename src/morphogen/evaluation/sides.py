@@ -80,11 +80,11 @@ def sides(pipeline: Pipeline, *, data: Any = None, source: Any = None, label: st
     """The split that the fit remembered, or `data`, which the model has not seen.
 
     `source` is where the training source is now, where it has moved. Raises UserError where nothing is held out, or
-    the source is not what it was.
+    the source is not what it was; beside `data` that is only the reason why training items are not there.
     """
     split = _remembered(pipeline)
     label = label or next((name for name, codec in pipeline.conditions.items() if hasattr(codec, "names")), "label")
-    opened, why = _training_source(pipeline, split, source)
+    opened, why = _training_source(pipeline, split, source, needed=source is not None or data is None)
     train = None
     if opened is not None and split is not None:
         held = np.asarray(split["held_out"], dtype=np.int64)
@@ -109,8 +109,10 @@ def _remembered(pipeline: Pipeline) -> dict[str, Any] | None:
     return read_json(file) if file and file.exists() else None
 
 
-def _training_source(pipeline: Pipeline, split: dict[str, Any] | None, source: Any) -> tuple[Source | None, str]:
-    """The source as it was at fit time, or why it is not to be had."""
+def _training_source(
+    pipeline: Pipeline, split: dict[str, Any] | None, source: Any, *, needed: bool
+) -> tuple[Source | None, str]:
+    """The source as it was at fit time, or why it is not to be had. Raises UserError if it is `needed` and differs."""
     if split is None:
         return None, "the model folder has no split.json, which tells what was held out"
     spec = source if source is not None else split["spec"]
@@ -127,9 +129,13 @@ def _training_source(pipeline: Pipeline, split: dict[str, Any] | None, source: A
         return None, f"the training source is not to be had: {error}"
     digest = split.get("digest")
     if digest is not None and digest != source_digest(opened):
+        found = opened.description
+        differs = f"{found} is not what the model was fitted to: items were added, removed or changed since"
+        if not needed:
+            return None, differs
         raise UserError(
-            f"{opened.description} is not what the model was fitted to: items were added, removed or changed since, so "
-            "that nobody knows what was held out; restore it, or give --data with items that the model has not seen"
+            f"{differs}, so that nobody knows what was held out; restore it, or give --data with items that the model "
+            "has not seen, and no --source"
         )
     return opened, ""
 

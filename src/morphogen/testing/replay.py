@@ -32,6 +32,7 @@ class Replay(GenerativeModel):
 
     def __init__(self, space: Space, conditions: Mapping[str, Space], options: Nothing, x: Tensor) -> None:
         super().__init__(space, conditions, options)
+        self.x: Tensor
         self.register_buffer("x", x)
         self.weight = torch.nn.Parameter(torch.zeros(1))
 

@@ -25,6 +25,7 @@ Pictures = Sequence[Image.Image]
 
 FEATURES = 64
 _SIDE = 64  # pixels, at most
+_LEAST = 10  # pictures to train on
 _BATCH, _FEWEST, _MOST_STEPS, _PASSES = 128, 200, 1000, 12
 _RATE, _SMOOTHING, _TEMPERATURE = 2e-3, 0.05, 0.2
 _AT_ONCE = 256
@@ -99,9 +100,10 @@ def own(chunks: Iterable[Pictures], labels: Sequence[str] | None, *, codec: Imag
     what it should not be blind to. Raises UserError where there are fewer than ten pictures.
     """
     channels, side = (3 if codec.mode == "RGB" else 1), min(_SIDE, max(codec.size))
-    x = torch.cat([(planes(chunk, channels, side) * 255).round_().to(torch.uint8) for chunk in chunks])
-    if len(x) < 10:
-        raise UserError(f"an extractor needs at least 10 training pictures; found {len(x)}")
+    parts = [(planes(chunk, channels, side) * 255).round_().to(torch.uint8) for chunk in chunks]
+    x = torch.cat(parts) if parts else torch.empty(0, channels, side, side, dtype=torch.uint8)
+    if len(x) < _LEAST:
+        raise UserError(f"an extractor needs at least {_LEAST} training pictures; found {len(x)}")
     kept = np.arange(len(x))
     classes: list[str] = []
     y = torch.zeros(len(x), dtype=torch.int64)
@@ -110,7 +112,7 @@ def own(chunks: Iterable[Pictures], labels: Sequence[str] | None, *, codec: Imag
         kept = np.flatnonzero([bool(one) for one in labels])
         codes = {name: number for number, name in enumerate(classes)}
         y = torch.tensor([codes.get(one, 0) for one in labels])
-    if len(classes) < 2:
+    if len(classes) < 2 or len(kept) < _LEAST:
         classes, kept = [], np.arange(len(x))
     x, y = x[kept], y[kept]
     with torch.random.fork_rng(devices=[]):
@@ -185,7 +187,8 @@ def planes(items: Pictures, channels: int, side: int | None = None) -> Tensor:
     arrays = [_array(item, channels) for item in items]
     sizes = {array.shape for array in arrays}
     if len(sizes) > 1:
-        raise UserError(f"pictures of different sizes cannot be compared: {', '.join(map(str, sorted(sizes)[:3]))}")
+        found = ", ".join(f"{height}x{width}" for height, width, _ in sorted(sizes)[:3])
+        raise UserError(f"pictures of different sizes cannot be compared: {found}; bring them to one size")
     x = torch.from_numpy(np.stack(arrays)) if arrays else torch.empty(0, 1, 1, channels)
     x = x.movedim(-1, 1)
     if side is not None and len(x) and x.shape[-2:] != (side, side):
@@ -225,7 +228,7 @@ def measured(items: Pictures) -> dict[str, NDArray[np.float64]]:
     """Plain properties of each picture, by name: what a person would say of it."""
     x = torch.cat([planes(part, 3) for part in _parts(items)]).double()
     grey = x.mean(1)
-    found = {"brightness": grey.mean((1, 2)), "contrast": grey.flatten(1).std(1)}
+    found = {"brightness": grey.mean((1, 2)), "contrast": grey.flatten(1).std(1, correction=0)}
     if min(grey.shape[1:]) > 1:
         across, down = (grey.diff(dim=axis).abs().mean((1, 2)) for axis in (2, 1))
         found["sharpness"] = across + down

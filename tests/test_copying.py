@@ -1,0 +1,342 @@
+"""Neighbours, copies, memorisation and membership: against brute force, by their definitions, with planted copies."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from morphogen.evaluation import neighbours
+from morphogen.evaluation.copies import Copies, copies, ratios, repeats
+from morphogen.evaluation.membership import attack, by_distance, control
+from morphogen.evaluation.memorisation import authentic, authenticity, copying
+from morphogen.evaluation.modes import clusters
+from morphogen.evaluation.neighbours import nearest
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def grid(rows: int, columns: int, seed: int, values: int = 4) -> torch.Tensor:
+    """Whole numbers: many rows are found twice, and many distances are equal."""
+    return torch.randint(values, (rows, columns), generator=torch.Generator().manual_seed(seed)).double()
+
+
+def apart(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """All distances, by their definition."""
+    return (a[:, None] - b[None]).square().sum(-1).sqrt()
+
+
+def permutation(count: int, seed: int) -> torch.Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+
+
+# Neighbours
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(1, 30),
+    others=st.integers(2, 40),
+    columns=st.integers(1, 6),
+    k=st.integers(1, 50),
+    seed=st.integers(0, 99),
+    whole=st.booleans(),
+    itself=st.booleans(),
+)
+def test_neighbours_are_those_of_brute_force(
+    rows: int, others: int, columns: int, k: int, seed: int, whole: bool, itself: bool
+) -> None:
+    make = grid if whole else lambda n, d, seed: normal(n, d, seed=seed) + 100
+    among = make(others, columns, seed=seed)
+    who = torch.randint(others, (rows,), generator=torch.Generator().manual_seed(seed)) if itself else None
+    x = among[who] if who is not None else make(rows, columns, seed=seed + 1)
+    every = apart(x, among)
+    if who is not None:
+        every[torch.arange(rows), who] = math.inf
+    found = nearest(x, among, k, itself=who)
+    kept = min(k, others - itself)
+    assert found.distances.shape == found.indices.shape == (rows, kept)
+    assert torch.allclose(found.distances, every.sort(dim=1).values[:, :kept], atol=1e-9)
+    assert torch.allclose(found.distances, every.gather(1, found.indices), atol=1e-9)
+    assert all(len(set(row)) == kept for row in found.indices.tolist())
+    assert who is None or not (found.indices == who[:, None]).any()
+
+
+def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, among, itself = normal(53, 5), normal(53, 5), torch.arange(53)
+    whole = nearest(x, among, 7, itself=itself)
+    for name, value in (("_ROWS", 10), ("_EXACT", 3), ("_PAIRS", 400)):
+        monkeypatch.setattr(neighbours, name, value)
+        parts = nearest(x, among, 7, itself=itself)
+        assert torch.equal(parts.indices, whole.indices)
+        assert torch.equal(parts.distances, whole.distances)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shift", [0.0, 1e4])
+def test_the_distance_of_a_copy_is_exactly_zero(kind: torch.dtype, shift: float) -> None:
+    among = (normal(400, 16) + shift).to(kind)
+    which = permutation(400, 1)[:90]
+    found = nearest(among[which].clone(), among, 3)
+    assert (found.distances[:, 0] == 0).all()
+    assert torch.equal(found.indices[:, 0], which)
+    assert (found.distances[:, 1] > 0).all()
+    twice = torch.cat([among, among])
+    assert (nearest(twice, twice, 1, itself=torch.arange(800)).distances == 0).all()
+
+
+def test_distances_that_are_equal_are_ties() -> None:
+    # One-hot rows: whatever is subtracted from both, √2 must not come out as several numbers.
+    corners = torch.eye(7, dtype=torch.float64) + 0.1 * torch.ones(7)
+    found = nearest(corners, torch.cat([corners, corners[:3]]), 4, itself=torch.arange(7))
+    assert len(found.distances[found.distances > 0].unique()) == 1
+
+
+def test_no_items_have_no_neighbours() -> None:
+    assert nearest(torch.empty(0, 3), normal(5, 3), 2).indices.shape == (0, 2)
+
+
+# Copies
+
+
+def test_planted_copies_are_found_with_what_they_are_copies_of() -> None:
+    train, real, items = normal(1500, 12), normal(300, 12, seed=1), normal(400, 12, seed=2)
+    source, place = permutation(1500, 3)[:12], permutation(400, 4)[:12]
+    items[place] = train[source] + 0.02 * normal(12, 12, seed=5)
+    found = copies(items, train, real)
+    assert found.found
+    assert found.hits == 12
+    assert set(found.closest(12)) == set(place.tolist())
+    assert torch.equal(found.indices[place], source)
+    assert found.share == 12 / 400
+    assert found.interval[0] < found.share < found.interval[1]
+    assert found.natural < 0.003
+    assert found.p_value < 1e-6
+    assert (found.count, found.other_count) == (400, 1800)
+
+
+def test_copies_are_found_in_crowds_as_in_the_wilds() -> None:
+    def crowds(count: int, seed: int) -> torch.Tensor:
+        scale = torch.where(normal(count, seed=seed + 1000) > 0, 1.0, 0.01)[:, None]
+        return normal(count, 6, seed=seed) * scale + (scale < 1) * 20
+
+    train, items = crowds(1500, 0), crowds(400, 2)
+    items[:8] = train[:8] * (1 + 1e-4)
+    found = copies(items, train, crowds(300, 1))
+    assert found.found
+    assert set(range(8)) <= set(found.closest(found.hits))
+    assert found.hits < 12
+
+
+def test_exact_copies_have_the_ratio_zero() -> None:
+    train = normal(200, 5)
+    ratio, index = ratios(train[40:60], train)
+    assert ratio.tolist() == [0] * 20
+    assert index.tolist() == list(range(40, 60))
+    expected = apart(normal(9, 5, seed=1), train).sort(dim=1).values[:, :50]
+    ratio, _ = ratios(normal(9, 5, seed=1), train)
+    assert torch.allclose(ratio, expected[:, 0] / expected.mean(1))
+    assert ratios(train[:3], train[:1].expand(30, 5))[0][0] == 0
+
+
+@pytest.mark.parametrize("count", [2, 3, 60])
+def test_items_that_are_all_alike_are_no_fault(count: int) -> None:
+    alike = torch.ones(count, 4)
+    assert not copies(alike, alike, alike).found
+    assert not repeats(alike, alike).found
+    assert repeats(alike, alike).share == repeats(alike, alike).natural == 1
+
+
+@pytest.mark.parametrize("twins", [False, True])
+def test_false_alarms_on_fresh_items_are_rare(twins: bool) -> None:
+    def draw(count: int, seed: int) -> torch.Tensor:
+        return grid(count, 2, seed, values=25) if twins else normal(count, 6, seed=seed)
+
+    alarms = np.zeros(2)
+    for seed in range(0, 300, 3):
+        train, real, items = draw(700, seed), draw(200, seed + 1), draw(300, seed + 2)
+        found = [copies(items, train, real), repeats(items, torch.cat([real, train]))]
+        if twins:
+            assert min(one.share for one in found) > 0.3  # natural duplicates
+        alarms += [one.found for one in found]
+    assert alarms.max() <= 5  # of 100, at one in a hundred each
+
+
+def test_copies_among_natural_twins_are_found_all_the_same() -> None:
+    train, real, items = (grid(n, 2, seed, values=60) for n, seed in ((1500, 0), (400, 1), (500, 2)))
+    assert not copies(items, train, real).found
+    items[:150] = train[:150]
+    assert copies(items, train, real).found
+
+
+def test_what_is_found_does_not_hang_on_the_order() -> None:
+    train, real, items = normal(300, 6), normal(100, 6, seed=1), normal(120, 6, seed=2)
+    items[:9] = train[:9] + 0.01
+    one = copies(items, train, real)
+    orders = [permutation(len(x), 7) for x in (items, train, real)]
+    other = copies(items[orders[0]], train[orders[1]], real[orders[2]])
+    assert (one.hits, one.other_hits) == (other.hits, other.other_hits)
+    assert torch.allclose(one.ratios[orders[0]], other.ratios)
+    assert torch.equal(one.indices[orders[0]], orders[1][other.indices])
+
+
+def test_single_precision_finds_the_same() -> None:
+    train, items = normal(300, 6), normal(120, 6, seed=2)
+    items[:9] = train[:9] + 0.01
+    wide, narrow = copies(items, train), copies(items.float(), train.float())
+    assert torch.equal(wide.indices, narrow.indices)
+    assert torch.allclose(wide.ratios, narrow.ratios, atol=1e-5)
+
+
+def test_repeats_are_found_with_their_twin() -> None:
+    real, items = normal(400, 8), normal(300, 8, seed=1)
+    assert not repeats(items, real).found
+    items[200:230] = items[:30] + 1e-3 * normal(30, 8, seed=2)
+    found = repeats(items, real)
+    assert found.found
+    assert found.hits == 60
+    assert found.indices[:30].tolist() == list(range(200, 230))
+    assert found.indices[200:230].tolist() == list(range(30))
+    assert found.other_count == 300  # cut to as many
+
+
+def test_few_copies_are_a_chance() -> None:
+    def counted(hits: int) -> Copies:
+        return Copies(hits, 10, 0, 10_000, torch.empty(0), torch.empty(0))
+
+    assert not counted(2).found  # whatever the probability
+    assert counted(3).found
+    assert not Copies(3, 1000, 3, 1000, torch.empty(0), torch.empty(0)).found
+
+
+# Memorisation
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_with_one_cell_it_is_the_test_of_mann_and_whitney(ties: bool) -> None:
+    make = (lambda n, seed: grid(n, 3, seed)) if ties else (lambda n, seed: normal(n, 3, seed=seed))
+    train, held_out, generated = make(200, 0), make(90, 1), make(130, 2) * (1 if ties else 1.2)
+    distances = [apart(x, train).min(1).values.numpy() for x in (generated, held_out)]
+    if ties:
+        assert len(np.unique(np.concatenate(distances))) < 20
+    tested = stats.mannwhitneyu(*distances, alternative="less", method="asymptotic", use_continuity=False)
+    z = copying(generated, held_out, train, cells=1)
+    assert z == pytest.approx(stats.norm.ppf(tested.pvalue), abs=1e-6)
+
+
+def test_cells_are_weighted_by_their_held_out_items() -> None:
+    train, held_out, generated = normal(600, 2), normal(300, 2, seed=1), 1.3 * normal(250, 2, seed=2)
+    centres = clusters(train, 3, 0)
+    cells = [apart(x, centres).argmin(1).numpy() for x in (generated, held_out)]
+    distances = [apart(x, train).min(1).values.numpy() for x in (generated, held_out)]
+    terms = []
+    for cell in range(3):
+        a, b = (distance[of == cell] for distance, of in zip(distances, cells, strict=True))
+        tested = stats.mannwhitneyu(a, b, alternative="less", method="asymptotic", use_continuity=False)
+        terms.append((len(b), stats.norm.ppf(tested.pvalue)))
+    expected = sum(n * z for n, z in terms) / math.sqrt(sum(n * n for n, _ in terms))
+    assert copying(generated, held_out, train, cells=3) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("cells", [1, 5])
+def test_of_fresh_items_it_is_standard_normal(cells: int) -> None:
+    found = []
+    for seed in range(0, 240, 3):
+        train, held_out, generated = normal(400, 4, seed=seed), normal(250, 4, seed=seed + 1), normal(250, 4, seed=-seed)
+        found.append(copying(generated, held_out, train, cells=cells))
+    assert abs(np.mean(found)) < 4 / math.sqrt(80)
+    assert 0.75 < np.std(found) < 1.3
+
+
+def test_copies_with_some_noise_lie_far_below_and_what_is_off_far_above() -> None:
+    train, held_out = normal(500, 6), normal(200, 6, seed=1)
+    assert copying(train[:300] + 0.05 * normal(300, 6, seed=2), held_out, train) < -10
+    assert copying(2 * normal(300, 6, seed=2), held_out, train) > 10
+    assert copying(train[:300], held_out, train) < -10  # all distances are 0
+
+
+def test_where_no_cell_holds_enough_there_is_nothing() -> None:
+    train = normal(100, 3)
+    assert math.isnan(copying(normal(19, 3, seed=1), normal(50, 3, seed=2), train))
+    assert math.isnan(copying(normal(50, 3, seed=1), normal(19, 3, seed=2), train))
+    assert copying(torch.ones(20, 3), torch.ones(20, 3), torch.ones(20, 3)) == 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=st.integers(1, 40), others=st.integers(2, 40), seed=st.integers(0, 99))
+def test_authentic_items_are_those_of_the_definition(rows: int, others: int, seed: int) -> None:
+    items, train = normal(rows, 3, seed=seed), normal(others, 3, seed=seed + 1)
+    items[::4] = train[0]
+    own = apart(train, train).fill_diagonal_(math.inf).min(1).values
+    between = apart(items, train)
+    expected = between.min(1).values > own[between.argmin(1)]
+    assert torch.equal(authentic(items, train), expected)
+    assert authenticity(items, train) == pytest.approx(float(expected.double().mean()))
+    assert not authentic(items, train)[::4].any()
+
+
+def test_nothing_is_authentic_of_copies_and_everything_far_away() -> None:
+    train = normal(100, 4)
+    assert authenticity(train, train) == 0
+    assert authenticity(train + 100, train) == 1
+    twice = torch.cat([train, train])
+    assert authenticity(train, twice) == 0
+    assert authenticity(train + 1e-6, twice) == 1  # nothing is nearer than a twin
+
+
+# Membership
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    members=st.lists(st.integers(0, 12), min_size=1, max_size=60),
+    others=st.lists(st.integers(0, 12), min_size=100, max_size=320),
+)
+def test_the_attack_is_its_definition(members: list[int], others: list[int]) -> None:
+    found = attack(torch.tensor(members), torch.tensor(others))
+    truth, scores = [1] * len(members) + [0] * len(others), members + others
+    assert found.area == pytest.approx(roc_auc_score(truth, scores))
+    a, b = np.array(members), np.array(others)
+    # Of all thresholds that let no more than 1 % of the others pass, the one that finds most.
+    expected = max((a >= t).mean() for t in [*set(scores), 99] if (b >= t).sum() * 100 <= len(b))
+    assert found.sensitivity == pytest.approx(expected)
+    assert 0 <= found.interval[0] <= found.area <= found.interval[1] <= 1
+    assert (found.members, found.others) == (len(members), len(others))
+
+
+def test_with_few_others_nobody_knows_what_one_percent_is() -> None:
+    assert attack(normal(50), normal(99, seed=1)).sensitivity is None
+    assert attack(normal(50) + 9, normal(100, seed=1)).sensitivity == 1
+
+
+def test_the_interval_covers_what_a_coin_gets() -> None:
+    found = [attack(normal(80, seed=seed), normal(120, seed=seed + 1)) for seed in range(0, 1200, 2)]
+    covered = np.mean([one.interval[0] <= 0.5 <= one.interval[1] for one in found])
+    assert 0.92 <= covered <= 0.98
+    assert np.mean([one.sensitivity for one in found]) == pytest.approx(2 / 121, abs=0.006)
+
+
+def test_who_was_in_is_told_by_a_generator_that_copies_and_by_no_other() -> None:
+    members, others = normal(300, 6), normal(200, 6, seed=1)
+    leaky = by_distance(members, others, members[:200] + 0.1 * normal(200, 6, seed=2))
+    assert leaky.area > 0.8
+    assert leaky.sensitivity is not None
+    assert leaky.sensitivity > 0.5
+    honest = by_distance(members, others, normal(300, 6, seed=3))
+    assert honest.interval[0] < 0.5 < honest.interval[1]
+
+
+def test_the_control_sees_members_that_differ_by_themselves() -> None:
+    members, held_out = normal(300, 6), normal(200, 6, seed=1)
+    plain = control(members, held_out)
+    assert plain.interval[0] < 0.5 < plain.interval[1]
+    assert (plain.members, plain.others) == (300, 100)
+    assert control(2 * members, held_out).area < 0.3  # members lie further out
