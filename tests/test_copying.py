@@ -129,7 +129,7 @@ def test_copies_are_found_in_crowds_as_in_the_wilds() -> None:
         return normal(count, 6, seed=seed) * scale + (scale < 1) * 20
 
     train, items = crowds(1500, 0), crowds(400, 2)
-    items[:8] = train[:8] * (1 + 1e-4)
+    items[:8] = train[:8] * (1 + 1e-5)
     found = copies(items, train, crowds(300, 1))
     assert found.found
     assert set(range(8)) <= set(found.closest(found.hits))
@@ -250,7 +250,7 @@ def test_cells_are_weighted_by_their_held_out_items() -> None:
 def test_of_fresh_items_it_is_standard_normal(cells: int) -> None:
     found = []
     for seed in range(0, 240, 3):
-        train, held_out, generated = normal(400, 4, seed=seed), normal(250, 4, seed=seed + 1), normal(250, 4, seed=-seed)
+        train, held_out, generated = (normal(n, 4, seed=seed + at) for at, n in enumerate((400, 250, 250)))
         found.append(copying(generated, held_out, train, cells=cells))
     assert abs(np.mean(found)) < 4 / math.sqrt(80)
     assert 0.75 < np.std(found) < 1.3

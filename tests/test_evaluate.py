@@ -210,3 +210,50 @@ def test_a_table_with_a_target(tmp_path: Path, capsys: Any) -> None:
     assert {"shape", "trend", "two_sample", "tstr", "trts"} <= {one.key for one in found.figures}
     assert [one.name for one in found.columns] == ["age", "city", "owns"]
     refused(capsys, ["evaluate", str(tmp_path / "model"), "--target", "own"], "own", "did you mean 'owns'")
+
+
+def test_texts_by_grams_and_by_the_model_itself(tmp_path: Path, capsys: Any) -> None:
+    random = np.random.default_rng(0)
+    words = [
+        "the",
+        "old",
+        "sea",
+        "was",
+        "calm",
+        "and",
+        "Ann",
+        "saw",
+        "ships",
+        "far",
+        "out",
+        "where",
+        "gulls",
+        "cried",
+        "on",
+    ]
+    lines = [json.dumps({"text": " ".join(random.choice(words, 12))}) for _ in range(400)]
+    (tmp_path / "stories.jsonl").write_text("\n".join(lines))
+    mg.fit(tmp_path / "stories.jsonl", out=tmp_path / "model", train=TRAIN, options={"width": 16}, say=None)
+    pipeline = mg.load(tmp_path / "model")
+    alone = pipeline.embeddings(["the old sea"])
+    np.testing.assert_allclose(pipeline.embeddings(["the old sea", "Ann saw ships far out"])[0], alone[0], atol=1e-4)
+    assert run(["evaluate", str(tmp_path / "model"), "-n", "40", "--max-length", "60"]) == 0
+    found = mg.Evaluation(**written(tmp_path / "model"))
+    assert found.extractor == "grams-256"
+    assert {"self_bleu", "distinct_1", "copied_span", "bits_per_dimension", "perplexity", "property_words"} <= {
+        one.key for one in found.figures
+    }
+    again = evaluate(pipeline, count=40, extractor="model", out=tmp_path / "out", say=None, max_length=60)
+    assert again is not None
+    assert again.extractor == f"model-{pipeline.hash[:8]}"
+    frechet = again.figure("frechet")
+    assert frechet is not None
+    assert frechet.name == f"FD[{again.extractor}]"
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_autoencoder_judges_by_its_latents(model: Path, tmp_path: Path) -> None:
+    found = evaluate(model, count=60, extractor=model, out=tmp_path / "out", say=None)
+    assert found is not None
+    assert found.extractor == f"model-{mg.load(model).hash[:8]}"
+    assert found.figure("frechet") is not None

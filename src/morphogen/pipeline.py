@@ -22,6 +22,7 @@ from .core.config import Frozen, build, read_json, replacing, write_json
 from .core.errors import UserError, unknown
 from .core.model import (
     Batch,
+    EmbeddingModel,
     Evidence,
     GenerativeModel,
     LatentModel,
@@ -354,6 +355,21 @@ class Pipeline:
             return torch.cat(
                 [_on_cpu(model.encode(Batch(part.to(self.model.device)))) for part in x.split(self._at_once)]
             )
+
+    def embeddings(self, items: Any) -> Tensor:
+        """What the model has made of each item, `(B, d)`: its latent, or the mean of what its network is at.
+
+        Raises UserError where the family has neither.
+        """
+        model = self.model
+        if isinstance(model, LatentModel) and isinstance(model.latent, Continuous):
+            return self.encode(items).flatten(1)
+        if not isinstance(model, EmbeddingModel):
+            raise UserError(f"the family '{self.family}' makes no embeddings of items; take another extractor")
+        with torch.no_grad(), self._running():
+            x = self.codec.encode(items)
+            parts = [_on_cpu(model.embeddings(Batch(part.to(model.device)))) for part in x.split(self._at_once)]
+        return torch.cat(parts)
 
     def decode(self, z: Tensor, *, condition: Mapping[str, Any] | None = None) -> Any:
         """The items of latents. Raises UserError where the family has no latents."""

@@ -21,8 +21,8 @@ def run(arguments: list[str]) -> int:
             "extractor",
             flag(
                 str | None,
-                "What sees features: own (a small network of the training data, or none), inception-2015, dinov2, "
-                "clip, minilm, or a folder evaluation/extractor of another model, to compare with that.",
+                "What sees features: own (a small network of the training data, or none), model (its own embeddings), "
+                "inception-2015, dinov2, clip, minilm, or a folder evaluation/extractor of another model, to compare.",
             ),
             None,
         ),

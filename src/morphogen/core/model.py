@@ -202,6 +202,14 @@ class LatentModel(ABC):
         """The item of each latent, `(B, *space.shape)`."""
 
 
+class EmbeddingModel(ABC):
+    """Capability: a vector for each item, of what the model has made of it, where it has no latent space."""
+
+    @abstractmethod
+    def embeddings(self, batch: Batch) -> Tensor:
+        """`(B, d)`, float32. Raises UserError on a space of which it makes none."""
+
+
 class PartwiseModel(ABC):
     """Capability: how odd each part of an item is, given the others: which cell of a row is wrong."""
 

@@ -63,10 +63,10 @@ def evaluate(
 
     `data` are other items that the model has not seen; those that it was trained on are refused. `source` is where
     the training source is now, if it moved. `count` items are generated, with `seed` and the next ones, under
-    `controls`. `extractor` is `own`, `inception-2015`, `dinov2`, `clip`, `minilm`, or a folder with one that another
-    evaluation kept; `extractor_weights` is the file or folder of a
-    pretrained one. `label` is the column of classes, `target`,
-    of rows, the one to learn. `out` is where `report.html` and `metrics.json` go: the model folder.
+    `controls`. `extractor` is `own`, `model`, `inception-2015`, `dinov2`, `clip`, `minilm`, another model's folder, or
+    the one with the extractor that an evaluation kept; `extractor_weights` is the file or folder of a pretrained one.
+    `label` is the column of classes, `target`, of rows, the one to learn. `out` is where `report.html` and
+    `metrics.json` go: the model folder.
     Under a launcher such as torchrun, processes share the sampling; all but the first return None.
     Raises UserError where there is nothing to judge by.
     """
@@ -100,7 +100,7 @@ def evaluate(
         looked = chosen(
             extractor,
             extractor_weights,
-            modality=pipeline.modality,
+            pipeline=pipeline,
             kept=folder / "evaluation" / "extractor" if folder is not None else None,
             blocks=_seen(features, codec, basis.blocks()),
             labels=basis.labels,

@@ -14,27 +14,33 @@ from ..core.codec import Codec
 from ..core.config import read_json, replacing, write_json
 from ..core.errors import UserError
 from ..core.extractor import Extractor
+from ..pipeline import Pipeline, load
+from .extractors.of_model import OfModel
 from .extractors.opening import NAMES, open_pretrained
 
 OWN = "own"  # the modality's default, which needs no download
+MODEL = "model"  # what the model that is judged has learned
 
 
 def chosen(
     name: str | Path | None,
     weights: str | Path | None,
     *,
-    modality: str,
+    pipeline: Pipeline,
     kept: Path | None,
     blocks: Iterator[Any],
     labels: list[str] | None,
     codec: Codec[Any],
     seed: int,
 ) -> Extractor[Any]:
-    """The extractor of that name, or in that folder; the default is trained on `blocks`, and kept in `kept`.
+    """The extractor of that name, or in that folder; or that of another model's folder, its embeddings.
+
+    The default is trained on `blocks`, and kept in `kept`.
 
     One that is kept is used again, so that figures compare. Raises UserError on a name that nobody knows, weights that
     are not there, and an extractor of another modality.
     """
+    modality = pipeline.modality
     if name in (None, OWN):
         if weights is not None:
             raise UserError("--extractor-weights belongs to a pretrained extractor; name it by --extractor")
@@ -44,16 +50,20 @@ def chosen(
             found = plugins.load("modalities", modality, "features").own(blocks, labels, codec=codec, seed=seed)
             if kept is not None:
                 save(found, kept)
+    elif name == MODEL:
+        found = OfModel(pipeline)
     elif (Path(name) / "extractor.json").exists():
         found = restored(Path(name))
+    elif (Path(name) / "config.json").exists():
+        found = OfModel(load(name))
     elif str(name) in NAMES:
         if NAMES[str(name)] != modality:
             raise UserError(f"the extractor {name} reads {NAMES[str(name)]}, and the model makes {modality}")
         found = open_pretrained(str(name), weights)
     else:
-        known = ", ".join((OWN, *NAMES))
+        known = ", ".join((OWN, MODEL, *NAMES))
         raise UserError(
-            f"'{name}' is no extractor; expected {known}, or the folder evaluation/extractor of another model"
+            f"'{name}' is no extractor; expected {known}, the folder evaluation/extractor of another model, or a model"
         )
     if found.modality != modality:
         raise UserError(f"the extractor {found.name} reads {found.modality}, and the model makes {modality}")

@@ -12,6 +12,7 @@ from torch import Tensor
 _MOST, _LEAST = 50, 20  # bins, and real items of each
 _STARVED = 0.25  # of the share among real items, below which a bin is left out
 _MASS = 0.02  # of the real items in such bins, from which on it is a fault
+_CHANCE = 1e-3  # probability below which too few are no chance
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,7 @@ class Modes:
     """The shares of real and of generated items in each bin, `(bins,)`, and what they tell.
 
     `different`: the share of bins with another proportion of items, at p < .05. `divergence`: Jensen-Shannon's, bits.
-    `starved`: the bins where generated items are far too few, beyond chance over all bins; `lost`: the share of real
-    items in them.
+    `starved`: the bins where generated items are far too few, beyond chance; `lost`: the share of real items in them.
     """
 
     real: NDArray[np.float64]
@@ -49,11 +49,15 @@ def modes(real: Tensor, generated: Tensor, *, bins: int | None = None, seed: int
     count = bins or max(2, min(_MOST, len(real) // _LEAST, len(generated) // _LEAST))
     centres = clusters(real, count, seed)
     shares = [_count(x, centres) for x in (real, generated)]
-    return of_counts(shares[0], shares[1])
+    # k-means cuts what is left out into several bins. Chance starves one of them, but hardly so many as `_MASS` takes.
+    return of_counts(shares[0], shares[1], chance=_CHANCE)
 
 
-def of_counts(real: NDArray[np.int64], generated: NDArray[np.int64]) -> Modes:
-    """The same of how many items there are in each bin, or of each class."""
+def of_counts(real: NDArray[np.int64], generated: NDArray[np.int64], *, chance: float | None = None) -> Modes:
+    """The same of how many items there are in each bin, or of each class.
+
+    `chance` is that of a single bin to be called starved; None: so small that it holds over all of them.
+    """
     from scipy.stats import norm
 
     n, m = real.sum(), generated.sum()
@@ -63,7 +67,7 @@ def of_counts(real: NDArray[np.int64], generated: NDArray[np.int64]) -> Modes:
     z = (p - q) / spread
     middle = (p + q) / 2
     divergence = sum(float(np.sum(one[one > 0] * np.log2(one[one > 0] / middle[one > 0]))) / 2 for one in (p, q))
-    limit = norm.isf(1e-3 / len(p))
+    limit = norm.isf(chance or _CHANCE / len(p))
     starved = np.flatnonzero((z > limit) & (q < _STARVED * p)).tolist()
     different = float((np.abs(z) > norm.isf(0.025)).mean())
     return Modes(p, q, different, divergence, starved, float(p[starved].sum()))

@@ -12,7 +12,17 @@ from torch import Tensor, nn
 
 from ...core.condition import Conditioner
 from ...core.errors import UserError
-from ...core.model import Batch, GenerativeModel, LikelihoodModel, Loss, Partial, PartwiseModel, Phase, Request
+from ...core.model import (
+    Batch,
+    EmbeddingModel,
+    GenerativeModel,
+    LikelihoodModel,
+    Loss,
+    Partial,
+    PartwiseModel,
+    Phase,
+    Request,
+)
 from ...core.noise import Noise
 from ...core.space import Space, Tokens
 from ...nn import nd
@@ -46,7 +56,7 @@ class Told(NamedTuple):
         return Told(self.vectors[:, slots], self.turn and (self.turn[0][:, slots], self.turn[1][:, slots]))
 
 
-class Autoregressive(GenerativeModel, LikelihoodModel, PartwiseModel):
+class Autoregressive(GenerativeModel, LikelihoodModel, PartwiseModel, EmbeddingModel):
     """A causal transformer in raster order, with a class as context and exact likelihood."""
 
     Options = settings.Options
@@ -283,6 +293,16 @@ class Autoregressive(GenerativeModel, LikelihoodModel, PartwiseModel):
                 condition = {name: value[part] for name, value in batch.condition.items()}
                 found[part] -= self.nats_of_sequences(window[part], condition)[:, fresh].sum(1)
         return found
+
+    @torch.no_grad()
+    def embeddings(self, batch: Batch) -> Tensor:
+        """Of sequences the mean over symbols of what the network is at before each, no longer than the context."""
+        if self.columns is not None or self.space.start is None:
+            raise UserError("of rows and pictures this family makes no embeddings, only of texts")
+        x = batch.x[:, : self.space.size[0]]
+        inside = self._modelled(x)[:, 1:, None].float()
+        hidden = torch.cat([self._network(part, {})[0].float() for part in x.split(_AT_ONCE)])
+        return (hidden * inside).sum(1) / inside.sum(1).clamp(min=1)
 
     @torch.no_grad()
     def surprise(self, x: Tensor) -> Tensor:
