@@ -22,7 +22,7 @@ _CATEGORIES = 20  # bars
 _APART = 0.02  # of Shape or Trend, below the ceiling, from which on a column is named
 
 
-def measure(subject: Subject, findings: Findings, target: str | None = None) -> None:
+def measure(subject: Subject, findings: Findings) -> None:
     """Shape, Trend, the two-sample test, usefulness, and the columns that differ most."""
     if min(len(subject.real), len(subject.generated)) < _LEAST:
         for name in ("Shape", "Trend", "C2ST AUC", "utility"):
@@ -34,7 +34,7 @@ def measure(subject: Subject, findings: Findings, target: str | None = None) -> 
     generated = generated.cast(real.schema, safe=False)
     _shape_and_trend(subject, findings, real, generated, train)
     _told_apart(subject, findings, real, generated, train)
-    _utility(subject, findings, real, generated, train, target)
+    _utility(subject, findings, real, generated, train, subject.target)
 
 
 def _modelled(subject: Subject) -> list[str]:

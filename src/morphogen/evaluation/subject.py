@@ -50,6 +50,7 @@ class Subject:
     floor: Sample | None
     corpus: Any = None  # of texts that were cut, the training texts whole
     label: str | None = None
+    target: str | None = None  # of rows, the column that a downstream model learns
     alike: float | None = None  # the probability of so large a discrepancy of training items from held-out ones
 
     @property

@@ -1,0 +1,140 @@
+"""From the items of a model and its data to what the figures are computed of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from ..core import plugins
+from ..core.codec import Codec, RowCodec
+from ..core.condition import LabelCodec
+from ..core.errors import UserError
+from ..core.extractor import Extractor
+from ..pipeline import Pipeline
+from .likeness import in_order
+from .results import Check
+from .sides import Side, Sides, excerpts, fingerprints, overlap, without
+from .subject import Findings, Sample, Subject, joined, taken
+from .texts.passages import length_of, passages
+
+
+def conditions(
+    pipeline: Pipeline, real: Side, count: int, label: str | None
+) -> tuple[dict[str, list[Any]], list[str] | None, int]:
+    """What generated items are asked to be: of the classes that held-out items have, as often; of smaller pictures
+    those of held-out ones. With the labels, and how many there can be.
+    """
+    condition: dict[str, list[Any]] = {}
+    labels = None
+    for name, codec in pipeline.conditions.items():
+        if isinstance(codec, LabelCodec):
+            column = real.source.columns.get(name)
+            every = sorted(column[index] for index in real.indices.tolist()) if column is not None else []
+            known = [one for one in every if one in codec.names] or list(codec.names)
+            order = torch.randperm(count, generator=torch.Generator().manual_seed(0)).tolist()  # or all of one first
+            condition[name] = [known[at * len(known) // count] for at in order]
+            if name == label:
+                labels = condition[name]
+        else:
+            items = joined(list(real.some(count).blocks()))
+            count = min(count, len(items))
+            condition[name] = items[:count]
+    return {name: values[:count] for name, values in condition.items()}, labels, count
+
+
+def not_trained_on(
+    real: Side, train: Side | None, codec: Codec[Any], found: Sides, foreign: bool, findings: Findings
+) -> tuple[Side, Side | None]:
+    """The items less those that the model was trained on. Raises UserError where that is most of them."""
+    name = "training items in the evaluation"
+    if train is None:
+        findings.lacks(name, f"could not be looked for: {found.why}")
+        return real, None
+    # All training items, and not only those that are looked at.
+    assert found.train is not None
+    shared = overlap(fingerprints(codec, real.blocks()), fingerprints(codec, found.train.readable().blocks()))
+    if foreign and found.train.source.modality == "text":
+        texts = [joined(list(side.readable().blocks())) for side in (real, found.train)]
+        shared = replace(shared, hits=shared.hits | excerpts(*texts))
+    says = f"{shared.count:,} of {len(real):,} items to judge by are training items"
+    if shared.expected >= 1:
+        says += f"; of as many new ones {shared.expected:,.0f} would be, for many items are found twice"
+    if shared.smuggled and foreign:
+        if shared.count > len(real) / 2:
+            raise UserError(
+                f"{says}: the model has seen {found.data}. Give --data with items that it was not trained on, or none "
+                "for those held out"
+            )
+        says += "; they were left out"
+        findings.checks.append(Check(name=name, found=True, says=f"{says}."))
+        return without(real, shared.hits), train
+    findings.checks.append(Check(name=name, found=shared.smuggled, says=f"{says}."))
+    return real, train
+
+
+def seen(features: Any, codec: Codec[Any], blocks: Any) -> Any:
+    """Items as the model could have made them, where the modality tells a difference."""
+    fitting = getattr(features, "seen", None)
+    return (fitting(block, codec) for block in blocks) if fitting else blocks
+
+
+def read_subject(
+    pipeline: Pipeline,
+    codec: Codec[Any],
+    extractor: Extractor[Any],
+    real: Side,
+    train: Side | None,
+    generated: list[Any],
+    labels: list[str] | None,
+    seed: int,
+    label: str | None,
+) -> Subject:
+    features = plugins.load("modalities", pipeline.modality, "features")
+
+    def read(side: Side) -> tuple[Any, list[str] | None]:
+        side = side.readable()
+        return joined(list(seen(features, codec, side.blocks()))), side.labels
+
+    made = joined(generated) if isinstance(pipeline.codec, RowCodec) else generated
+    items = {"real": read(real), "generated": (made, labels)}
+    if train is not None:
+        items["train"] = read(train)
+    corpus = items["train"][0] if "train" in items else None
+    if pipeline.modality == "text" and (length := length_of(items["real"][0], made)):
+        items = {side: (passages(texts, length), None) for side, (texts, _) in items.items()}
+    found = {side: _sample(extractor, *one) for side, one in items.items()}
+    count = len(found["generated"])
+    as_many = _drawn(found["train"], count, seed) if "train" in found else None
+    base = as_many or found["real"]
+    floor = _sample(extractor, features.floor(base.items, seed), None)
+    return Subject(
+        pipeline=pipeline,
+        codec=codec,
+        extractor=extractor,
+        seed=seed,
+        real=found["real"],
+        generated=found["generated"],
+        train=found.get("train"),
+        as_many=as_many,
+        floor=floor,
+        corpus=corpus,
+        label=label,
+    )
+
+
+def _sample(extractor: Extractor[Any], items: Any, labels: list[str] | None) -> Sample:
+    """Items with their features, in an order that only these settle."""
+    parts = [
+        extractor.features(taken(items, list(range(start, min(start + extractor.at_once, len(items))))))
+        for start in range(0, len(items), extractor.at_once)
+    ]
+    features = torch.cat(parts) if parts else torch.empty(0, 1)
+    return Sample(items, features, labels).take(in_order(features))
+
+
+def _drawn(train: Sample, count: int, seed: int) -> Sample:
+    """So many of the training items."""
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+    return train.take(order[:count].sort().values)
