@@ -42,20 +42,16 @@ def test_an_island_that_is_left_out_is_found_with_its_mass(dropped: int) -> None
     generated, _ = islands(1000, dropped + 100, tuple(one for one in range(10) if one != dropped))
     found = modes(real, generated)
     assert found.found
-    assert found.lost == pytest.approx((which == dropped).mean(), abs=0.005)
+    assert found.lost == pytest.approx((which == dropped).mean(), abs=0.015)
     centres = clusters(real, len(found.real))
     assert {int(centres[at].argmax()) for at in found.starved} == {dropped}
 
 
 def test_of_fresh_items_no_region_is_missing() -> None:
-    lost, different = [], []
-    for seed in range(0, 40, 2):
-        found = modes(islands(600, seed)[0], islands(500, seed + 1)[0])
-        assert not found.found
-        lost.append(found.lost)
-        different.append(found.different)
-    assert max(lost) == 0
-    assert np.mean(different) == pytest.approx(0.05, abs=0.04)
+    found = [modes(islands(900, seed)[0], islands(700, seed + 1)[0]) for seed in range(0, 80, 2)]
+    assert sum(one.found for one in found) <= 1
+    assert np.mean([one.lost for one in found]) < 0.002
+    assert np.mean([one.different for one in found]) == pytest.approx(0.05, abs=0.02)
 
 
 def test_half_of_an_island_is_too_few_to_be_left_out_and_still_differs() -> None:
@@ -63,6 +59,13 @@ def test_half_of_an_island_is_too_few_to_be_left_out_and_still_differs() -> None
     assert found.starved == []
     assert found.different == 1
     assert of_counts(np.array([500, 500]), np.array([990, 10])).lost == 0.5
+
+
+def test_chance_is_that_of_all_bins_together_unless_it_is_said() -> None:
+    real, generated = np.full(50, 24), np.array([6, *[24] * 49])
+    assert of_counts(real, generated).starved == []
+    assert of_counts(real, np.array([0, *[24] * 49])).starved == [0]
+    assert of_counts(real, np.array([5, *[24] * 49]), chance=1e-3).starved == [0]
 
 
 counts = st.lists(st.tuples(st.integers(0, 200), st.integers(0, 200)), min_size=1, max_size=12).filter(
