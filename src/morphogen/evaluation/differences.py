@@ -200,7 +200,8 @@ def classes(subject: Subject, findings: Findings) -> None:
         right = {name: float(hits[[one == name for one in asked]].mean()) for name in names if name in asked}
         ceiling = None
         if real.labels:
-            ceiling = float(np.mean([one == other for one, other in zip(real.labels, said["real"], strict=True)]))
+            pairs = zip(real.labels, said["real"], strict=True)
+            ceiling = float(np.mean([one == other for one, other in pairs if one]))
         low, high = share_interval(int(hits.sum()), len(hits))
         findings.figures.append(
             Figure(

@@ -25,17 +25,23 @@ def usefulness(subject: Subject, findings: Findings) -> None:
         for name in names:
             findings.lacks(name, why)
         return
-    if min(len(subject.generated), len(subject.as_many)) < _LEAST:
+    if subject.as_many.labels is None:
+        for name in names:
+            findings.lacks(name, "the training items have no labels")
+        return
+    tested, learned = subject.real.labelled(), subject.as_many.labelled()
+    if min(len(subject.generated), len(learned)) < _LEAST:
         for name in names:
             findings.lacks(name, f"needs at least {_LEAST} items to learn from")
         return
     synthetic = _learned(subject, subject.generated)
-    real = _learned(subject, subject.as_many)
-    for key, name, learner, tested, ceiling in (
-        ("tstr", names[0], synthetic, subject.real, _right(real, subject.real).mean()),
-        ("trts", names[1], real, subject.generated, _right(real, subject.real).mean()),
+    real = _learned(subject, learned)
+    ceiling = _right(real, tested).mean()
+    for key, name, learner, judged in (
+        ("tstr", names[0], synthetic, tested),
+        ("trts", names[1], real, subject.generated),
     ):
-        hits = _right(learner, tested)
+        hits = _right(learner, judged)
         low, high = share_interval(int(hits.sum()), len(hits))
         findings.figures.append(
             Figure(
@@ -46,9 +52,9 @@ def usefulness(subject: Subject, findings: Findings) -> None:
                 low=low,
                 high=high,
                 ceiling=float(ceiling),
-                floor=1 / max(1, len(set(subject.real.labels))),
+                floor=1 / max(1, len(set(tested.labels or ()))),
                 better="higher",
-                real=len(subject.real),
+                real=len(tested),
                 generated=len(subject.generated),
                 seed=subject.seed,
                 meaning="Share of items whose class a small model names rightly. The ceiling: as many real items to "

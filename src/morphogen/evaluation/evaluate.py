@@ -30,6 +30,7 @@ Say = Callable[[str], None]
 _SAMPLES = 1000  # where the modality does not say
 _MOST_REAL, _MOST_TRAIN = 10_000, 60_000  # items
 _MOST_ROWS = 200_000
+_BYTES = 1_000_000_000  # of training items that are held, at the model's size
 _DRAWS = 30  # halves, for intervals
 _LEAST = 2  # items of each side, without which nothing can be said
 
@@ -70,7 +71,8 @@ def evaluate(
     found = sides(pipeline, data=data, source=source, label=label)
     rows = isinstance(pipeline.codec, RowCodec)
     real = found.real.some(_MOST_REAL, seed).readable()
-    train = found.train.some(_MOST_ROWS if rows else _MOST_TRAIN, seed) if found.train else None
+    most = _MOST_ROWS if rows else min(_MOST_TRAIN, _BYTES // innermost(pipeline.codec).space.dimensions)
+    train = found.train.some(most, seed).readable() if found.train else None
     if len(real) < _LEAST and pipeline.modality != "text":
         raise UserError(f"{found.data} holds {len(real)} items; expected at least {_LEAST}, better hundreds")
     wanted = count or min(getattr(features, "SAMPLES", _SAMPLES), max(_LEAST, len(train)) if train else 10**9)
@@ -87,7 +89,7 @@ def evaluate(
         real, train = not_trained_on(real, train, codec, found, data is not None, findings)
         if train is None:
             findings.lacks("ceiling", found.why)
-        basis = (train or real).readable()
+        basis = train or real
         looked = chosen(
             extractor,
             extractor_weights,

@@ -27,21 +27,23 @@ def conditions(
     those of held-out ones. With the labels, and how many there can be.
     """
     condition: dict[str, list[Any]] = {}
-    labels = None
-    for name, codec in pipeline.conditions.items():
-        if isinstance(codec, LabelCodec):
-            column = real.source.columns.get(name)
-            every = sorted(column[index] for index in real.indices.tolist()) if column is not None else []
-            known = [one for one in every if one in codec.names] or list(codec.names)
-            order = torch.randperm(count, generator=torch.Generator().manual_seed(0)).tolist()  # or all of one first
-            condition[name] = [known[at * len(known) // count] for at in order]
-            if name == label:
-                labels = condition[name]
-        else:
+    classes = {name: codec for name, codec in pipeline.conditions.items() if isinstance(codec, LabelCodec)}
+    columns = [real.source.columns.get(name, []) for name in classes]
+    every: list[tuple[str, ...]] = []
+    if all(columns):  # of each held-out item all its classes together, for they may hang on each other
+        every = sorted(tuple(column[at] for column in columns) for at in real.indices.tolist())
+        known = [set(codec.names) for codec in classes.values()]
+        every = [one for one in every if all(a in names for a, names in zip(one, known, strict=True))]
+    for name in pipeline.conditions:
+        if name not in classes:
             items = joined(list(real.some(count).blocks()))
             count = min(count, len(items))
             condition[name] = items[:count]
-    return {name: values[:count] for name, values in condition.items()}, labels, count
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0)).tolist()  # or all of one class first
+    for number, (name, codec) in enumerate(classes.items()):
+        values = [one[number] for one in every] or list(codec.names)
+        condition[name] = [values[at * len(values) // count] for at in order]
+    return {name: values[:count] for name, values in condition.items()}, condition.get(label or ""), count
 
 
 def not_trained_on(
@@ -52,11 +54,11 @@ def not_trained_on(
     if train is None:
         findings.lacks(name, f"could not be looked for: {found.why}")
         return real, None
-    # All training items, and not only those that are looked at.
-    assert found.train is not None
-    shared = overlap(fingerprints(codec, real.blocks()), fingerprints(codec, found.train.readable().blocks()))
-    if foreign and found.train.source.modality == "text":
-        texts = [joined(list(side.readable().blocks())) for side in (real, found.train)]
+    # Of items from elsewhere, all that the model was trained on, and not only those that are looked at.
+    every = found.train if foreign and found.train else train
+    shared = overlap(fingerprints(codec, real.blocks()), fingerprints(codec, every.blocks()))
+    if foreign and every.source.modality == "text":
+        texts = [joined(list(side.blocks())) for side in (real, every)]
         shared = replace(shared, hits=shared.hits | excerpts(*texts))
     says = f"{shared.count:,} of {len(real):,} items to judge by are training items"
     if shared.expected >= 1:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from ..core.codec import Codec
 from ..core.config import read_json
 from ..core.errors import BadItem, UserError
-from ..core.space import Tokens
 from ..data.digest import source_digest
 from ..data.encode import chunks
 from ..data.sources import Source, open_source
@@ -31,6 +30,7 @@ class Side:
     source: Source
     indices: Indices
     labels: list[str] | None = None
+    looked_at: bool = False  # whether all of them can be read
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -44,7 +44,7 @@ class Side:
         words = [hashlib.blake2b(f"{seed}:{name}".encode("utf-8", "replace"), digest_size=8).digest() for name in names]
         chosen = np.sort(np.argsort(np.array(words, dtype="S8"), kind="stable")[:most])
         labels = [self.labels[at] for at in chosen.tolist()] if self.labels else None
-        return Side(self.source, self.indices[chosen], labels)
+        return Side(self.source, self.indices[chosen], labels, self.looked_at)
 
     def blocks(self) -> Iterator[Any]:
         """Their items, some at a time."""
@@ -52,7 +52,7 @@ class Side:
 
     def readable(self) -> Side:
         """Those that can be read."""
-        if not len(self) or self.source.block(self.indices[:1]) is not None:
+        if self.looked_at or not len(self) or self.source.block(self.indices[:1]) is not None:
             return self
         good = []
         for at, index in enumerate(self.indices.tolist()):
@@ -62,7 +62,7 @@ class Side:
                 continue
             good.append(at)
         labels = [self.labels[at] for at in good] if self.labels else None
-        return Side(self.source, self.indices[good], labels)
+        return Side(self.source, self.indices[good], labels, looked_at=True)
 
 
 @dataclass
@@ -149,14 +149,19 @@ def _side(source: Source, indices: Indices, label: str) -> Side:
 
 
 def fingerprints(codec: Codec[Any], blocks: Iterator[Any]) -> NDArray[np.uint64]:
-    """A number for each item that what the codec makes of it settles, `(N,)`: equal items have equal ones."""
+    """A number for each item that its content settles, `(N,)`: equal items have equal ones.
+
+    Of texts it is that of the characters, of all else that of what the codec makes of it: the same picture as PNG and
+    BMP, or in two sizes, is the same to the model.
+    """
     found = []
-    end = codec.space.end if isinstance(codec.space, Tokens) else None
     for items in blocks:
-        x = codec.encode(items)
-        for row in x.reshape(len(x), -1).numpy():
-            kept = row if end is None else row[: len(row) - int((row[::-1] != end).argmax())]
-            found.append(hashlib.blake2b(np.ascontiguousarray(kept).tobytes(), digest_size=8).digest())
+        if len(items) and isinstance(items[0], str):
+            contents = [item.encode("utf-8", "surrogatepass") for item in items]
+        else:
+            x = codec.encode(items)
+            contents = [np.ascontiguousarray(row).tobytes() for row in x.reshape(len(x), -1).numpy()]
+        found += [hashlib.blake2b(content, digest_size=8).digest() for content in contents]
     return np.frombuffer(b"".join(found), dtype=np.uint64)
 
 
@@ -195,4 +200,4 @@ def without(side: Side, hits: Sequence[bool] | NDArray[np.bool_]) -> Side:
     """The items that are not hit."""
     kept = np.flatnonzero(~np.asarray(hits))
     labels = [side.labels[at] for at in kept.tolist()] if side.labels else None
-    return Side(side.source, side.indices[kept], labels)
+    return Side(side.source, side.indices[kept], labels, side.looked_at)

@@ -29,6 +29,11 @@ class Sample:
     def __len__(self) -> int:
         return len(self.features)
 
+    def labelled(self) -> Sample:
+        """Those whose label is known."""
+        assert self.labels is not None
+        return self.take([at for at, label in enumerate(self.labels) if label])
+
     def take(self, indices: Sequence[int] | Tensor) -> Sample:
         chosen = torch.as_tensor(indices).tolist()
         labels = [self.labels[at] for at in chosen] if self.labels else None
