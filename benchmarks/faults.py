@@ -31,8 +31,8 @@ from morphogen.modalities.text.codec import TextCodec
 from morphogen.testing.replay import replaying
 
 HERE = Path(__file__).resolve().parent
-HEALTHY = 20  # draws of fresh items
-SEEDS = 3  # draws of each fault
+HEALTHY = 10  # draws of fresh items
+SEEDS = 2  # draws of each fault
 KEPT = ("frechet", "kernel", "coverage", "vendi_ratio", "copies", "repeats", "copying", "two_sample", "discrepancy_p")
 
 
@@ -191,7 +191,7 @@ def faults(setting: Setting) -> dict[str, dict[str, Fault]]:
         "held-out items given back": {
             f"{share:.1%} of the output": among("held", share) for share in (0.005, 0.01, 0.05, 1)
         },
-        "items again": {f"{number}": again(number) for number in (5, 20, 50)},
+        "items again": {f"{number}": again(number) for number in (10, 50)},
         "no other than 50 items": {"50": few},
     }
     if setting.name == "pictures":
@@ -208,13 +208,13 @@ def faults(setting: Setting) -> dict[str, dict[str, Fault]]:
             return lambda setting, seed: [brighter(one, by) for one in setting.fresh(seed)]
 
         found["classes left out"] = {f"{number} of 10": without(number) for number in (1, 2)}
-        found["brighter"] = {f"{by} of 255": bright(by) for by in (1, 3, 10)}
+        found["brighter"] = {f"{by} of 255": bright(by) for by in (3, 10)}
     if setting.name == "rows":
 
         def mixed(share: float) -> Fault:
             return lambda setting, seed: permuted(setting.fresh(seed), "education-num", share, seed)
 
-        found["one column permuted"] = {f"in {share:.0%} of the rows": mixed(share) for share in (0.05, 0.2, 1)}
+        found["one column permuted"] = {f"in {share:.0%} of the rows": mixed(share) for share in (0.2, 1)}
     return found
 
 
@@ -272,8 +272,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             "healthy_figures": healthy[0]["figures"],
             "faults": {},
             "smuggled": {
-                f"{share:.0%}": [smuggled(setting, work, share, seed) for seed in range(SEEDS)]
-                for share in (0.01, 0.1, 1)
+                f"{share:.0%}": [smuggled(setting, work, share, seed) for seed in range(SEEDS)] for share in (0.01, 1)
             },
         }
         for name, strengths in faults(setting).items():
