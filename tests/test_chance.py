@@ -16,6 +16,7 @@ from sklearn.metrics import roc_auc_score
 
 from morphogen.evaluation.chance import area_error, around, auc, halves, more_often, share_interval
 from morphogen.evaluation.likeness import constant, in_order, likeness, measure, name_of
+from morphogen.evaluation.metrics.discrepancy import Discrepancy
 from morphogen.evaluation.metrics.frechet import Frechet
 from morphogen.evaluation.metrics.manifold import Manifold
 from morphogen.evaluation.tables import positives
@@ -196,6 +197,23 @@ def test_where_half_the_items_are_too_few_a_figure_is_there_without_an_interval(
     assert "too few" in found["frechet_infinity"].meaning
     assert found["frechet"].low is not None
     assert found["frechet"].ceiling is found["frechet"].floor is None
+
+
+def test_a_metric_that_reads_few_of_many_rows_has_the_interval_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Few(Discrepancy):
+        def __init__(self) -> None:
+            super().__init__(most=100)
+
+    monkeypatch.setattr("morphogen.evaluation.likeness.metrics", lambda: {"discrepancy": Few})
+
+    def figure(seed: int, draws: int) -> tuple[float, float]:
+        sides = {"real": normal(500, 4, seed=seed), "generated": 1.5 * normal(500, 4, seed=seed + 1)}
+        ((one,), _) = likeness(sides, "x", seed=0, draws=draws)
+        return one.value, (one.high - one.low) / (2 * 1.96)
+
+    truth = np.std([figure(seed, 2)[0] for seed in range(0, 300, 2)])
+    error = np.mean([figure(seed, 30)[1] for seed in range(400, 420, 2)])
+    assert 0.9 < error / truth < 1.6  # halves of all rows would give .7
 
 
 def test_where_training_items_are_too_few_there_is_no_ceiling() -> None:

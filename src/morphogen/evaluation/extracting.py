@@ -41,9 +41,9 @@ def chosen(
     are not there, and an extractor of another modality.
     """
     modality = pipeline.modality
+    if weights is not None and str(name) not in NAMES:
+        raise UserError(f"--extractor-weights belongs to a pretrained extractor; name it: --extractor {'|'.join(NAMES)}")
     if name in (None, OWN):
-        if weights is not None:
-            raise UserError("--extractor-weights belongs to a pretrained extractor; name it by --extractor")
         if kept is not None and (kept / "extractor.json").exists():
             found = restored(kept)
         else:

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..core import plugins
 from ..core.errors import UserError
 from .chance import around, halves
+from .metrics._rows import RowMetric
 from .metrics.base import Metric
 from .results import Figure, Group, NotMeasured
 
@@ -126,6 +127,12 @@ def likeness(features: Mapping[str, Tensor], extractor: str, *, seed: int, draws
 
 def _errors(kind: Callable[[], Metric], real: Tensor, generated: Tensor, draws: int, seed: int) -> dict[str, float]:
     """The standard errors of a metric's figures; none where half of the items are too few for it."""
+    metric = kind()
+    if isinstance(metric, RowMetric):
+        # Half of what it reads: of more rows than it holds, halves would all be read in nearly the same few.
+        metric.update(real, real=True)
+        metric.update(generated, real=False)
+        real, generated = metric.sides()
     try:
         return halves(lambda a, b: measure(kind, a, b), real, generated, draws=draws, seed=seed)
     except UserError:

@@ -93,7 +93,7 @@ class RowMetric(Metric):
         real, generated = self.rows[True].get(), self.rows[False].get()
         width = real.shape[1] or generated.shape[1]  # of a side that has seen nothing there is none
         wide = torch.promote_types(real.dtype, generated.dtype)
-        return real.reshape(-1, width).to(wide), generated.reshape(-1, width).to(wide)
+        return real.reshape(len(real), width).to(wide), generated.reshape(len(generated), width).to(wide)
 
 
 class Tile:

@@ -210,12 +210,12 @@ def _parts(items: Pictures) -> Iterable[Pictures]:
 
 def floor(items: Pictures, seed: int) -> list[Image.Image]:
     """Pictures whose pixels are right one by one, and have nothing to do with each other."""
-    random = np.random.default_rng(seed)
-    x = np.stack([np.asarray(item) for item in items])
-    flat = x.reshape(len(x), x.shape[1] * x.shape[2], -1)
-    order = random.permuted(np.tile(np.arange(len(x))[:, None], (1, flat.shape[1])), axis=0)
-    mixed = np.take_along_axis(flat, order[..., None], axis=0).reshape(x.shape)
-    return [Image.fromarray(one) for one in mixed]
+    x = np.ascontiguousarray(np.stack([np.asarray(item) for item in items]))
+    # All colours of a pixel go together: as one value of so many bytes.
+    whole = x.reshape(*x.shape[:3], -1)
+    pixels = whole.view(np.dtype((np.void, whole.shape[-1] * whole.itemsize)))[..., 0]
+    mixed = np.random.default_rng(seed).permuted(pixels, axis=0)
+    return [Image.fromarray(one) for one in np.ascontiguousarray(mixed).view(x.dtype).reshape(x.shape)]
 
 
 def seen(items: Pictures, codec: ImageCodec) -> list[Image.Image]:
