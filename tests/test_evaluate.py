@@ -240,9 +240,14 @@ def test_texts_by_grams_and_by_the_model_itself(tmp_path: Path, capsys: Any) -> 
     assert run(["evaluate", str(tmp_path / "model"), "-n", "40", "--max-length", "60"]) == 0
     found = mg.Evaluation(**written(tmp_path / "model"))
     assert found.extractor == "grams-256"
-    assert {"self_bleu", "distinct_1", "copied_span", "bits_per_dimension", "perplexity", "property_words"} <= {
-        one.key for one in found.figures
-    }
+    assert {
+        "self_bleu",
+        "distinct_1",
+        "copied_span",
+        "bits_per_dimension",
+        "perplexity",
+        "property_share_of_capitals",
+    } <= {one.key for one in found.figures}
     again = evaluate(pipeline, count=40, extractor="model", out=tmp_path / "out", say=None, max_length=60)
     assert again is not None
     assert again.extractor == f"model-{pipeline.hash[:8]}"

@@ -13,7 +13,7 @@ from .pipeline import Pipeline
 
 def write_card(folder: Path, pipeline: Pipeline) -> None:
     """Write `README.md` with the metadata block that the Hub reads."""
-    training = pipeline.metrics["training"]
+    training = {"parameters": 0, "steps": 0, "batch": 0, "seconds": 0.0} | pipeline.metrics.get("training", {})
     conditions = "".join(f"\n- condition `{name}`: {_told(codec)}" for name, codec in pipeline.conditions.items())
     text = f"""---
 library_name: morphogen

@@ -20,6 +20,7 @@ class Extractor(ABC, Generic[Items]):
     name: str
     modality: str
     classes: tuple[str, ...] = ()  # where it is a classifier
+    of_data: ClassVar[bool] = False  # whether these are the classes of the user's data
     at_once: ClassVar[int] = 256  # items that are worth handing over together
 
     @abstractmethod

@@ -20,6 +20,7 @@ from .results import Check, ClassResult, Figure
 from .subject import Findings, Subject
 
 _BINS = 24  # of a histogram
+_OF_LENGTH = ("length (characters)", "lines", "words")
 _CERTAIN = 1e-3  # probability below which a difference is no chance
 _LEAST = 60  # items of each side, for regions
 
@@ -53,8 +54,9 @@ def told_apart(subject: Subject, findings: Findings) -> None:
     found = p < _CERTAIN or bool(likely)
     says = f"Generated items {'can' if found else 'cannot'} be told from real ones (p = {p:.2g})"
     if likely:
-        name, _, _, means = min(likely, key=lambda one: (one[1], -one[2]))
-        says += f"; most by their {name}, on average {means[1]:.3g} and {means[0]:.3g} in real ones"
+        name, own, _, means = min(likely, key=lambda one: (one[1], -one[2]))
+        says = f"Generated items can be told from real ones (p = {min(p, own):.2g}); most by their {name}, on average "
+        says += f"{means[1]:.3g} and {means[0]:.3g} in real ones"
     if found and subject.shifted:
         says += "; so can training items from held-out ones"
     findings.checks.append(Check(name="told from real items", found=found, fault=False, says=f"{says}."))
@@ -74,7 +76,8 @@ def _properties(subject: Subject, findings: Findings) -> list[Property]:
     ceiling = measured(subject.as_many.items) if subject.as_many else {}
     found: list[Property] = []
     for name in sides[0]:
-        if name not in sides[1]:
+        # Passages that real texts were cut into are of one length, which generated texts need not be.
+        if name not in sides[1] or (subject.cut and name in _OF_LENGTH):
             continue
         real, generated = sides[0][name], sides[1][name]
         tested = ks_2samp(real, generated)
@@ -115,14 +118,15 @@ def histogram(name: str, real: NDArray[Any], generated: NDArray[Any]) -> Distrib
 
 
 def regions(subject: Subject, findings: Findings) -> None:
-    """Regions of the data that generated items leave out; of real items all are taken, trained on or not."""
+    """Regions of the data that generated items leave out."""
     generated = subject.generated.features
-    real = torch.cat([subject.real.features, *([subject.train.features] if subject.train else [])])
+    # Not the training items, too: a network that was trained on them sees them with other eyes.
+    real = subject.real.features
     if min(len(real), len(generated)) < _LEAST:
         findings.lacks("regions left out", f"needs at least {_LEAST} items of each side")
         return
     found = modes(real, generated, seed=subject.seed)
-    ceiling = modes(real, subject.real.features, seed=subject.seed) if len(subject.real) >= _LEAST else None
+    ceiling = modes(real, subject.as_many.features, seed=subject.seed) if subject.as_many else None
     findings.checks.append(
         Check(
             name="regions left out",
@@ -172,7 +176,7 @@ def classes(subject: Subject, findings: Findings) -> None:
         said = {name: [extractor.classes[at] for at in p.argmax(1).tolist()] for name, p in probabilities.items()}
         _score(subject, findings, probabilities)
     own = {one for one in real.labels or (subject.train.labels if subject.train else None) or () if one}
-    if extractor.classes and not (own and own <= set(extractor.classes)):
+    if extractor.classes and not (extractor.of_data and own and own <= set(extractor.classes)):
         findings.lacks("results per class", f"the classes of {extractor.name} are not those of the data")
         return
     asked = generated.labels
@@ -180,7 +184,8 @@ def classes(subject: Subject, findings: Findings) -> None:
     if generated_labels is None:
         findings.lacks("results per class", "generated items have no labels, and nothing names their classes")
         return
-    shares = {"real": real.labels or said["real"], "generated": generated_labels}
+    # Like with like: what a classifier says of both, or what both are called.
+    shares = {"real": said.get("real") or real.labels or [], "generated": generated_labels}
     names = sorted({one for side in shares.values() for one in side if one})
     counts = [np.array([side.count(name) for name in names]) for side in (shares["real"], shares["generated"])]
     if asked is None or said:

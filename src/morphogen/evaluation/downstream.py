@@ -34,6 +34,10 @@ def usefulness(subject: Subject, findings: Findings) -> None:
         for name in names:
             findings.lacks(name, f"needs at least {_LEAST} items to learn from")
         return
+    if min(len(set(one.labels or ())) for one in (subject.generated, learned, tested)) < 2:
+        for name in names:
+            findings.lacks(name, "there is one class alone to be learned or told")
+        return
     synthetic = _learned(subject, subject.generated)
     real = _learned(subject, learned)
     ceiling = _right(real, tested).mean()

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..core import plugins
 from ..core.codec import RowCodec
 from ..core.errors import UserError, unknown
@@ -19,8 +21,8 @@ from .extracting import chosen
 from .likeness import constant, likeness
 from .metrics import discrepancy
 from .reading import conditions, not_trained_on, read_subject, seen
-from .results import Evaluation
-from .sides import sides
+from .results import Check, Evaluation
+from .sides import sides, without
 from .subject import Findings, Subject
 from .verdict import verdict
 from .writing import command, sheets, write
@@ -63,6 +65,8 @@ def evaluate(
     Raises UserError where there is nothing to judge by.
     """
     started = time.monotonic()
+    asked = {"data": data, "source": source, "extractor": extractor, "extractor_weights": extractor_weights}
+    asked |= {"label": label, "target": target, "batch": batch}
     pipeline = model if isinstance(model, Pipeline) else load(model)
     rank, ranks = processes.started()
     tell: Say = say if say and rank == 0 else (lambda line: None)
@@ -75,6 +79,8 @@ def evaluate(
     train = found.train.some(most, seed).readable() if found.train else None
     if len(real) < _LEAST and pipeline.modality != "text":
         raise UserError(f"{found.data} holds {len(real)} items; expected at least {_LEAST}, better hundreds")
+    if count is not None and count < _LEAST:
+        raise UserError(f"{count} items are too few to judge a model by; expected at least {_LEAST}, better hundreds")
     wanted = count or min(getattr(features, "SAMPLES", _SAMPLES), max(_LEAST, len(train)) if train else 10**9)
     if pipeline.modality == "text":
         wanted = count or features.SAMPLES
@@ -90,11 +96,15 @@ def evaluate(
         if train is None:
             findings.lacks("ceiling", found.why)
         basis = train or real
+        if train is None and getattr(features, "TRAINS", False):
+            basis = real.some(len(real) // 2, seed + 1)  # and is judged by the others
+            real = without(real, np.isin(real.indices, basis.indices))
+            findings.lacks("half of the items", "they had to train the extractor, as there are no training items")
         looked = chosen(
             extractor,
             extractor_weights,
             pipeline=pipeline,
-            kept=folder / "evaluation" / "extractor" if folder is not None else None,
+            kept=folder / "evaluation" / "extractor" if folder is not None and train is not None else None,
             blocks=seen(features, codec, basis.blocks()),
             labels=basis.labels,
             codec=codec,
@@ -130,7 +140,7 @@ def evaluate(
         generated=len(subject.generated),
         train=len(subject.train) if subject.train else 0,
         controls=pipeline.controls(controls).model_dump(mode="json"),
-        command=command(pipeline, seed, wanted, data, extractor, extractor_weights, target),
+        command=command(pipeline, seed, wanted, asked, _changed(pipeline, controls)),
         seconds=round(time.monotonic() - started, 1),
         verdict=verdict(findings.checks, findings.figures, real=len(subject.real), shifted=subject.shifted),
         checks=findings.checks,
@@ -143,6 +153,12 @@ def evaluate(
         sheets(findings, pipeline, generated, subject)
         write(folder, pipeline, evaluation, findings)
     return evaluation
+
+
+def _changed(pipeline: Pipeline, controls: dict[str, Any]) -> dict[str, Any]:
+    """The controls that are not as they come."""
+    usual = pipeline.controls({})
+    return {name: value for name, value in controls.items() if value != getattr(usual, name, None)}
 
 
 def _told(tell: Say, count: int) -> Callable[[int], None]:
@@ -174,6 +190,10 @@ def _measure(subject: Subject, findings: Findings, tell: Say) -> None:
                 "all that compares features",
                 f"the features of the {side} items are all alike, so that no distance means anything",
             )
+            if side == "generated":
+                count = len(subject.generated)
+                says = f"All {count:,} generated items are one and the same to {subject.extractor.name}."
+                findings.checks.append(Check(name="repeats", found=True, says=says))
             break
     else:
         tell("distances …")

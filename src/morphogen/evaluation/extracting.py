@@ -42,10 +42,15 @@ def chosen(
     """
     modality = pipeline.modality
     if weights is not None and str(name) not in NAMES:
-        raise UserError(f"--extractor-weights belongs to a pretrained extractor; name it: --extractor {'|'.join(NAMES)}")
+        raise UserError(
+            f"--extractor-weights belongs to a pretrained extractor; name it: --extractor {'|'.join(NAMES)}"
+        )
     if name in (None, OWN):
-        if kept is not None and (kept / "extractor.json").exists():
-            found = restored(kept)
+        before = pipeline.folder / "evaluation" / "extractor" if pipeline.folder else kept
+        for folder in (kept, before):
+            if folder is not None and (folder / "extractor.json").exists():
+                found = restored(folder)
+                break
         else:
             found = plugins.load("modalities", modality, "features").own(blocks, labels, codec=codec, seed=seed)
             if kept is not None:

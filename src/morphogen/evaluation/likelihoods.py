@@ -7,9 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
+from ..core.codec import RowCodec
 from ..core.errors import UserError
 from ..core.model import Denoiser, LikelihoodModel
 from ..core.space import Tokens
+from ..through import LatentCodec
 from .disclosure import attack_figures
 from .membership import attack
 from .results import Check, Figure
@@ -41,6 +43,8 @@ def likelihood(subject: Subject, findings: Findings) -> None:
     if isinstance(space, Tokens) or space.step:
         # Over all items together, so that long ones count as long.
         unit = "bits/byte" if pipeline.modality == "text" else "bits/dim"
+        if isinstance(pipeline.codec, (RowCodec, LatentCodec)):
+            unit = "bits/symbol"
         value, error = _ratio(-nats / math.log(2), sizes)
         own_value = None
         if own is not None and train is not None:
@@ -59,7 +63,7 @@ def likelihood(subject: Subject, findings: Findings) -> None:
             )
         )
     if isinstance(space, Tokens) and space.end is not None:
-        symbols = (pipeline.codec.encode(real.items) != space.end).sum(1).double() + 1
+        symbols = (pipeline.codec.encode(real.items) != space.end).sum(1).double() + (space.start is None)
         value, error = _ratio(-nats, symbols)
         findings.figures.append(
             Figure(
@@ -73,7 +77,7 @@ def likelihood(subject: Subject, findings: Findings) -> None:
                 **common,
             )
         )
-    if not findings.figures or findings.figures[-1].group != "likelihood":
+    if not any(one.group == "likelihood" for one in findings.figures):
         value, error = float(-nats.mean()), float(nats.std() / len(nats) ** 0.5)
         findings.figures.append(
             Figure(

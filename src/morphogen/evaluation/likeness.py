@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -89,12 +90,15 @@ def likeness(features: Mapping[str, Tensor], extractor: str, *, seed: int, draws
         bounds = {side: _bound(kind, real, features.get(side)) for side in ("train", "floor")}
         better = "higher" if kind.higher_is_better else "lower"  # type: ignore[attr-defined]
         for key, value in values.items():
+            if not math.isfinite(value):
+                missing.append(NotMeasured(name=name_of(key, extractor), why=f"its value came out as {value}"))
+                continue
             if key == "vendi_ratio":
                 better = "near"
             _, group, meaning = _KNOWN.get(key, (key, "likeness", "A metric that was installed beside morphogen's."))
             low: float | None = None
             high: float | None = None
-            if errors:
+            if errors and math.isfinite(errors[key]):
                 low, high = around(value, errors[key])
                 if value >= 0 and key not in ("kernel", "discrepancy"):
                     low = max(low, 0.0)
@@ -110,8 +114,8 @@ def likeness(features: Mapping[str, Tensor], extractor: str, *, seed: int, draws
                     value=value,
                     low=low,
                     high=high,
-                    ceiling=bounds["train"].get(key),
-                    floor=bounds["floor"].get(key),
+                    ceiling=_finite(bounds["train"].get(key)),
+                    floor=_finite(bounds["floor"].get(key)),
                     better=better,
                     extractor=extractor,
                     real=len(real),
@@ -145,6 +149,10 @@ def _bound(kind: Callable[[], Metric], real: Tensor, other: Tensor | None) -> di
         return measure(kind, real, other) if other is not None else {}
     except UserError:
         return {}
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def constant(features: Tensor) -> bool:

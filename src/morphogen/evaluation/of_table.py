@@ -38,9 +38,11 @@ def measure(subject: Subject, findings: Findings) -> None:
 
 
 def _modelled(subject: Subject) -> list[str]:
-    """The columns that say something of a row: not keys, nor personal data that is made anew."""
+    """The columns that say something of a row: not keys, personal data made anew, or free text."""
     taken = getattr(subject.codec, "taken", {})
-    return [name for name in subject.real.items.column_names if _kind(taken.get(name)) not in ("key", "personal")]
+    return [
+        name for name in subject.real.items.column_names if _kind(taken.get(name)) not in ("key", "personal", "text")
+    ]
 
 
 def _kind(taken: Any) -> str:
@@ -173,6 +175,10 @@ def _told_apart(subject: Subject, findings: Findings, real: Any, generated: Any,
 
 def _utility(subject: Subject, findings: Findings, real: Any, generated: Any, train: Any, target: str | None) -> None:
     names = ("train on synthetic, test on real", "train on real, test on synthetic")
+    if target is not None and target not in real.column_names:
+        for name in names:
+            findings.lacks(name, f"column '{target}' is made anew, and cannot be learned")
+        return
     if train is None or target is None:
         why = "the training rows are not to be had" if target else "no column was named to learn; give --target"
         for name in names:
@@ -188,8 +194,8 @@ def _utility(subject: Subject, findings: Findings, real: Any, generated: Any, tr
         for name in names:
             findings.lacks(name, str(refused))
         return
-    positive = tables.positives(real, target)
     for key, (name, value) in values.items():
+        positive = tables.positives(real if key == "tstr" else generated, target)
         error = area_error(value, *positive) if positive else None
         findings.figures.append(
             Figure(

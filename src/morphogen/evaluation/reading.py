@@ -17,7 +17,9 @@ from .likeness import in_order
 from .results import Check
 from .sides import Side, Sides, excerpts, fingerprints, overlap, without
 from .subject import Findings, Sample, Subject, joined, taken
-from .texts.passages import length_of, passages
+from .texts.passages import length_of, passages, spread
+
+_MOST_CUT = 20_000  # passages of a side
 
 
 def conditions(
@@ -104,8 +106,10 @@ def read_subject(
     if train is not None:
         items["train"] = read(train)
     corpus = items["train"][0] if "train" in items else None
+    whole, cut = None, False
     if pipeline.modality == "text" and (length := length_of(items["real"][0], made)):
-        items = {side: (passages(texts, length), None) for side, (texts, _) in items.items()}
+        whole, cut = items["real"][0], True
+        items = {side: (spread(passages(texts, length), _MOST_CUT), None) for side, (texts, _) in items.items()}
     found = {side: _sample(extractor, *one) for side, one in items.items()}
     count = len(found["generated"])
     as_many = _drawn(found["train"], count, seed) if "train" in found else None
@@ -122,6 +126,8 @@ def read_subject(
         as_many=as_many,
         floor=floor,
         corpus=corpus,
+        whole=whole,
+        cut=cut,
         label=label,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 
 from ..core.config import Frozen
 
@@ -19,11 +19,13 @@ class Figure(Frozen):
     name: str = Field(description="As the field calls it, with the extractor in brackets where one was read: FD[…].")
     key: str = Field(description="The same for programs, without brackets.")
     group: Group
-    value: float
-    low: float | None = Field(None, description="The 95 % interval, from here")
-    high: float | None = Field(None, description="to here; None: it has none, and `meaning` says why.")
-    ceiling: float | None = Field(None, description="What real items get, compared with real held-out ones.")
-    floor: float | None = Field(None, description="What items get that are right part by part and in nothing else.")
+    value: FiniteFloat
+    low: FiniteFloat | None = Field(None, description="The 95 % interval, from here")
+    high: FiniteFloat | None = Field(None, description="to here; None: it has none, and `meaning` says why.")
+    ceiling: FiniteFloat | None = Field(None, description="What real items get, compared with real held-out ones.")
+    floor: FiniteFloat | None = Field(
+        None, description="What items get that are right part by part and in nothing else."
+    )
     better: Literal["lower", "higher", "near"] = Field(description="`near`: as near to the ceiling as may be.")
     extractor: str | None = None
     real: int = Field(description="Held-out items it was measured on.")

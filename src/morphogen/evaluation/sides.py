@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..core.codec import Codec
 from ..core.config import read_json
-from ..core.errors import BadItem, UserError
+from ..core.errors import BadItem, UserError, unknown
 from ..data.digest import source_digest
 from ..data.encode import chunks
 from ..data.sources import Source, open_source
@@ -83,6 +83,7 @@ def sides(pipeline: Pipeline, *, data: Any = None, source: Any = None, label: st
     the source is not what it was; beside `data` that is only the reason why training items are not there.
     """
     split = _remembered(pipeline)
+    asked = label
     label = label or next((name for name, codec in pipeline.conditions.items() if hasattr(codec, "names")), "label")
     opened, why = _training_source(pipeline, split, source, needed=source is not None or data is None)
     train = None
@@ -92,16 +93,34 @@ def sides(pipeline: Pipeline, *, data: Any = None, source: Any = None, label: st
         inside = every[~np.isin(every, held)] if opened.test is None else np.flatnonzero(~np.asarray(opened.test))
         train = _side(opened, inside, label)
     if data is not None:
-        other = open_source(data, pipeline.modality)
-        indices = np.arange(len(other)) if other.test is None else np.flatnonzero(np.asarray(other.test))
+        other = _opened(data, pipeline, split)
+        if asked is not None and asked not in other.columns:
+            raise unknown("column", asked, other.columns)
+        # Of one single text all is new: that its end would be held out is a matter of fitting.
+        whole = other.test is None or pipeline.modality == "text"
+        indices = np.arange(len(other)) if whole else np.flatnonzero(np.asarray(other.test))
         return Sides(_side(other, indices, label), train, other.description, why, label)
     if opened is None:
         raise UserError(f"{why}; give --source, where it is now, or --data, items that the model has not seen")
     assert split is not None
     if not split["held_out"]:
         raise UserError(f"nothing of {split['source']} was held out, for it is too small; give --data SOURCE")
+    if asked is not None and asked not in opened.columns:
+        raise unknown("column", asked, opened.columns)
     real = _side(opened, np.asarray(split["held_out"], dtype=np.int64), label)
     return Sides(real, train, f"the held-out part of {split['source']}", why, label)
+
+
+def _opened(data: Any, pipeline: Pipeline, split: dict[str, Any] | None) -> Source:
+    """Other items, opened as the training source was where that fits them."""
+    opening = (split or {}).get("opening", {})
+    column, separator = opening.get("column"), opening.get("separator")
+    if column is None and separator is None:
+        return open_source(data, pipeline.modality)
+    try:
+        return open_source(data, pipeline.modality, column, separator)
+    except UserError:
+        return open_source(data, pipeline.modality)
 
 
 def _remembered(pipeline: Pipeline) -> dict[str, Any] | None:
@@ -115,7 +134,7 @@ def _training_source(
     """The source as it was at fit time, or why it is not to be had. Raises UserError if it is `needed` and differs."""
     if split is None:
         return None, "the model folder has no split.json, which tells what was held out"
-    spec = source if source is not None else split["spec"]
+    spec = source if source is not None else split.get("spec")
     if source is None and spec is not None and pipeline.folder and (pipeline.folder / spec).exists():
         spec = pipeline.folder / spec
     if spec is None:
@@ -128,7 +147,9 @@ def _training_source(
             raise
         return None, f"the training source is not to be had: {error}"
     digest = split.get("digest")
-    if digest is not None and digest != source_digest(opened):
+    # Folders of earlier versions have none; then their number at least has to be what it was.
+    count = split.get("train", 0) + sum(len(split.get(part, ())) for part in ("validation", "held_out", "skipped"))
+    if digest != source_digest(opened) if digest is not None else len(opened) != count:
         found = opened.description
         differs = f"{found} is not what the model was fitted to: items were added, removed or changed since"
         if not needed:

@@ -54,6 +54,8 @@ class Subject:
     as_many: Sample | None
     floor: Sample | None
     corpus: Any = None  # of texts that were cut, the training texts whole
+    whole: Any = None  # and the held-out ones
+    cut: bool = False
     label: str | None = None
     target: str | None = None  # of rows, the column that a downstream model learns
     alike: float | None = None  # the probability of so large a discrepancy of training items from held-out ones
@@ -87,6 +89,11 @@ class Findings:
 def taken(items: Any, indices: list[int]) -> Any:
     """Some of the items of a collection of any modality."""
     return items.take(indices) if hasattr(items, "take") else [items[at] for at in indices]
+
+
+def one_of(items: Any, at: int) -> Any:
+    """One item of a collection: of a table a row, by the names of its columns."""
+    return items.slice(at, 1).to_pylist()[0] if hasattr(items, "to_pylist") else items[at]
 
 
 def joined(parts: Sequence[Any]) -> Any:

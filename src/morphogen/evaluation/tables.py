@@ -95,12 +95,16 @@ def utility(train: Any, test: Any, target: str, *, seed: int = 0) -> float:
     (a, b), categories = _matrices(train, test)
     at = train.column_names.index(target)
     a, b = (one[~np.isnan(one[:, at])] for one in (a, b))
+    if min(len(a), len(b)) < 2:
+        raise UserError(f"column '{target}' is missing in nearly all rows; choose another one")
     inputs, kinds = [np.delete(one, at, 1) for one in (a, b)], np.delete(categories, at)
     if not categories[at]:
         trees = HistGradientBoostingRegressor(categorical_features=kinds, random_state=seed).fit(inputs[0], a[:, at])
         return float(r2_score(b[:, at], trees.predict(inputs[1])))
     if len(np.unique(a[:, at])) != 2:
         raise UserError(f"column '{target}' has {len(np.unique(a[:, at]))} classes in training; expected two")
+    if len(np.unique(b[:, at])) != 2:
+        raise UserError(f"column '{target}' has {len(np.unique(b[:, at]))} classes in what is tested on; expected two")
     trees = HistGradientBoostingClassifier(categorical_features=kinds, random_state=seed).fit(inputs[0], a[:, at])
     return float(roc_auc_score(b[:, at] == trees.classes_[1], trees.predict_proba(inputs[1])[:, 1]))
 
@@ -185,7 +189,10 @@ def _binned(real: NDArray[np.float64], synthetic: NDArray[np.float64]) -> tuple[
 
 def _contingency(one: tuple[Any, Any], other: tuple[Any, Any]) -> float:
     most = int(max(other[0].max(), other[1].max())) + 1
-    return 1 - _variation(one[0] * most + other[0], one[1] * most + other[1])
+    joint = [a * most + b for a, b in zip(one, other, strict=True)]
+    # Only combinations that are there: of two columns of many values there are millions that are not.
+    codes = np.unique(np.concatenate(joint), return_inverse=True)[1]
+    return 1 - _variation(codes[: len(joint[0])], codes[len(joint[0]) :])
 
 
 def _matrices(*tables: Any) -> tuple[list[NDArray[np.float64]], NDArray[np.bool_]]:

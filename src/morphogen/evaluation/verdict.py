@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from .results import Check, Figure
 
+_SEEN = "training items in the evaluation"
+
 
 def verdict(checks: Sequence[Check], figures: Sequence[Figure], *, real: int, shifted: str = "") -> str:
     """Faults first, then how far generated items are from real ones; `shifted` is why something could not be told."""
@@ -18,7 +20,10 @@ def verdict(checks: Sequence[Check], figures: Sequence[Figure], *, real: int, sh
         said += [one.says for one in wrong]
     else:
         looked = sum(one.fault for one in checks)
-        said.append(f"No fault was found of {looked} that were looked for." if looked else "No fault was looked for.")
+        if all(one.name == _SEEN for one in checks if one.fault):
+            said.append("It could not be judged: nothing of what follows compares generated items with real ones.")
+        else:
+            said.append(f"No fault was found of {looked} that were looked for.")
     said += [one.says for one in apart]
     if not apart and not all(one.fault for one in checks):
         said.append(f"Generated items cannot be told from real ones, as far as {real:,} held-out items tell.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from .report.page import write_report
 from .results import Evaluation
 from .subject import Findings, Subject, joined, taken
 
+_PATHS = ("data", "source", "extractor", "extractor_weights")
 _SHOWN = 64  # items of a sheet
 
 
@@ -31,21 +33,15 @@ def sheets(findings: Findings, pipeline: Pipeline, generated: list[Any], subject
     findings.material.real = view.sheet(beside)
 
 
-def command(
-    pipeline: Pipeline,
-    seed: int,
-    count: int,
-    data: Any,
-    extractor: str | Path | None,
-    weights: str | Path | None,
-    target: str | None,
-) -> str:
+def command(pipeline: Pipeline, seed: int, count: int, flags: Mapping[str, Any], controls: Mapping[str, Any]) -> str:
     """What does it again on the command line; no path leads further than its last name."""
-    said = ["morphogen evaluate", pipeline.folder.name if pipeline.folder else "DIR", f"--seed {seed}", f"-n {count}"]
-    for flag, value in (("data", data), ("extractor", extractor), ("extractor-weights", weights)):
+    folder = pipeline.folder.name if pipeline.folder else "DIR"
+    said = ["morphogen", "evaluate", folder, "--seed", str(seed), "-n", str(count)]
+    for flag, value in {**flags, **controls}.items():
         if value is not None:
-            said.append(f"--{flag} {Path(value).name if isinstance(value, (str, Path)) else flag.upper()}")
-    return " ".join([*said, *([f"--target {target}"] if target else [])])
+            shown = str(value) if isinstance(value, (str, int, float)) else str(getattr(value, "name", flag.upper()))
+            said += [f"--{flag.replace('_', '-')}", Path(shown).name if flag in _PATHS else shown]
+    return shlex.join(said)
 
 
 def _curves(pipeline: Pipeline) -> list[Curve]:
@@ -60,7 +56,8 @@ def _curves(pipeline: Pipeline) -> list[Curve]:
 
 def write(folder: Path, pipeline: Pipeline, evaluation: Evaluation, findings: Findings) -> None:
     record: Mapping[str, Any] = evaluation.model_dump(mode="json")
-    write_report(folder / "report.html", evaluation, findings.material)
+    sheet = plugins.load("modalities", pipeline.modality, "view").sheet
+    write_report(folder / "report.html", evaluation, findings.material, modality_sheet=sheet)
     pipeline.metrics["evaluation"] = record
     write_json(folder / "metrics.json", pipeline.metrics)
     if pipeline.folder is not None and folder.resolve() == pipeline.folder.resolve():

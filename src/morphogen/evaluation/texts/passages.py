@@ -15,6 +15,11 @@ def length_of(texts: Sequence[str], generated: Sequence[str]) -> int | None:
     return max(_SHORTEST, median)
 
 
+def spread(texts: list[str], most: int) -> list[str]:
+    """At most so many of them, evenly."""
+    return texts if len(texts) <= most else [texts[at * len(texts) // most] for at in range(most)]
+
+
 def passages(texts: Sequence[str], length: int) -> list[str]:
     """Pieces of `length` characters, one after the other; a rest of less than half of it is left out."""
     return [

@@ -30,6 +30,7 @@ _BATCH, _FEWEST, _MOST_STEPS, _PASSES = 128, 200, 1000, 12
 _RATE, _SMOOTHING, _TEMPERATURE = 2e-3, 0.05, 0.2
 _AT_ONCE = 256
 
+TRAINS = True  # the extractor has to be trained, and so must not see what it judges
 SAMPLES = 1000  # that are judged, where nothing is said
 
 
@@ -64,6 +65,7 @@ class Cnn(Extractor[Pictures]):
     """The features of a trained `Network`, which knows classes where the pictures had labels."""
 
     modality = "image"
+    of_data = True
 
     def __init__(self, network: Network, channels: int, side: int, classes: Sequence[str]) -> None:
         self.network = network
@@ -85,8 +87,10 @@ class Cnn(Extractor[Pictures]):
         return torch.cat([self.network.head(self._look(part)).softmax(1) for part in _parts(items)])
 
     def _look(self, items: Pictures) -> Tensor:
-        x = planes(items, self.channels, self.side).contiguous(memory_format=torch.channels_last)
-        return self.network.features(self.network.trunk(x)).float()
+        x = planes(items, self.channels, self.side)
+        # Always as many at once: the last bits of a product hang on the number of its rows.
+        whole = F.pad(x, (0,) * 7 + (_AT_ONCE - len(x),)).contiguous(memory_format=torch.channels_last)
+        return self.network.features(self.network.trunk(whole))[: len(x)].float()
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         settings = {"channels": self.channels, "side": self.side, "classes": list(self.classes)}
@@ -115,10 +119,15 @@ def own(chunks: Iterable[Pictures], labels: Sequence[str] | None, *, codec: Imag
     if len(classes) < 2 or len(kept) < _LEAST:
         classes, kept = [], np.arange(len(x))
     x, y = x[kept], y[kept]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = Network(channels, side, len(classes) or FEATURES)
-        _train(network, x, y if classes else None)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)  # sums hang on their number, and figures must not
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = Network(channels, side, len(classes) or FEATURES)
+            _train(network, x, y if classes else None)
+    finally:
+        torch.set_num_threads(threads)
     return Cnn(network, channels, side, classes)
 
 
@@ -226,13 +235,19 @@ def seen(items: Pictures, codec: ImageCodec) -> list[Image.Image]:
 
 def measured(items: Pictures) -> dict[str, NDArray[np.float64]]:
     """Plain properties of each picture, by name: what a person would say of it."""
-    x = torch.cat([planes(part, 3) for part in _parts(items)]).double()
+    parts = [_measured(planes(part, 3).double()) for part in _parts(items) if part]
+    found = {name: np.concatenate([one[name] for one in parts]) for name in parts[0]} if parts else {}
+    if "colourfulness" in found and not found["colourfulness"].any():
+        del found["colourfulness"]
+    return found
+
+
+def _measured(x: Tensor) -> dict[str, NDArray[np.float64]]:
+    """The same of `(N, 3, H, W)` in [0, 1]."""
     grey = x.mean(1)
     found = {"brightness": grey.mean((1, 2)), "contrast": grey.flatten(1).std(1, correction=0)}
     if min(grey.shape[1:]) > 1:
         across, down = (grey.diff(dim=axis).abs().mean((1, 2)) for axis in (2, 1))
         found["sharpness"] = across + down
-    colour = (x.amax(1) - x.amin(1)).mean((1, 2))
-    if colour.max() > 0:
-        found["colourfulness"] = colour
+    found["colourfulness"] = (x.amax(1) - x.amin(1)).mean((1, 2))
     return {name: values.numpy() for name, values in found.items()}

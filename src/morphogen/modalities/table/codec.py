@@ -109,6 +109,10 @@ class TableCodec(RowCodec[Any]):
             parts.append(column.encode(values, missing))
         return np.concatenate([*parts, salt_of(parts)], axis=1)
 
+    def sizes(self, items: Any) -> Tensor:
+        """The symbols of a row but the salt, of which nothing is learned."""
+        return torch.full((len(items),), sum(self.parts))
+
     def decode(self, x: Tensor) -> Any:
         """An Arrow table."""
         return self._decoded(self._symbols_of(x), 0, {})
