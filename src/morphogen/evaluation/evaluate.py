@@ -178,8 +178,12 @@ def _told(tell: Say, count: int) -> Callable[[int], None]:
 
 def _measure(subject: Subject, findings: Findings, tell: Say) -> None:
     features = {"real": subject.real.features, "generated": subject.generated.features}
-    if subject.as_many:
+    if subject.as_many and len(subject.as_many) == len(subject.generated):
         features["train"] = subject.as_many.features
+    elif subject.as_many:
+        count = len(subject.as_many)
+        why = f"there are {count:,} training items for {len(subject.generated):,} generated ones; give -n {count}"
+        findings.lacks("ceiling of distances", why)
     if subject.floor:
         features["floor"] = subject.floor.features
     if len(subject.real) < _LEAST:
