@@ -188,9 +188,7 @@ def faults(setting: Setting) -> dict[str, dict[str, Fault]]:
         "copies of training items": {
             f"{share:.1%} of the output": among("train", share) for share in (0.002, 0.005, 0.01)
         },
-        "held-out items given back": {
-            f"{share:.1%} of the output": among("held", share) for share in (0.01, 1)
-        },
+        "held-out items given back": {f"{share:.1%} of the output": among("held", share) for share in (0.01, 1)},
         "items again": {f"{number}": again(number) for number in (10, 50)},
         "no other than 50 items": {"50": few},
     }

@@ -35,7 +35,7 @@ def features(seed: int, shift: float) -> np.ndarray:
 
 def ours(folder: Path, threads: int, double: bool) -> dict[str, Any]:
     """The same figures, and density and coverage, by us; run in a process of its own, for its memory."""
-    from morphogen.evaluation.metrics._rows import together
+    from morphogen.evaluation.metrics._rows import sharing, together
     from morphogen.evaluation.metrics.frechet import Frechet
     from morphogen.evaluation.metrics.kernel import Kernel, on_subsets
     from morphogen.evaluation.metrics.manifold import Manifold
@@ -51,10 +51,9 @@ def ours(folder: Path, threads: int, double: bool) -> dict[str, Any]:
     figures = frechet.compute()
     seconds = {"frechet": time.perf_counter() - started}
     started = time.perf_counter()
-    pairs = [Kernel(subsets=100, size=1000), Manifold(k=3)]
-    for metric in pairs:
-        metric.update(real, real=True)
-        metric.update(generated, real=False)
+    pairs = sharing(Kernel(subsets=100, size=1000), Manifold(k=3))
+    pairs[0].update(real, real=True)
+    pairs[0].update(generated, real=False)
     figures |= together(pairs)
     seconds["kernel, precision, recall, density, coverage"] = time.perf_counter() - started
     peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20

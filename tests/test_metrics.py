@@ -13,7 +13,7 @@ from scipy import linalg, stats
 from morphogen.core import plugins
 from morphogen.core.errors import UserError
 from morphogen.evaluation.metrics import discrepancy, frechet, kernel
-from morphogen.evaluation.metrics._rows import Rows, together
+from morphogen.evaluation.metrics._rows import Rows, sharing, together
 from morphogen.evaluation.metrics.base import Metric
 from morphogen.evaluation.metrics.discrepancy import Discrepancy
 from morphogen.evaluation.metrics.frechet import Frechet, Moments, distance
@@ -205,7 +205,12 @@ def test_pairs_are_read_together_as_apart() -> None:
     for metric in pair:
         metric.update(x, real=True)
         metric.update(y, real=False)
-    assert together(pair) == {**judge(Kernel(size=100, subsets=7), x, y), **judge(Manifold(), x, y)}
+    apart = {**judge(Kernel(size=100, subsets=7), x, y), **judge(Manifold(), x, y)}
+    assert together(pair) == apart
+    shared = sharing(Kernel(size=100, subsets=7), Manifold())
+    shared[0].update(x, real=True)
+    shared[0].update(y, real=False)
+    assert together(shared) == apart
 
 
 def test_frechet_at_infinity_of_equal_distributions_is_near_zero_where_the_plain_one_is_not() -> None:

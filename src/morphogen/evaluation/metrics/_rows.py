@@ -97,29 +97,38 @@ class RowMetric(Metric):
 
 
 class Tile:
-    """A block of pairs: which rows and columns, and the products of their features less the centre."""
+    """A block of pairs: which rows and columns, and the products of their features less the centre; until the next."""
 
-    def __init__(self, rows: slice, columns: slice, product: Tensor, norms: Sequence[Tensor]) -> None:
+    def __init__(self, rows: slice, columns: slice, product: Tensor, norms: Sequence[Tensor], space: Tensor) -> None:
         self.rows, self.columns, self.product = rows, columns, product
-        self._norms = norms[0][rows], norms[1][columns]
+        self._norms, self._space = (norms[0][rows], norms[1][columns]), space
         self._distances: Tensor | None = None
 
     def distances(self) -> Tensor:
-        """The squared distances. Read only: others read them, too."""
+        """The squared distances, up to rounding, which may be below 0. Read only: others read them, too."""
         if self._distances is None:
-            self._distances = (self._norms[0][:, None] + self._norms[1]).sub_(self.product, alpha=2).clamp_(min=0)
+            whole = torch.add(self._norms[0][:, None], self._norms[1], out=like(self.product, self._space))
+            self._distances = whole.sub_(self.product, alpha=2)
         return self._distances
+
+
+def like(x: Tensor, space: Tensor) -> Tensor:
+    """So much of `space` as `x` needs, in its shape: fresh memory for each block costs a tenth of the time."""
+    return space[: x.numel()].view(x.shape)
 
 
 def tiles(x: Tensor, y: Tensor | None) -> Iterator[Tile]:
     """Blocks of all pairs of rows of `x` and `y`; of `x` with itself (None) only those on and above the diagonal."""
     other = x if y is None else y
     norms = [torch.linalg.vecdot(one, one) for one in (x, other)]
+    products, distances = x.new_empty(2, _TILE * _TILE).unbind()
     for start in range(0, len(x), _TILE):
         rows = slice(start, min(start + _TILE, len(x)))
         for at in range(start if y is None else 0, len(other), _TILE):
             columns = slice(at, min(at + _TILE, len(other)))
-            yield Tile(rows, columns, x[rows] @ other[columns].T, norms)
+            count = (rows.stop - rows.start, columns.stop - columns.start)
+            product = torch.mm(x[rows], other[columns].T, out=products[: count[0] * count[1]].view(count))
+            yield Tile(rows, columns, product, norms, distances)
 
 
 class PairMetric(RowMetric):
@@ -142,11 +151,20 @@ class PairMetric(RowMetric):
         return together([self])
 
 
+def sharing(*metrics: PairMetric) -> tuple[PairMetric, ...]:
+    """The metrics with the rows of the first, which alone has to be updated."""
+    for other in metrics[1:]:
+        other.rows = metrics[0].rows
+    return metrics
+
+
 def together(metrics: Sequence[PairMetric]) -> dict[str, float]:
     """The figures of several metrics that hold the same rows, which computes the products of pairs only once."""
     real, generated = metrics[0].sides()
     for other in metrics[1:]:
-        if not all(torch.equal(one, two) for one, two in zip((real, generated), other.sides(), strict=True)):
+        if other.rows is not metrics[0].rows and not all(
+            torch.equal(one, two) for one, two in zip((real, generated), other.sides(), strict=True)
+        ):
             raise ValueError("metrics that are computed together must hold the same rows")
     # Distances by a matrix product lose what the origin is far away.
     centre = real.double().mean(0) if len(real) else torch.zeros(real.shape[1], dtype=torch.float64)

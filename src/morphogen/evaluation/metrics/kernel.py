@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._rows import PairMetric, Tile, digests, together
+from ._rows import PairMetric, Tile, digests, like, together
 from .base import checked, enough
 
 _MOST = 20_000  # rows of a side: pairs are their square
@@ -28,6 +28,7 @@ class Kernel(PairMetric):
         super().__init__(most)
         self.subsets, self.size, self.seed = subsets, size, seed
         self._chosen: tuple[Tensor, Tensor] | None = None
+        self._space = torch.empty(0)
 
     def start(self, real: Tensor, generated: Tensor, centre: Tensor) -> None:
         enough("the kernel distance", _LEAST, len(real), len(generated))
@@ -72,9 +73,12 @@ class Kernel(PairMetric):
         return self._sums[True] / (m * (m - 1)) + self._sums[False] / (n * (n - 1)) - 2 * self._sums[None] / (m * n)
 
     def _values(self, tile: Tile, left: bool, right: bool) -> Tensor:
-        base = self._aside[left][tile.rows, None] + self._aside[right][tile.columns]
+        if len(self._space) < 2 * tile.product.numel() or self._space.dtype != tile.product.dtype:
+            self._space = tile.product.new_empty(2 * tile.product.numel())
+        one, two = (like(tile.product, space) for space in self._space.chunk(2))
+        base = torch.add(self._aside[left][tile.rows, None], self._aside[right][tile.columns], out=one)
         base.add_(tile.product, alpha=1 / self._width)
-        return base * base * base
+        return torch.mul(base, base, out=two).mul_(base)
 
 
 def on_subsets(real: Tensor, generated: Tensor, indices: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Tensor:

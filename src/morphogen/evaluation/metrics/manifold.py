@@ -73,4 +73,4 @@ def _nearer(best: Tensor, rows: slice, block: Tensor) -> None:
     """Keep in `best` `(N, k)`, rising, the smallest distances that its rows have met."""
     k = best.shape[1]
     found = block.topk(min(k, block.shape[1]), dim=1, largest=False).values
-    best[rows] = torch.cat([best[rows], found], dim=1).topk(k, dim=1, largest=False).values.sort(dim=1).values
+    best[rows] = torch.cat([best[rows], found], dim=1).topk(k, dim=1, largest=False).values
