@@ -88,7 +88,7 @@ def test_halves_hang_on_the_seed_alone() -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(count=st.integers(1, 5000), share=st.floats(0, 1))
+@given(count=st.integers(1, 5000), share=st.floats(0, 1, allow_subnormal=False))
 def test_the_interval_of_a_share_is_wilsons(count: int, share: float) -> None:
     hits = round(share * count)
     low, high = share_interval(hits, count)
@@ -124,7 +124,7 @@ def test_around_is_95_percent() -> None:
 
 # Areas under the curve
 
-scores = st.lists(st.integers(-9, 9) | st.floats(-2, 2, width=32), min_size=1, max_size=40)
+scores = st.lists(st.integers(-9, 9) | st.floats(-2, 2, width=32, allow_subnormal=False), min_size=1, max_size=40)
 
 
 @settings(max_examples=100, deadline=None)
