@@ -216,6 +216,9 @@ def faults(setting: Setting) -> dict[str, dict[str, Fault]]:
     return found
 
 
+SETTINGS = {"pictures": pictures, "rows": rows, "texts": texts}
+
+
 def judged(setting: Setting, items: Any, work: Path, **more: Any) -> dict[str, Any]:
     started = time.perf_counter()
     pipeline = replaying(work, open_source(setting.raw), setting.codec, items, setting.held_at)
@@ -256,8 +259,9 @@ def smuggled(setting: Setting, work: Path, share: float, seed: int) -> str:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(options.threads)
-    made: dict[str, Any] = {}
-    for make in (pictures, rows, texts):
+    kept = json.loads(options.results.read_text()) if options.results.exists() else {}
+    made: dict[str, Any] = kept.get("settings", {})
+    for make in [SETTINGS[name] for name in options.settings]:
         setting = make(options.data)
         work = options.work / setting.name
         work.mkdir(parents=True, exist_ok=True)
@@ -279,7 +283,6 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                 entry["faults"].setdefault(name, {})[strength] = runs
                 print(setting.name, name, strength, [one["found"] for one in runs], flush=True)
         made[setting.name] = entry
-        write_json(options.results, {"partial": made})
     return {
         "benchmark": "faults",
         "machine": {"threads": options.threads, "python": platform.python_version(), "torch": torch.__version__},
@@ -318,6 +321,7 @@ def main() -> None:
     found.add_argument("--results", type=Path, default=HERE / "results" / "faults.json")
     found.add_argument("--threads", type=int, default=2)
     found.add_argument("--healthy", type=int, default=HEALTHY, help="draws of a healthy generator")
+    found.add_argument("--settings", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
     found.add_argument("--report", action="store_true", help="print the table of the results there are, and end")
     options = found.parse_args()
     if not options.report:
