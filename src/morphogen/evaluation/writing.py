@@ -26,7 +26,7 @@ def sheets(findings: Findings, pipeline: Pipeline, generated: list[Any], subject
     view = plugins.load("modalities", pipeline.modality, "view")
     made = joined(generated) if isinstance(pipeline.codec, RowCodec) else generated
     first = list(range(min(_SHOWN, len(made))))
-    findings.material.shown = len(first)
+    findings.material.shown = len(first) if pipeline.modality == "image" else 0  # other sheets show what fits
     findings.material.generated = view.sheet(taken(made, first))
     findings.material.curves = _curves(pipeline)
     beside = taken(subject.real.items, first[: len(subject.real)])
