@@ -54,10 +54,18 @@ def copying_and_privacy(subject: Subject, findings: Findings) -> None:
         )
     )
     findings.figures.append(_share(subject, "copies", copied, "Generated items that are copies of a training item."))
-    if any(not isinstance(codec, LabelCodec) for codec in subject.pipeline.conditions.values()):
-        findings.lacks(
-            "held-out items given back", "generated items were asked to be like them, by their smaller version"
+    findings.material.pairs = [
+        Pair(
+            one_of(subject.generated.items, at),
+            one_of(subject.train.items, int(copied.indices[at])),
+            float(copied.ratios[at]),
         )
+        for at in copied.closest(_SHOWN)
+    ]
+    if any(not isinstance(codec, LabelCodec) for codec in subject.pipeline.conditions.values()):
+        why = "generated items were asked to be like held-out ones, by their smaller version"
+        for name in ("held-out items given back", "C_T", "authenticity", "membership by distance"):
+            findings.lacks(name, why)
         return
     leaked = copies(generated, real, subject.as_many.features if subject.as_many else None)
     findings.checks.append(
@@ -70,14 +78,6 @@ def copying_and_privacy(subject: Subject, findings: Findings) -> None:
     )
     _distances(subject, findings)
     _membership(subject, findings)
-    findings.material.pairs = [
-        Pair(
-            one_of(subject.generated.items, at),
-            one_of(subject.train.items, int(copied.indices[at])),
-            float(copied.ratios[at]),
-        )
-        for at in copied.closest(_SHOWN)
-    ]
 
 
 def _share(subject: Subject, key: str, found: Copies, meaning: str) -> Figure:

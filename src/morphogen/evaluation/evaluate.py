@@ -223,6 +223,8 @@ def _measure(subject: Subject, findings: Findings, tell: Say) -> None:
         downstream.usefulness(subject, findings)
     try:
         own = importlib.import_module(f".of_{subject.pipeline.modality}", __package__)
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as missing:
+        if missing.name != f"{__package__}.of_{subject.pipeline.modality}":
+            raise
         return
     own.measure(subject, findings)

@@ -37,6 +37,8 @@ def likelihood(subject: Subject, findings: Findings) -> None:
         findings.lacks("likelihood", str(refused))
         return
     kind = "exact" if pipeline.model.exact else "a bound: the true value is no larger"
+    if subject.cut:
+        kind += ", of passages as long as generated texts, each by itself"
     common = {"group": "likelihood", "better": "lower", "real": len(real), "generated": 0, "seed": subject.seed}
     space = pipeline.model.space
     sizes = pipeline.codec.sizes(real.items).double()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -18,6 +19,8 @@ def started() -> tuple[int, int]:
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     if ranks > 1 and not torch.distributed.is_initialized():
         torch.distributed.init_process_group("gloo", timeout=timedelta(days=7))
+        # Threads that still wait for the others while the interpreter is torn down abort the process.
+        atexit.register(torch.distributed.destroy_process_group)
     return (torch.distributed.get_rank(), ranks) if ranks > 1 else (0, 1)
 
 
@@ -56,5 +59,6 @@ def sampled(
     if ranks > 1:
         gathered: list[Any] = [None] * ranks
         torch.distributed.gather_object(made, gathered if rank == 0 else None, dst=0)
+        torch.distributed.barrier()  # nobody leaves before all has arrived
         made = {number: items for part in gathered if part for number, items in part.items()} if rank == 0 else {}
     return [item for number in sorted(made) for item in made[number]]

@@ -106,9 +106,9 @@ def read_subject(
     if train is not None:
         items["train"] = read(train)
     corpus = items["train"][0] if "train" in items else None
-    whole, cut = None, False
+    cut = False
     if pipeline.modality == "text" and (length := length_of(items["real"][0], made)):
-        whole, cut = items["real"][0], True
+        cut = True
         items = {side: (spread(passages(texts, length), _MOST_CUT), None) for side, (texts, _) in items.items()}
     found = {side: _sample(extractor, *one) for side, one in items.items()}
     count = len(found["generated"])
@@ -126,7 +126,6 @@ def read_subject(
         as_many=as_many,
         floor=floor,
         corpus=corpus,
-        whole=whole,
         cut=cut,
         label=label,
     )

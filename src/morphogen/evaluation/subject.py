@@ -54,7 +54,6 @@ class Subject:
     as_many: Sample | None
     floor: Sample | None
     corpus: Any = None  # of texts that were cut, the training texts whole
-    whole: Any = None  # and the held-out ones
     cut: bool = False
     label: str | None = None
     target: str | None = None  # of rows, the column that a downstream model learns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
@@ -134,18 +135,21 @@ def tiles(x: Tensor, y: Tensor | None) -> Iterator[Tile]:
 class PairMetric(RowMetric):
     """A metric of pairs of rows. Several of them read the same blocks, see `together`."""
 
+    @abstractmethod
     def start(self, real: Tensor, generated: Tensor, centre: Tensor) -> None:
         """Before any block, the rows less their `centre`. Raises UserError on too few."""
 
+    @abstractmethod
     def within(self, tile: Tile, real: bool) -> None:
         """A block of pairs of one side, on or above the diagonal."""
 
+    @abstractmethod
     def between(self, tile: Tile) -> None:
         """A block of pairs of a real (row) and a generated (column) item, after all those within the sides."""
 
+    @abstractmethod
     def finish(self) -> dict[str, float]:
         """The figures, after all blocks."""
-        raise NotImplementedError
 
     def compute(self) -> dict[str, float]:
         return together([self])
