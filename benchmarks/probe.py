@@ -11,6 +11,8 @@ from statistics import median
 import torch
 from torch import nn
 
+from morphogen.nn.precision import bf16_is_emulated
+
 
 def rate(work: Callable[[], object], flops: float, repeats: int = 7) -> float:
     """GFLOP/s: the median of several runs after two to warm up."""
@@ -24,10 +26,12 @@ def rate(work: Callable[[], object], flops: float, repeats: int = 7) -> float:
 
 @torch.no_grad()
 def probe(threads: int) -> dict[str, float]:
-    """A 2048³ product, and a 3x3 convolution 64 → 64 at 28², batch 64, channels-last; both number formats."""
+    """A 2048³ product, and a 3x3 convolution 64 → 64 at 28², batch 64, channels-last; in bf16, too, if it is not
+    emulated, where they would take minutes.
+    """
     torch.set_num_threads(threads)
     found = {}
-    for kind in (torch.float32, torch.bfloat16):
+    for kind in (torch.float32, *([] if bf16_is_emulated() else [torch.bfloat16])):
         name = str(kind).removeprefix("torch.")
         a, b = torch.randn(2, 2048, 2048).to(kind)
         convolution = nn.Conv2d(64, 64, 3, padding=1, bias=False).to(kind, memory_format=torch.channels_last)

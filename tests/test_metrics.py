@@ -79,6 +79,16 @@ def test_frechet_is_exact_with_fewer_samples_than_dimensions() -> None:
     assert judge(Frechet(), x, y)["frechet"] == pytest.approx(float(expected), rel=1e-9)
 
 
+@pytest.mark.parametrize("decades", [0, 2, 6, 12])
+def test_frechet_is_exact_however_unequal_the_spreads(decades: int) -> None:
+    """Where the quick way would lose the small ones, the other is taken."""
+    spreads = torch.logspace(0, -decades, 32, dtype=torch.float64).square()
+    turned, _ = torch.linalg.qr(normal(32, 32))
+    zero = torch.zeros(32, dtype=torch.float64)
+    a, b = (turned @ (scale * spreads).diag() @ turned.T for scale in (1.0, 1.21))
+    assert distance(moments(zero, a), moments(zero, b)) == pytest.approx(0.01 * float(spreads.sum()), rel=1e-9)
+
+
 def test_frechet_does_not_depend_on_the_order_of_batches() -> None:
     x, y = normal(1000, 12) + 100, normal(1000, 12, seed=1) + 101
     whole, pieces = judge(Frechet(), x, y), Frechet()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._rows import PairMetric, Tile, digests, like, together
+from ._rows import PairMetric, Tile, by_blocks, digests, like, together
 from .base import checked, enough
 
 _MOST = 20_000  # rows of a side: pairs are their square
@@ -34,9 +34,9 @@ class Kernel(PairMetric):
         enough("the kernel distance", _LEAST, len(real), len(generated))
         self._width = real.shape[1]
         # Products are of rows less the centre c: xᵀy / d + 1 = (x - c)ᵀ(y - c) / d + left + right.
-        towards = [(x.double() @ centre / self._width).to(x.dtype) for x in (real, generated)]
+        towards = [by_blocks(x, lambda rows: rows.double() @ centre / self._width) for x in (real, generated)]
         rest = (float(centre @ centre) / self._width + 1) / 2
-        self._aside = {side: one + rest for side, one in zip((True, False), towards, strict=True)}
+        self._aside = {side: (one + rest).to(real.dtype) for side, one in zip((True, False), towards, strict=True)}
         size = min(self.size, len(real), len(generated))
         random = torch.Generator().manual_seed(self.seed)
         if self._chosen is None:
