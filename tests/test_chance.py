@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import pyarrow as arrow
 import pytest
 import torch
 from hypothesis import given, settings
@@ -19,7 +18,6 @@ from morphogen.evaluation.likeness import constant, in_order, likeness, measure,
 from morphogen.evaluation.metrics.discrepancy import Discrepancy
 from morphogen.evaluation.metrics.frechet import Frechet
 from morphogen.evaluation.metrics.manifold import Manifold
-from morphogen.evaluation.tables import positives
 
 Figure = Callable[[torch.Tensor, torch.Tensor], dict[str, float]]
 
@@ -155,15 +153,6 @@ def test_the_error_is_that_of_the_scores_it_was_made_for(positive: int, negative
 def test_a_perfect_area_has_no_error_and_a_coin_its_own() -> None:
     assert area_error(1.0, 10, 20) == area_error(0.0, 10, 20) == 0
     assert area_error(0.5, 70, 50) == pytest.approx(math.sqrt((70 + 50 + 1) / (12 * 70 * 50)), rel=1e-9)
-
-
-def test_the_rarer_of_two_classes_is_the_positive_one() -> None:
-    labels = ["yes"] * 3 + ["no"] * 7 + [None]
-    for table in (arrow.table({"owns": labels}), arrow.table({"owns": labels[::-1]})):
-        assert positives(table, "owns") == (3, 7)
-    assert positives(arrow.table({"owns": [True, False, True]}), "owns") == (1, 2)
-    assert positives(arrow.table({"owns": ["a", "b", "c"]}), "owns") is None
-    assert positives(arrow.table({"owns": [0, 1, 1]}), "owns") is None  # a number, which is not told by classes
 
 
 # Figures with their intervals

@@ -13,6 +13,7 @@ import pyarrow.parquet as parquet
 import pytest
 import torch
 from scipy import stats
+from sklearn.metrics import roc_auc_score
 
 import morphogen as mg
 from morphogen.cli import run
@@ -23,6 +24,7 @@ from morphogen.data.split import split_by_hash
 from morphogen.data.tables import TableSource
 from morphogen.evaluation import references
 from morphogen.evaluation import tables as judge
+from morphogen.evaluation.chance import area_error
 from morphogen.families.autoregressive.model import Autoregressive
 from morphogen.families.autoregressive.options import ColumnOptions, Options
 from morphogen.modalities.table import constraints
@@ -333,8 +335,33 @@ def test_the_judge_against_closed_forms() -> None:
     assert judge.two_sample(pair, apart) > 0.65
     assert judge.two_sample(pair.slice(0, 1500), pair.slice(1500)) == pytest.approx(0.5, abs=0.04)
     labelled = pair.append_column("k", arrow.array(np.where(x > 0, "yes", "no")))
-    assert judge.utility(labelled, labelled, "k") > 0.99
-    assert judge.utility(references.independent(labelled, 3000), labelled, "k") == pytest.approx(0.5, abs=0.1)
+    assert judge.utility(labelled, labelled, "k")[0] > 0.99
+    assert judge.utility(references.independent(labelled, 3000), labelled, "k")[0] == pytest.approx(0.5, abs=0.1)
+
+
+RANKS = (lambda x: -x, lambda x: -np.abs(x), lambda x: x)  # by which low, middle and high are told best
+
+
+def test_utility_of_classes_and_numbers() -> None:
+    """Of classes whose noise is known the area is known, and so is the share of a number that can be told."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=8000)
+    kinds = np.digitize(x + 0.7 * random.normal(size=8000), [-0.6, 0.6])
+    number = x + random.normal(size=8000)
+    table = arrow.table({"x": x, "kind": np.array(["low", "middle", "high"])[kinds], "number": number})
+    train, test = table.slice(0, 6000), table.slice(6000)
+    value, error = judge.utility(train.drop(["number"]), test.drop(["number"]), "kind")
+    best = np.mean([roc_auc_score(kinds[6000:] == kind, rank(x[6000:])) for kind, rank in enumerate(RANKS)])
+    assert best - 0.03 < value < best + 0.01
+    assert error == pytest.approx(area_error(value, 670, 1330), rel=0.4)
+    value, error = judge.utility(train.drop(["kind"]), test.drop(["kind"]), "number")
+    assert value == pytest.approx(0.5, abs=4 * error)
+    assert 0.005 < error < 0.05
+    names = arrow.array([str(at) for at in range(8000)])
+    with pytest.raises(UserError, match="classes that are both trained and tested on"):
+        judge.utility(
+            train.append_column("name", names.slice(0, 6000)), test.append_column("name", names.slice(6000)), "name"
+        )
 
 
 def test_rows_that_are_alike_stay_together_unless_many_are() -> None:

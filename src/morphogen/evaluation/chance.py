@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 Figures = dict[str, float]
+CERTAIN = 1e-3  # probability below which a difference is no chance
 
 
 def halves(

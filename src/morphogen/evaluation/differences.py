@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..core import plugins
 from ..core.errors import UserError
-from .chance import share_interval
+from .chance import CERTAIN, share_interval
 from .inception_score import inception_score
 from .metrics import discrepancy
 from .metrics.manifold import Manifold
@@ -21,7 +21,6 @@ from .subject import Findings, Subject
 
 _BINS = 24  # of a histogram
 _OF_LENGTH = ("length (characters)", "lines", "words")
-_CERTAIN = 1e-3  # probability below which a difference is no chance
 _LEAST = 60  # items of each side, for regions
 
 
@@ -50,13 +49,15 @@ def told_apart(subject: Subject, findings: Findings) -> None:
             "items; a probability has no interval.",
         )
     )
-    likely = [one for one in properties if one[1] < _CERTAIN / max(1, len(properties))]
-    found = p < _CERTAIN or bool(likely)
-    says = f"Generated items {'can' if found else 'cannot'} be told from real ones (p = {p:.2g})"
+    likely = [one for one in properties if one[1] < CERTAIN / max(1, len(properties))]
+    found = p < CERTAIN or bool(likely)
+    says = f"Generated items {'can' if found else 'cannot'} be told from real ones ({discrepancy.in_words(p)})"
     if likely:
         name, own, _, means = min(likely, key=lambda one: (one[1], -one[2]))
-        says = f"Generated items can be told from real ones (p = {min(p, own):.2g}); most by their {name}, on average "
-        says += f"{means[1]:.3g} and {means[0]:.3g} in real ones"
+        says = (
+            f"Generated items can be told from real ones ({discrepancy.in_words(min(p, own))}); most by their {name}, "
+        )
+        says += f"on average {means[1]:.3g} and {means[0]:.3g} in real ones"
     if found and subject.shifted:
         says += "; so can training items from held-out ones"
     findings.checks.append(Check(name="told from real items", found=found, fault=False, says=f"{says}."))
@@ -120,7 +121,6 @@ def histogram(name: str, real: NDArray[Any], generated: NDArray[Any]) -> Distrib
 def regions(subject: Subject, findings: Findings) -> None:
     """Regions of the data that generated items leave out."""
     generated = subject.generated.features
-    # Not the training items, too: a network that was trained on them sees them with other eyes.
     real = subject.real.features
     if min(len(real), len(generated)) < _LEAST:
         findings.lacks("regions left out", f"needs at least {_LEAST} items of each side")

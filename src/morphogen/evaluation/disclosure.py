@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import Tensor
 
 from ..core.condition import LabelCodec
 from .chance import share_interval
@@ -147,9 +148,8 @@ def _distances(subject: Subject, findings: Findings) -> None:
         return
     # What is merely typical is near to everything: also to held-out items, as many as training items.
     half = len(real) // 2
-    near = [
-        copying(generated, real[:half], x, cells=1) for x in (train[in_order(train)][: len(real) - half], real[half:])
-    ]
+    fresh = _members(subject, len(real) - half)
+    near = [copying(generated, real[:half], x, cells=1) for x in (fresh, real[half:])]
     hugs = not any(map(math.isnan, near)) and near[0] - near[1] < -_APART
     findings.checks.append(
         Check(
@@ -163,9 +163,7 @@ def _distances(subject: Subject, findings: Findings) -> None:
 
 def _membership(subject: Subject, findings: Findings) -> None:
     """The attack on as many training items as held-out ones, and the same where there is nothing to find."""
-    assert subject.train is not None
-    members = subject.train.features
-    members = members[in_order(members)][: len(subject.real)]
+    members = _members(subject, len(subject.real))
     others = subject.real.features
     found = by_distance(members, others, subject.generated.features)
     if len(others) < 2 * _LEAST:
@@ -190,6 +188,13 @@ def _membership(subject: Subject, findings: Findings) -> None:
     )
 
 
+def _members(subject: Subject, count: int) -> Tensor:
+    """The features of so many training items."""
+    assert subject.fresh is not None
+    features = subject.fresh.features
+    return features[in_order(features)][:count]
+
+
 def attack_figures(subject: Subject, by: str, found: Attack, beside: Attack | None) -> list[Figure]:
     """The area and, where there are enough items, the sensitivity of an attack."""
     extractor = subject.extractor.name if by == "distance" else None
@@ -205,7 +210,7 @@ def attack_figures(subject: Subject, by: str, found: Attack, beside: Attack | No
             ceiling=beside.area if beside else 0.5,
             meaning=f"Who was in the training data, guessed by {by}: .5 is a coin, 1 is certain. Of {found.members:,} "
             f"training and {found.others:,} held-out items"
-            + ("; the ceiling is the same attack on a control set." if beside else "."),
+            + ("; the ceiling is the same attack with half of the held-out ones as if generated." if beside else "."),
             **common,
         )
     ]

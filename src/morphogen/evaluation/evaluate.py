@@ -17,7 +17,8 @@ from ..pipeline import Pipeline, load
 from ..through import innermost
 from ..version import __version__
 from . import differences, disclosure, downstream, likelihoods, processes
-from .extracting import chosen
+from .extracting import MODEL, chosen
+from .extractors.opening import NAMES
 from .likeness import constant, likeness
 from .metrics import discrepancy
 from .reading import conditions, not_trained_on, read_subject, seen
@@ -76,12 +77,15 @@ def evaluate(
     rows = isinstance(pipeline.codec, RowCodec)
     real = found.real.some(_MOST_REAL, seed).readable()
     most = _MOST_ROWS if rows else min(_MOST_TRAIN, _BYTES // innermost(pipeline.codec).space.dimensions)
-    train = found.train.some(most, seed).readable() if found.train else None
+    train = fresh = found.train.some(most).readable() if found.train else None
+    trains = getattr(features, "TRAINS", False) and str(extractor) not in (MODEL, *NAMES)
+    if train and trains:
+        fresh = train.some(min(len(train) // 2, _MOST_REAL))  # and the others train the extractor
     if len(real) < _LEAST and pipeline.modality != "text":
         raise UserError(f"{found.data} holds {len(real)} items; expected at least {_LEAST}, better hundreds")
     if count is not None and count < _LEAST:
         raise UserError(f"{count} items are too few to judge a model by; expected at least {_LEAST}, better hundreds")
-    wanted = count or min(getattr(features, "SAMPLES", _SAMPLES), max(_LEAST, len(train)) if train else 10**9)
+    wanted = count or min(getattr(features, "SAMPLES", _SAMPLES), max(_LEAST, len(fresh)) if fresh else 10**9)
     if pipeline.modality == "text":
         wanted = count or features.SAMPLES
     if target is not None and rows and target not in (names := real.source.block(real.indices[:1]).column_names):
@@ -92,11 +96,16 @@ def evaluate(
     if rank == 0:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-        real, train = not_trained_on(real, train, codec, found, data is not None, findings)
-        if train is None:
+        real = not_trained_on(real, train, codec, found, data is not None, findings)
+        if train is None or found.train is None or fresh is None:
             findings.lacks("ceiling", found.why)
+        elif len(train) < len(found.train):
+            rest = len(found.train) - len(train)
+            findings.lacks(f"copies of {rest:,} training items", f"{len(train):,} others, drawn by chance, were read")
         basis = train or real
-        if train is None and getattr(features, "TRAINS", False):
+        if train and fresh and trains:
+            basis = without(train, np.isin(train.indices, fresh.indices))
+        elif trains:
             basis = real.some(len(real) // 2, seed + 1)  # and is judged by the others
             real = without(real, np.isin(real.indices, basis.indices))
             findings.lacks("half of the items", "they had to train the extractor, as there are no training items")
@@ -125,7 +134,7 @@ def evaluate(
     if rank:
         return None
     tell(f"features by {looked.name} …")
-    subject = read_subject(pipeline, codec, looked, real, train, generated, labels, seed, found.label)
+    subject = read_subject(pipeline, codec, looked, real, train, fresh, generated, labels, seed, found.label)
     subject.target = target
     _measure(subject, findings, tell)
     evaluation = Evaluation(

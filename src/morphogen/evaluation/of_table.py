@@ -185,33 +185,31 @@ def _utility(subject: Subject, findings: Findings, real: Any, generated: Any, tr
             findings.lacks(name, why)
         return
     try:
-        ceiling = tables.utility(train, real, target, seed=subject.seed)
+        ceiling, _ = tables.utility(train, real, target, seed=subject.seed)
         values = {
-            "tstr": (names[0], tables.utility(generated, real, target, seed=subject.seed)),
-            "trts": (names[1], tables.utility(train, generated, target, seed=subject.seed)),
+            "tstr": (names[0], *tables.utility(generated, real, target, seed=subject.seed)),
+            "trts": (names[1], *tables.utility(train, generated, target, seed=subject.seed)),
         }
     except UserError as refused:
         for name in names:
             findings.lacks(name, str(refused))
         return
-    for key, (name, value) in values.items():
-        positive = tables.positives(real if key == "tstr" else generated, target)
-        error = area_error(value, *positive) if positive else None
+    for key, (name, value, error) in values.items():
         findings.figures.append(
             Figure(
                 name=name,
                 key=key,
                 group="usefulness",
                 value=value,
-                low=None if error is None else max(0.0, value - 1.96 * error),
-                high=None if error is None else min(1.0, value + 1.96 * error),
+                low=value - 1.96 * error,
+                high=min(1.0, value + 1.96 * error),
                 ceiling=ceiling,
                 better="higher",
                 real=len(real),
                 generated=len(generated),
                 seed=subject.seed,
-                meaning=f"How well boosted trees learn to tell '{target}': the area under the curve of two classes, "
-                "else R², which has no interval here. The ceiling: as many real rows to learn from, and real ones to "
-                "be tested on.",
+                meaning=f"How well boosted trees learn to tell '{target}': of classes the area under the curve, on "
+                "average over them, of numbers R². The ceiling: as many real rows to learn from, and real ones to be "
+                "tested on.",
             )
         )

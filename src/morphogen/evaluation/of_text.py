@@ -20,7 +20,7 @@ _SHOWN, _AROUND = 8, 60  # spans, and characters before and after
 
 
 def measure(subject: Subject, findings: Findings) -> None:
-    """Variety by words, loops, and spans that are copied from the training texts."""
+    """Variety by words, loops, spelling, and spans that are copied from the training texts."""
     real, generated = subject.real.items[:_MOST], subject.generated.items[:_MOST]
     if min(len(real), len(generated)) < _LEAST:
         for name in ("self-BLEU", "distinct-n", "repetition", "longest copied span"):
@@ -54,6 +54,18 @@ def measure(subject: Subject, findings: Findings) -> None:
             "Share of runs of four words that occurred before in the same text; more than in real ones is a loop.",
         ),
     ]
+    if subject.corpus is not None:
+        known = texts.vocabulary(subject.corpus)
+        measures.append(
+            (
+                "unknown words",
+                "unknown_words",
+                lambda some: texts.unknown_words(some, known),
+                "Share of words that no training text has; more than in real ones is bad spelling.",
+            )
+        )
+    else:
+        findings.lacks("unknown words", "the training texts are not to be had")
     for name, key, figure, meaning in measures:
         try:
             value, ceiling = figure(generated), figure(real)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..core import plugins
@@ -20,6 +22,7 @@ from .subject import Findings, Sample, Subject, joined, taken
 from .texts.passages import length_of, passages, spread
 
 _MOST_CUT = 20_000  # passages of a side
+_BLOCK = 1024  # items
 
 
 def conditions(
@@ -50,14 +53,14 @@ def conditions(
 
 def not_trained_on(
     real: Side, train: Side | None, codec: Codec[Any], found: Sides, foreign: bool, findings: Findings
-) -> tuple[Side, Side | None]:
+) -> Side:
     """The items less those that the model was trained on. Raises UserError where that is most of them."""
     name = "training items in the evaluation"
     if train is None:
         findings.lacks(name, f"could not be looked for: {found.why}")
-        return real, None
+        return real
     # Of items from elsewhere, all that the model was trained on, and not only those that are looked at.
-    every = found.train if foreign and found.train else train
+    every = found.known if foreign and found.known else train
     shared = overlap(fingerprints(codec, real.blocks()), fingerprints(codec, every.blocks()))
     if foreign and every.source.modality == "text":
         texts = [joined(list(side.blocks())) for side in (real, every)]
@@ -73,9 +76,9 @@ def not_trained_on(
             )
         says += "; they were left out"
         findings.checks.append(Check(name=name, found=True, says=f"{says}."))
-        return without(real, shared.hits), train
+        return without(real, shared.hits)
     findings.checks.append(Check(name=name, found=shared.smuggled, says=f"{says}."))
-    return real, train
+    return real
 
 
 def seen(features: Any, codec: Codec[Any], blocks: Any) -> Any:
@@ -90,11 +93,13 @@ def read_subject(
     extractor: Extractor[Any],
     real: Side,
     train: Side | None,
+    fresh: Side | None,
     generated: list[Any],
     labels: list[str] | None,
     seed: int,
     label: str | None,
 ) -> Subject:
+    """The items and their features; `fresh` is the part of `train` that the extractor was not trained on, or all."""
     features = plugins.load("modalities", pipeline.modality, "features")
 
     def read(side: Side) -> tuple[Any, list[str] | None]:
@@ -103,18 +108,21 @@ def read_subject(
 
     made = joined(generated) if isinstance(pipeline.codec, RowCodec) else generated
     items = {"real": read(real), "generated": (made, labels)}
-    if train is not None:
-        items["train"] = read(train)
-    corpus = items["train"][0] if "train" in items else None
+    if train is not None and fresh is not None:
+        items["fresh"] = read(fresh)
+        if len(fresh) < len(train):
+            items["others"] = read(without(train, np.isin(train.indices, fresh.indices)))
+    corpus = items["fresh"][0] if "fresh" in items else None
     cut = False
     if pipeline.modality == "text" and (length := length_of(items["real"][0], made)):
         cut = True
         items = {side: (spread(passages(texts, length), _MOST_CUT), None) for side, (texts, _) in items.items()}
-    found = {side: _sample(extractor, *one) for side, one in items.items()}
+    found = {side: _sample(extractor, codec, *one) for side, one in items.items()}
     count = len(found["generated"])
-    as_many = _drawn(found["train"], count, seed) if "train" in found else None
+    as_many = _drawn(found["fresh"], count, seed) if "fresh" in found else None
     base = as_many or found["real"]
-    floor = _sample(extractor, features.floor(base.items, seed), None)
+    floor = _sample(extractor, codec, features.floor(base.items, seed), None)
+    every = [found[side] for side in ("fresh", "others") if side in found]
     return Subject(
         pipeline=pipeline,
         codec=codec,
@@ -122,7 +130,8 @@ def read_subject(
         seed=seed,
         real=found["real"],
         generated=found["generated"],
-        train=found.get("train"),
+        train=_together(every) if len(every) > 1 else found.get("fresh"),
+        fresh=found.get("fresh"),
         as_many=as_many,
         floor=floor,
         corpus=corpus,
@@ -131,14 +140,29 @@ def read_subject(
     )
 
 
-def _sample(extractor: Extractor[Any], items: Any, labels: list[str] | None) -> Sample:
+def _sample(extractor: Extractor[Any], codec: Codec[Any], items: Any, labels: list[str] | None) -> Sample:
     """Items with their features, in an order that only these settle."""
+    # Also what is looked at in one batch: the last bits of features hang on that.
+    blocks = (
+        taken(items, list(range(start, min(start + _BLOCK, len(items))))) for start in range(0, len(items), _BLOCK)
+    )
+    order = np.argsort(fingerprints(codec, blocks), kind="stable").tolist()
+    items, labels = taken(items, order), [labels[at] for at in order] if labels else None
     parts = [
         extractor.features(taken(items, list(range(start, min(start + extractor.at_once, len(items))))))
         for start in range(0, len(items), extractor.at_once)
     ]
     features = torch.cat(parts) if parts else torch.empty(0, 1)
     return Sample(items, features, labels).take(in_order(features))
+
+
+def _together(samples: Sequence[Sample]) -> Sample:
+    labels = [one.labels for one in samples]
+    return Sample(
+        joined([one.items for one in samples]),
+        torch.cat([one.features for one in samples]),
+        [label for some in labels for label in some or ()] if all(labels) else None,
+    )
 
 
 def _drawn(train: Sample, count: int, seed: int) -> Sample:

@@ -67,10 +67,14 @@ class Side:
 
 @dataclass
 class Sides:
-    """What is held out, and what was trained on; `why` says why the second is not there."""
+    """What is held out, and what was trained on; `why` says why the second is not there.
+
+    `known` is the second with what told during the fit which weights are best.
+    """
 
     real: Side
     train: Side | None
+    known: Side | None
     data: str  # the first in words
     why: str = ""
     label: str | None = None  # the column of the labels
@@ -86,12 +90,13 @@ def sides(pipeline: Pipeline, *, data: Any = None, source: Any = None, label: st
     asked = label
     label = label or next((name for name, codec in pipeline.conditions.items() if hasattr(codec, "names")), "label")
     opened, why = _training_source(pipeline, split, source, needed=source is not None or data is None)
-    train = None
+    train = known = None
     if opened is not None and split is not None:
         held = np.asarray(split["held_out"], dtype=np.int64)
         every = np.arange(len(opened))
         inside = every[~np.isin(every, held)] if opened.test is None else np.flatnonzero(~np.asarray(opened.test))
-        train = _side(opened, inside, label)
+        known = _side(opened, inside, label)
+        train = _side(opened, inside[~np.isin(inside, split.get("validation", ()))], label)
     if data is not None:
         other = _opened(data, pipeline, split)
         if asked is not None and asked not in other.columns:
@@ -99,7 +104,7 @@ def sides(pipeline: Pipeline, *, data: Any = None, source: Any = None, label: st
         # Of one single text all is new: that its end would be held out is a matter of fitting.
         whole = other.test is None or pipeline.modality == "text"
         indices = np.arange(len(other)) if whole else np.flatnonzero(np.asarray(other.test))
-        return Sides(_side(other, indices, label), train, other.description, why, label)
+        return Sides(_side(other, indices, label), train, known, other.description, why, label)
     if opened is None:
         raise UserError(f"{why}; give --source, where it is now, or --data, items that the model has not seen")
     assert split is not None
@@ -108,7 +113,7 @@ def sides(pipeline: Pipeline, *, data: Any = None, source: Any = None, label: st
     if asked is not None and asked not in opened.columns:
         raise unknown("column", asked, opened.columns)
     real = _side(opened, np.asarray(split["held_out"], dtype=np.int64), label)
-    return Sides(real, train, f"the held-out part of {split['source']}", why, label)
+    return Sides(real, train, known, f"the held-out part of {split['source']}", why, label)
 
 
 def _opened(data: Any, pipeline: Pipeline, split: dict[str, Any] | None) -> Source:

@@ -12,10 +12,10 @@ from torch import Tensor
 from ..core.codec import Codec
 from ..core.extractor import Extractor
 from ..pipeline import Pipeline
+from .chance import CERTAIN
+from .metrics.discrepancy import in_words
 from .report.material import Material
 from .results import Check, ClassResult, ColumnResult, Figure, NotMeasured
-
-_CERTAIN = 1e-3  # probability below which a difference is no chance
 
 
 @dataclass
@@ -42,7 +42,11 @@ class Sample:
 
 @dataclass
 class Subject:
-    """The three sides, and the model. `as_many` are training items, no more than generated ones."""
+    """The three sides, and the model.
+
+    `fresh` are the training items that the extractor was not trained on, so that it sees them as it sees held-out ones;
+    `as_many` are of these no more than there are generated ones.
+    """
 
     pipeline: Pipeline
     codec: Codec[Any]  # that of items themselves, whatever models lie in front of it
@@ -51,6 +55,7 @@ class Subject:
     real: Sample
     generated: Sample
     train: Sample | None
+    fresh: Sample | None
     as_many: Sample | None
     floor: Sample | None
     corpus: Any = None  # of texts that were cut, the training texts whole
@@ -62,11 +67,11 @@ class Subject:
     @property
     def shifted(self) -> str:
         """Why training and held-out items cannot be compared, in words; empty where they can."""
-        if self.alike is None or self.alike >= _CERTAIN:
+        if self.alike is None or self.alike >= CERTAIN:
             return ""
         return (
-            f"held-out items differ from training items by themselves (p = {self.alike:.2g}), as another part of one "
-            "text does, so that nearness to the training items tells nothing of the model"
+            f"held-out items differ from training items by themselves ({in_words(self.alike)}), as a later part of one "
+            "text does, or pictures of another day, so that nearness to the training items tells nothing of the model"
         )
 
 

@@ -6,14 +6,19 @@ columns have a perfect Shape and a good Trend: rank by neither. The two-sample t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import combinations
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from morphogen.core.errors import UserError
 
+from .chance import auc
+
+_RESAMPLES, _MOST_CLASSES = 50, 50
 _BINS = 10  # of a number, against a category
 _CATEGORIES = 254  # that the trees take; the others are one more
 
@@ -83,13 +88,15 @@ def two_sample(real: Any, synthetic: Any, *, seed: int = 0, folds: int = 5) -> f
     return float(roc_auc_score(y, scores))
 
 
-def utility(train: Any, test: Any, target: str, *, seed: int = 0) -> float:
-    """How well boosted trees that learn from `train` predict a column of `test`: the AUC of two classes, else R².
+def utility(train: Any, test: Any, target: str, *, seed: int = 0) -> tuple[float, float]:
+    """How well boosted trees that learn from `train` predict a column of `test`, and the standard error of that.
 
-    Rows whose target is missing are left out. Raises UserError where there are classes, and more or fewer than two.
+    Of classes the mean over them of the area under the curve of each against all others, of numbers R²; the error is
+    that of other rows to test on. Rows whose target is missing are left out. Raises UserError where fewer than two
+    classes are in both, or more than 50.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-    from sklearn.metrics import r2_score, roc_auc_score
+    from sklearn.metrics import r2_score
 
     _check(train, test)
     (a, b), categories = _matrices(train, test)
@@ -98,24 +105,36 @@ def utility(train: Any, test: Any, target: str, *, seed: int = 0) -> float:
     if min(len(a), len(b)) < 2:
         raise UserError(f"column '{target}' is missing in nearly all rows; choose another one")
     inputs, kinds = [np.delete(one, at, 1) for one in (a, b)], np.delete(categories, at)
+    y = b[:, at]
     if not categories[at]:
         trees = HistGradientBoostingRegressor(categorical_features=kinds, random_state=seed).fit(inputs[0], a[:, at])
-        return float(r2_score(b[:, at], trees.predict(inputs[1])))
-    if len(np.unique(a[:, at])) != 2:
-        raise UserError(f"column '{target}' has {len(np.unique(a[:, at]))} classes in training; expected two")
-    if len(np.unique(b[:, at])) != 2:
-        raise UserError(f"column '{target}' has {len(np.unique(b[:, at]))} classes in what is tested on; expected two")
+        told = trees.predict(inputs[1])
+        return _with_error(lambda rows: float(r2_score(y[rows], told[rows])), len(y), seed)
+    names = np.intersect1d(a[:, at], y)
+    if not 2 <= len(names) <= _MOST_CLASSES:
+        raise UserError(
+            f"column '{target}' has {len(names)} classes that are both trained and tested on; expected 2 to "
+            f"{_MOST_CLASSES}"
+        )
     trees = HistGradientBoostingClassifier(categorical_features=kinds, random_state=seed).fit(inputs[0], a[:, at])
-    return float(roc_auc_score(b[:, at] == trees.classes_[1], trees.predict_proba(inputs[1])[:, 1]))
+    scores = torch.from_numpy(trees.predict_proba(inputs[1])[:, np.isin(trees.classes_, names)])
+
+    def areas(rows: NDArray[np.int64]) -> float:
+        found = []
+        for column, name in zip(scores[torch.from_numpy(rows)].T, names, strict=True):
+            of_it = torch.from_numpy(y[rows] == name)
+            if of_it.any() and not of_it.all():
+                found.append(auc(column[of_it], column[~of_it])[0])
+        return float(np.mean(found)) if found else 0.5
+
+    return _with_error(areas, len(y), seed)
 
 
-def positives(table: Any, target: str) -> tuple[int, int] | None:
-    """How many rows there are of each of two classes, the rarer first; None where they are not two."""
-    column = table.column(target)
-    if is_number(column.type):
-        return None
-    counts = sorted(one["counts"] for one in column.drop_null().value_counts().to_pylist())
-    return (counts[0], counts[1]) if len(counts) == 2 else None
+def _with_error(figure: Callable[[NDArray[np.int64]], float], count: int, seed: int) -> tuple[float, float]:
+    """A figure of all rows, and its standard error by a bootstrap."""
+    random = np.random.default_rng(seed)
+    drawn = [figure(random.integers(0, count, count)) for _ in range(_RESAMPLES)]
+    return figure(np.arange(count)), float(np.std(drawn, ddof=1))
 
 
 def _check(real: Any, synthetic: Any) -> None:

@@ -13,6 +13,7 @@ from .base import checked, enough
 
 _MOST = 2000  # rows of a side: all pairs are held
 _LEAST = 10
+_PERMUTATIONS = 1999
 
 
 class Discrepancy(RowMetric):
@@ -33,7 +34,9 @@ class Discrepancy(RowMetric):
         return {"discrepancy": float(_estimates(kernel, first[:, None].double())[0])}
 
 
-def p_value(real: Tensor, generated: Tensor, *, permutations: int = 1999, seed: int = 0, most: int = _MOST) -> float:
+def p_value(
+    real: Tensor, generated: Tensor, *, permutations: int = _PERMUTATIONS, seed: int = 0, most: int = _MOST
+) -> float:
     """The probability of so large a discrepancy, were both sets of one distribution: by exchanging their items.
 
     Of features `(N, d)` and `(M, d)`, in any order. Exact for any number of items; no less than 1 / (permutations + 1).
@@ -49,6 +52,11 @@ def p_value(real: Tensor, generated: Tensor, *, permutations: int = 1999, seed: 
     others = [own[torch.randperm(total, generator=random)] for _ in range(permutations)]
     found = _estimates(kernel, torch.stack([own, *others], dim=1))
     return float((found[1:] >= found[0] - 1e-15).double().sum() + 1) / (permutations + 1)
+
+
+def in_words(p: float) -> str:
+    """A probability, which by so many exchanges comes out no smaller than one of all there were."""
+    return f"p {'≤' if p == 1 / (_PERMUTATIONS + 1) else '='} {p:.2g}"
 
 
 def _kernel(real: Tensor, generated: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from .bleu import self_bleu as self_bleu
 from .copies import Copied as Copied
 from .copies import longest_copied as longest_copied
 from .variety import distinct as distinct
-from .variety import duplicates as duplicates
 from .variety import repetition as repetition
 from .variety import unknown_words as unknown_words
+from .variety import vocabulary as vocabulary
 from .variety import word_count as word_count

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from morphogen.core.errors import UserError
 from morphogen.modalities.text.features import grams
@@ -49,21 +51,17 @@ def repetition(texts: Sequence[str], n: int = 4) -> float:
     return float((np.bincount(owners[order][1:], again, len(totals))[totals > 0] / totals[totals > 0]).mean())
 
 
-def duplicates(texts: Sequence[str]) -> float:
-    """The share of texts that are, but for white space, as one before. Raises UserError on none."""
-    if not texts:
-        raise UserError("there are no texts to look for duplicates in")
-    return 1 - len({" ".join(text.split()) for text in texts}) / len(texts)
+def vocabulary(corpus: Sequence[str]) -> NDArray[Any]:
+    """The numbers of the words that are found in the corpus, for `unknown_words`."""
+    return np.unique(numbered(corpus)[0])
 
 
-def unknown_words(texts: Sequence[str], corpus: Sequence[str]) -> float:
-    """The share of words that are nowhere in the corpus: of what spells badly, more than of real texts.
+def unknown_words(texts: Sequence[str], known: NDArray[Any]) -> float:
+    """The share of words that are not known: of what spells badly, more than of real texts.
 
     Raises UserError on texts without a word.
     """
     numbers, _ = numbered(texts)
     if not len(numbers):
         raise UserError("the texts have no words")
-    found, times = np.unique(numbers, return_counts=True)
-    known = np.isin(found, numbered(corpus)[0])
-    return float(times[~known].sum() / len(numbers))
+    return float(np.isin(numbers, known, invert=True).mean())

@@ -42,25 +42,47 @@ class Dense:
 
     def encode(self, symbols: Symbols) -> Tensor:
         """Rows of symbols, `(B, positions)`, as `(B, channels)` float32."""
-        from scipy.special import ndtri
-
         salt = symbols[:, -2].astype(np.uint64) * np.uint64(ALPHABET) + symbols[:, -1].astype(np.uint64)
-        numbers, choices = [], []
+        inside = [(mixed(salt, at) >> np.uint64(11)).astype(np.float64) * 2.0**-53 for at in self.numbers]
+        numbers = self._quantiles(symbols, inside)
+        numbers += [(symbols[:, position] + 0.5) / ALPHABET for position in range(-COUNT, 0)]
+        return torch.from_numpy(np.concatenate([_normal(numbers, len(symbols)), *self._ones(symbols)], axis=1))
+
+    def told(self, symbols: Symbols) -> tuple[Tensor, list[Tensor]]:
+        """Numbers `(B, d)`, each in the middle of its cell, and choices `(B, K)`, which the values alone settle.
+
+        Where a number tells nothing, as its column has none or a frequent one, it is 0: the median.
+        """
+        half = np.full(len(symbols), 0.5)
+        choices = self._ones(symbols)
+        numbers = _normal(self._quantiles(symbols, [half for _ in self.numbers]), len(symbols))
+        filled = [at for at, chosen in enumerate(self._chosen) if len(chosen)]
+        for number, at in enumerate(self.numbers):
+            if at in filled:
+                numbers[:, number] *= choices[filled.index(at)][:, 0]  # the first choice: it is a number
+        return torch.from_numpy(numbers), [torch.from_numpy(one) for one in choices]
+
+    def _quantiles(self, symbols: Symbols, inside: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+        """Of each column of many numbers, at that share of its cell."""
+        found = []
+        for at, where in zip(self.numbers, inside, strict=True):
+            scale = self._scales[at]
+            assert scale is not None
+            found.append(scale.quantile(symbols[:, self._begins[at] : self._begins[at + 1]], where))
+        return found
+
+    def _ones(self, symbols: Symbols) -> list[NDArray[np.float32]]:
+        """Of each column that has a choice, a one for it among zeros."""
+        found = []
         for at, (scale, chosen) in enumerate(zip(self._scales, self._chosen, strict=True)):
-            own = symbols[:, self._begins[at] : self._begins[at + 1]]
-            if scale is not None:
-                inside = (mixed(salt, at) >> np.uint64(11)).astype(np.float64) * 2.0**-53
-                numbers.append(scale.quantile(own, inside))
             if len(chosen):
                 # What is none of the other choices is the first one: a number.
                 index = np.zeros(self.columns[at].alphabets[0], dtype=np.int64)
                 index[chosen] = np.arange(len(chosen))
                 if scale is not None:
                     index[: scale.regular] = 0
-                choices.append(np.eye(len(chosen), dtype=np.float32)[index[own[:, 0]]])
-        numbers += [(symbols[:, position] + 0.5) / ALPHABET for position in range(-COUNT, 0)]
-        normal = ndtri(np.clip(np.stack(numbers, axis=1), _EDGE, 1 - _EDGE)).astype(np.float32)
-        return torch.from_numpy(np.concatenate([normal, *choices], axis=1))
+                found.append(np.eye(len(chosen), dtype=np.float32)[index[symbols[:, self._begins[at]]]])
+        return found
 
     def decode(self, x: Tensor) -> Symbols:
         """The reverse: of each choice the largest."""
@@ -109,6 +131,15 @@ def count_symbols(columns: Sequence[Column], symbols: Symbols) -> list[NDArray[n
         found.append(often)
         begin += len(column.alphabets)
     return found
+
+
+def _normal(quantiles: Sequence[NDArray[np.float64]], count: int) -> NDArray[np.float32]:
+    """Columns of quantiles as `(count, columns)` on a normal scale."""
+    from scipy.special import ndtri
+
+    if not quantiles:
+        return np.empty((count, 0), dtype=np.float32)
+    return ndtri(np.clip(np.stack(quantiles, axis=1), _EDGE, 1 - _EDGE)).astype(np.float32)
 
 
 class _Scale:

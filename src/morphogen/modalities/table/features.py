@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from morphogen.core.extractor import Extractor
 
 from .codec import TableCodec
 from .dense import Dense, count_symbols
-from .salt import COUNT
 
 SAMPLES = 10000  # that are judged, where nothing is said
+_MOST = 64  # features of a column of choices
 
 
 class Rows(Extractor[Any]):
@@ -36,12 +37,19 @@ class Rows(Extractor[Any]):
         self.name = f"dense-{digest.hexdigest()[:8]}"
 
     def features(self, items: Any) -> Tensor:
-        x = self.codec.encode(items)
-        numbers = len(self.dense.numbers)
-        return torch.cat([x[:, :numbers], x[:, numbers + COUNT :]], dim=1)
+        numbers, choices = self.dense.told(self.codec.symbols(items))
+        return torch.cat([numbers, *(_narrowed(one, at) for at, one in enumerate(choices))], dim=1)
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         return self.codec.state()
+
+
+def _narrowed(choices: Tensor, column: int) -> Tensor:
+    """Ones and zeros of many choices as points on a sphere, about as far from each other as they were."""
+    if choices.shape[1] <= _MOST:
+        return choices
+    random = torch.Generator().manual_seed(column)
+    return F.normalize(torch.randn(choices.shape[1], _MOST, generator=random))[choices.argmax(1)]
 
 
 def own(chunks: Iterable[Any], labels: Sequence[str] | None, *, codec: TableCodec, seed: int) -> Rows:

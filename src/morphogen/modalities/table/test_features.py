@@ -76,6 +76,31 @@ def test_there_is_no_salt():
         assert stats.kstest(column.numpy(), "norm").pvalue > 0.01  # quantiles on a normal scale
 
 
+def test_a_number_that_is_none_tells_nothing():
+    debt = EXTRACTOR.features(TABLE)[:, 2]
+    owes = torch.from_numpy(TABLE.column("debt").to_numpy() > 0)
+    assert (debt[~owes] == 0).all()
+    assert len(debt[owes].unique()) > 100
+
+
+def test_equal_values_have_equal_features_whatever_the_rest_of_the_row():
+    age, features = TABLE.column("age").to_pylist(), EXTRACTOR.features(TABLE)[:, 0].tolist()
+    assert len(set(zip(age, features, strict=True))) == len(set(age)) < COUNT / 4
+
+
+def test_many_choices_are_few_features_and_as_far_from_each_other():
+    names = [f"shop {at}" for at in range(300)]
+    table = arrow.table({"shop": names * 8, "owner": [f"owner {at}" for at in range(40)] * 60})
+    extractor = own([table], None, codec=TableCodec.fit([table], Tokens), seed=0)
+    features = extractor.features(table)
+    assert features.shape == (2400, 64 + 40)
+    shops = features[:300, :64]
+    apart = torch.pdist(shops)
+    assert len(shops.unique(dim=0)) == 300
+    assert apart.min() > 0.7
+    assert apart.mean() == pytest.approx(2**0.5, rel=0.02)
+
+
 def test_what_was_kept_comes_back():
     config, tensors = EXTRACTOR.state()
     again = restored(json.loads(json.dumps(config)), {name: value.clone() for name, value in tensors.items()})
