@@ -19,8 +19,11 @@ from tiny import TRAIN, tiny
 
 import morphogen as mg
 from morphogen.cli import run
+from morphogen.core.space import Continuous
 from morphogen.data.sources import open_source
 from morphogen.evaluation.evaluate import evaluate
+from morphogen.modalities.image.codec import ImageCodec
+from morphogen.testing.replay import replaying
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +133,23 @@ def test_the_order_of_items_does_not_matter(model: Path, photos: Path, tmp_path:
         assert record is not None
         found.append(figures(record.model_dump()))
     assert found[0] == found[1]
+
+
+def test_what_the_extractor_was_trained_on_is_not_compared(tmp_path: Path) -> None:
+    """Of noise with labels by chance all can be learned by heart, and then training pictures are told from others."""
+    random = np.random.default_rng(0)
+    pictures = [Image.fromarray(one) for one in random.integers(0, 256, (900, 8, 8), dtype=np.uint8)]
+    spec = (pictures[:600], [str(one) for one in random.integers(0, 2, 600)])
+    source = open_source(spec)
+    codec = ImageCodec.fit([pictures], Continuous)
+    model = replaying(tmp_path / "model", source, codec, pictures[600:], list(range(0, 600, 3)))
+    found = evaluate(model, source=spec, out=tmp_path / "out", say=None)
+    assert found is not None
+    assert (found.real, found.generated, found.train) == (200, 200, 400)
+    assert not any("held-out items differ from training items" in one.why for one in found.not_measured)
+    frechet = found.figure("frechet")
+    assert frechet is not None
+    assert frechet.ceiling == pytest.approx(frechet.value, rel=0.25)
 
 
 @pytest.mark.usefixtures("quick")

@@ -249,6 +249,17 @@ def test_the_sides_are_what_was_held_out_and_all_else(model: Pipeline) -> None:
     assert (found.why, found.label) == ("", "label")
 
 
+def test_what_told_which_weights_are_best_is_known_and_not_trained_on(model: Pipeline) -> None:
+    assert model.folder is not None
+    split = json.loads((model.folder / "split.json").read_text())
+    (model.folder / "split.json").write_text(json.dumps(split | {"validation": [1, 2]}))
+    found = sides(model)
+    assert found.train is not None
+    assert found.known is not None
+    assert found.train.indices.tolist() == [at for at in range(3, COUNT) if at % 4]
+    assert found.known.indices.tolist() == [at for at in range(COUNT) if at % 4]
+
+
 def test_a_side_of_one_class_has_no_labels(model: Pipeline, tmp_path: Path) -> None:
     assert sides(model, data=str(tmp_path / "photos")).real.labels is not None
     assert sides(model, data=str(tmp_path / "photos" / "a")).real.labels is None
