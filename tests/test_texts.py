@@ -128,6 +128,23 @@ def test_unknown_words_by_hand():
         texts.unknown_words([" "], known)
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    items=st.lists(st.text("ab", max_size=40), max_size=4),
+    corpus=st.lists(st.text("ab", max_size=60), min_size=1, max_size=4),
+    length=st.integers(1, 9),
+)
+def test_texts_that_meet_the_corpus_have_a_window_of_it(items: list[str], corpus: list[str], length: int) -> None:
+    expected = [
+        any(
+            len(window := item[at : at + length]) == length and any(window in one for one in corpus)
+            for at in range(0, len(item), length)
+        )
+        for item in items
+    ]
+    assert texts.meeting(items, corpus, length).tolist() == expected
+
+
 def longest(text: str, corpus: list[str]) -> int:
     """By trying all spans."""
     spans = {text[start:stop] for start in range(len(text)) for stop in range(start + 1, len(text) + 1)}

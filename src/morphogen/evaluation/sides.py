@@ -216,10 +216,13 @@ def overlap(items: NDArray[np.uint64], train: NDArray[np.uint64]) -> Overlap:
 
 def excerpts(items: Sequence[str], corpus: Sequence[str]) -> NDArray[np.bool_]:
     """Which texts are pieces of the corpus, or hold one that is most of them: a fingerprint sees whole texts alone."""
-    from .texts import longest_copied
+    from .texts import longest_copied, meeting
 
-    long = [len(one.span) for one in longest_copied(items, corpus)]
-    return np.array([span >= max(_EXCERPT, len(item) / 2) for span, item in zip(long, items, strict=True)], dtype=bool)
+    hits = meeting(items, corpus, _EXCERPT // 2)
+    likely = [items[at] for at in np.flatnonzero(hits).tolist()]
+    long = [len(one.span) for one in longest_copied(likely, corpus)]
+    hits[hits] = [span >= max(_EXCERPT, len(item) / 2) for span, item in zip(long, likely, strict=True)]
+    return hits
 
 
 def without(side: Side, hits: Sequence[bool] | NDArray[np.bool_]) -> Side:

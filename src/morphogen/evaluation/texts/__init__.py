@@ -6,6 +6,7 @@ Each of these figures says something only beside that of as many real texts of s
 from .bleu import self_bleu as self_bleu
 from .copies import Copied as Copied
 from .copies import longest_copied as longest_copied
+from .copies import meeting as meeting
 from .variety import distinct as distinct
 from .variety import repetition as repetition
 from .variety import unknown_words as unknown_words
