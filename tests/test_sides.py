@@ -24,6 +24,7 @@ from morphogen.data.digest import source_digest
 from morphogen.data.sources import open_source
 from morphogen.evaluation import tables
 from morphogen.evaluation.extracting import chosen, restored, save
+from morphogen.evaluation.reading import _sample
 from morphogen.evaluation.results import Check, Figure
 from morphogen.evaluation.sides import Overlap, Side, excerpts, fingerprints, overlap, sides, without
 from morphogen.evaluation.verdict import verdict
@@ -182,6 +183,27 @@ def test_fingerprints_are_of_the_item_alone() -> None:
     assert len(fingerprints(pictures, iter([]))) == 0
     table = TableCodec.fit([rows()], Tokens)
     assert len(set(fingerprints(table, iter([rows(), rows()])).tolist())) == COUNT
+
+
+class Relative(Extractor[Any]):
+    """Features that hang on what else is in the batch, as the last bits of all do."""
+
+    name, modality, at_once = "relative", "image", 7
+
+    def features(self, items: Any) -> torch.Tensor:
+        x = torch.from_numpy(np.stack([np.asarray(one) for one in items])).flatten(1).float()
+        return x - x.mean(0)
+
+
+def test_features_do_not_hang_on_the_order_in_which_items_come() -> None:
+    codec, items = ImageCodec.fit([shades()], Continuous), shades()
+    labels = [str(at) for at in range(COUNT)]
+    one = _sample(Relative(), codec, items, labels)
+    order = np.random.default_rng(1).permutation(COUNT).tolist()
+    other = _sample(Relative(), codec, of_list(items, order), of_list(labels, order))
+    assert torch.equal(one.features, other.features)
+    assert one.labels == other.labels
+    assert [np.asarray(a).tolist() for a in one.items] == [np.asarray(a).tolist() for a in other.items]
 
 
 @settings(max_examples=60, deadline=None)
