@@ -198,6 +198,7 @@ def _members(subject: Subject, count: int) -> Tensor:
 def attack_figures(subject: Subject, by: str, found: Attack, beside: Attack | None) -> list[Figure]:
     """The area and, where there are enough items, the sensitivity of an attack."""
     extractor = subject.extractor.name if by == "distance" else None
+    instead = "in the place of generated ones" if by == "distance" else "in the place of training ones"
     common = {"group": "privacy", "better": "lower", "extractor": extractor, "seed": subject.seed}
     common |= {"real": found.others, "generated": len(subject.generated) if by == "distance" else 0}
     figures = [
@@ -210,7 +211,7 @@ def attack_figures(subject: Subject, by: str, found: Attack, beside: Attack | No
             ceiling=beside.area if beside else 0.5,
             meaning=f"Who was in the training data, guessed by {by}: .5 is a coin, 1 is certain. Of {found.members:,} "
             f"training and {found.others:,} held-out items"
-            + ("; the ceiling is the same attack with half of the held-out ones as if generated." if beside else "."),
+            + (f"; the ceiling is the same attack with half of the held-out ones {instead}." if beside else "."),
             **common,
         )
     ]

@@ -103,8 +103,10 @@ def _membership(
         findings.lacks("membership by likelihood", f"needs at least {_LEAST} items of each side")
         return
     sizes = [subject.pipeline.codec.sizes(one.items).double() for one in (train, real)]
-    found = attack(own / sizes[0], nats / sizes[1])
-    findings.figures += attack_figures(subject, "likelihood", found, None)
+    members, others = own / sizes[0], nats / sizes[1]
+    found, half = attack(members, others), len(others) // 2
+    beside = attack(others[:half], others[half:]) if half >= _LEAST else None
+    findings.figures += attack_figures(subject, "likelihood", found, beside)
     name = "training items likelier than others"
     if subject.shifted:
         findings.lacks(name, subject.shifted)

@@ -24,7 +24,7 @@ from ..core.condition import LabelCodec
 from ..core.config import Frozen, build, read_json, replacing, write_json
 from ..core.errors import UserError
 from ..core.model import Batch, GenerativeModel
-from ..core.space import Space
+from ..core.space import Space, Tokens
 from ..data.loader import batch_indices
 from ..data.sources import EMBEDDED, open_source
 from ..nn.nd import place
@@ -33,6 +33,7 @@ from ..version import __version__
 from . import validate
 from .checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from .claim import Claim
+from .collapse import Watch, variety
 from .loop import Budget, TrainState, train
 from .options import TrainOptions
 from .prepare import SMALL, Data, Say, prepare, reopen
@@ -42,6 +43,7 @@ from .track import Track
 
 _BEGIN_BATCH = 256
 _FEW_STEPS = 100
+_REAL = 256  # items that tell how varied real ones are
 _ENOUGH = 1000  # steps that a model takes where few passes over the data are enough
 _MINUTES = 10.0  # the budget where none is given
 
@@ -307,7 +309,7 @@ def _run(
     previews = [at for at in previews if at > state.progress]
     if main and not latest_checkpoint(folder):
         save_checkpoint(folder, state, settings)
-    saved = time.monotonic()
+    saved, watch = time.monotonic(), Watch()
     with Signals() as signals, Track(out / "logs", batch, log=main, show=main and show) as track:
         for step in train(
             state,
@@ -340,8 +342,8 @@ def _run(
                 raise Interrupted(message, stop)
             if previews and step.progress >= previews[0]:
                 previews = [at for at in previews if at > step.progress]
-                if main:
-                    _preview(pipeline, state, data, out, track)
+                if main and (said := watch.told(_preview(pipeline, state, data, out, track))):
+                    tell(said)
     validate.take_best(state)
     state.model.eval()
     if len(looked):
@@ -368,8 +370,8 @@ def _roll_back(state: TrainState, folder: Path, step: int, phase: str, tell: Say
     tell(f"the loss of phase '{phase}' was not finite at step {step}: back to step {state.step} at half the rate")
 
 
-def _preview(pipeline: Pipeline, state: TrainState, data: Data, out: Path, track: Track) -> None:
-    """A sheet of the same 16 seeds, by the averaged weights."""
+def _preview(pipeline: Pipeline, state: TrainState, data: Data, out: Path, track: Track) -> float:
+    """A sheet of the same 16 seeds, by the averaged weights; returns how varied they are, NaN where nothing tells."""
     view = plugins.load("modalities", pipeline.modality, "view")
     condition = {
         name: [codec.names[i % len(codec.names)] for i in range(16)]
@@ -379,12 +381,21 @@ def _preview(pipeline: Pipeline, state: TrainState, data: Data, out: Path, track
     }
     state.model.eval()
     with state.average.applied():
-        sheet = view.sheet(pipeline.sample(16, seed=0, condition=condition, batch=16))
+        items = pipeline.sample(16, seed=0, condition=condition, batch=16)
     state.model.train()
+    sheet = view.sheet(items)
     (out / "previews").mkdir(exist_ok=True)
     with replacing(out / "previews" / f"step-{state.step:06d}.png") as temporary:
         sheet.save(temporary, format="PNG")
     track.sheet(sheet, state.step)
+    space = pipeline.codec.space
+    if isinstance(space, Tokens) and space.end is not None:
+        return math.nan  # place by place nothing compares, of texts of any length
+    real = data.batch(_spread(0, data.count, _REAL), torch.device("cpu")).x
+    found = variety(pipeline.codec.encode(items).cpu(), real)
+    if math.isfinite(found):
+        track.figure("variety", found, state.step)
+    return found
 
 
 def _prepared(model: GenerativeModel, plan: TrainOptions, accelerator: Accelerator) -> torch.nn.Module:
