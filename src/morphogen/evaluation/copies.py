@@ -16,7 +16,7 @@ from .neighbours import nearest
 
 _AROUND = 50  # neighbours
 _RARE, _NEARER = 0.005, 0.5  # of real items, the share that is nearest to others; and how much nearer a copy is
-_LEAST, _CHANCE = 3, 0.003  # copies, and the probability, from which on it is no chance
+_LEAST, _CHANCE = 3, 0.001  # copies, and the probability, from which on it is no chance
 _LOOKED_AT = 5000  # of the items that may have been copied, to see how near each other they are
 
 

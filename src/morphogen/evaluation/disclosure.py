@@ -19,6 +19,7 @@ from .subject import Findings, Subject, one_of
 
 _LEAST = 20  # items of each side
 _SHOWN = 12  # pairs
+_USUAL = 10_000  # training items that tell how many are copies of held-out ones by chance
 _APART = 3 * 2**0.5  # standard errors of a difference
 
 
@@ -68,7 +69,7 @@ def copying_and_privacy(subject: Subject, findings: Findings) -> None:
         for name in ("held-out items given back", "C_T", "authenticity", "membership by distance"):
             findings.lacks(name, why)
         return
-    leaked = copies(generated, real, subject.as_many.features if subject.as_many else None)
+    leaked = copies(generated, real, subject.fresh.features[:_USUAL] if subject.fresh else None)
     findings.checks.append(
         Check(
             name="held-out items given back",
