@@ -210,11 +210,14 @@ def test_repeats_are_found_with_their_twin() -> None:
 
 def test_few_copies_are_a_chance() -> None:
     def counted(hits: int) -> Copies:
-        return Copies(hits, 10, 0, 10_000, torch.empty(0), torch.empty(0))
+        return Copies(hits, 10, 0, 10_000, 0, 0, torch.empty(0), torch.empty(0))
 
     assert not counted(2).found  # whatever the probability
     assert counted(3).found
-    assert not Copies(3, 1000, 3, 1000, torch.empty(0), torch.empty(0)).found
+    assert not Copies(3, 1000, 3, 1000, 3, 3, torch.empty(0), torch.empty(0)).found
+    # Where many real items are nearly copies, exact ones tell.
+    assert Copies(23, 1000, 20, 1000, 12, 0, torch.empty(0), torch.empty(0)).found
+    assert not Copies(23, 1000, 20, 1000, 2, 2, torch.empty(0), torch.empty(0)).found
 
 
 # Memorisation

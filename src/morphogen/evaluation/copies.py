@@ -16,18 +16,24 @@ from .neighbours import nearest
 
 _AROUND = 50  # neighbours
 _RARE, _NEARER = 0.005, 0.5  # of real items, the share that is nearest to others; and how much nearer a copy is
-_LEAST, _CHANCE = 3, 0.001  # copies, and the probability, from which on it is no chance
+_EXACT = 1e-6  # a ratio that is 0 but for rounding
+_LEAST, _CHANCE = 3, 0.003  # copies, and the probability, from which on it is no chance
 _LOOKED_AT = 5000  # of the items that may have been copied, to see how near each other they are
 
 
 @dataclass(frozen=True)
 class Copies:
-    """How many of `count` items are copies, and how many of `other_count` real ones would be called so."""
+    """How many of `count` items are copies, and how many of `other_count` real ones would be called so.
+
+    `exact` and `other_exact` of them are at no distance at all.
+    """
 
     hits: int
     count: int
     other_hits: int
     other_count: int
+    exact: int
+    other_exact: int
     ratios: Tensor  # (count,)
     indices: Tensor  # (count,), of the nearest of the others
 
@@ -46,8 +52,13 @@ class Copies:
 
     @property
     def p_value(self) -> float:
-        """The probability of so many, were the items real ones."""
-        return more_often(self.hits, self.count, self.other_hits, self.other_count)
+        """The probability of so many, were the items real ones: of copies, or of exact ones, of two looks the better.
+
+        Of rows many real ones are nearly alike, and few exactly.
+        """
+        near = more_often(self.hits, self.count, self.other_hits, self.other_count)
+        exact = more_often(self.exact, self.count, self.other_exact, self.other_count)
+        return min(1.0, 2 * min(near, exact))
 
     @property
     def found(self) -> bool:
@@ -95,4 +106,5 @@ def repeats(generated: Tensor, real: Tensor) -> Copies:
 
 def _counted(ratio: Tensor, index: Tensor, usual: Tensor) -> Copies:
     limit = float(usual.quantile(_RARE)) * _NEARER
-    return Copies(int((ratio <= limit).sum()), len(ratio), int((usual <= limit).sum()), len(usual), ratio, index)
+    hits, exact = ([int((x <= most).sum()) for x in (ratio, usual)] for most in (limit, _EXACT))
+    return Copies(hits[0], len(ratio), hits[1], len(usual), exact[0], exact[1], ratio, index)

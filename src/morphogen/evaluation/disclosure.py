@@ -51,8 +51,8 @@ def copying_and_privacy(subject: Subject, findings: Findings) -> None:
         Check(
             name="copies of training items",
             found=copied.found,
-            says=f"{_counted(copied.hits, copied.count)} generated items are copies of a training item, or nearly so; "
-            f"of new real items {copied.natural:.1%} are.",
+            says=f"{_counted(copied.hits, copied.count)} generated items are copies of a training item, "
+            f"{copied.exact:,} of them exact; of new real items {copied.natural:.1%} are.",
         )
     )
     findings.figures.append(_share(subject, "copies", copied, "Generated items that are copies of a training item."))
