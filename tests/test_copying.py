@@ -208,6 +208,16 @@ def test_repeats_are_found_with_their_twin() -> None:
     assert found.other_count == 300  # cut to as many
 
 
+def test_exact_copies_are_copies_where_real_items_are_twins_too() -> None:
+    train, items = normal(2000, 8), normal(500, 8, seed=1)
+    train[:40] = train[40:80]
+    items[:100] = train[1000:1100] + 1e-8 * normal(100, 8, seed=2)
+    found = copies(items, train)
+    assert (found.hits, found.exact, found.other_hits, found.other_exact) == (100, 100, 80, 80)
+    assert found.found
+    assert found.usually == "of real items 4.0% are, 4.0% exactly"
+
+
 def test_few_copies_are_a_chance() -> None:
     def counted(hits: int) -> Copies:
         return Copies(hits, 10, 0, 10_000, 0, 0, torch.empty(0), torch.empty(0))

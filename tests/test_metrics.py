@@ -89,6 +89,14 @@ def test_frechet_is_exact_however_unequal_the_spreads(decades: int) -> None:
     assert distance(moments(zero, a), moments(zero, b)) == pytest.approx(0.01 * float(spreads.sum()), rel=1e-9)
 
 
+def test_frechet_of_a_side_without_spread() -> None:
+    x, still = normal(400, 6), torch.full((9, 6), 0.5, dtype=torch.float64)
+    expected = float((x.mean(0) - 0.5).square().sum() + x.var(0).sum())
+    for sides in ((x, still), (still, x)):
+        assert judge(Frechet(), *sides)["frechet"] == pytest.approx(expected, rel=1e-9)
+    assert judge(Frechet(), still, still)["frechet"] == 0
+
+
 def test_frechet_does_not_depend_on_the_order_of_batches() -> None:
     x, y = normal(1000, 12) + 100, normal(1000, 12, seed=1) + 101
     whole, pieces = judge(Frechet(), x, y), Frechet()

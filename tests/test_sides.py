@@ -23,10 +23,10 @@ from morphogen.core.space import Continuous, Tokens
 from morphogen.data.digest import source_digest
 from morphogen.data.sources import open_source
 from morphogen.evaluation import tables
-from morphogen.evaluation.extracting import chosen, restored, save
+from morphogen.evaluation.extracting import chosen, restored, save, seen_by
 from morphogen.evaluation.reading import _sample
 from morphogen.evaluation.results import Check, Figure
-from morphogen.evaluation.sides import Overlap, Side, excerpts, fingerprints, overlap, sides, without
+from morphogen.evaluation.sides import Overlap, Side, excerpts, fingerprints, overlap, parted, sides, without
 from morphogen.evaluation.verdict import verdict
 from morphogen.modalities.image.codec import ImageCodec
 from morphogen.modalities.image.features import Cnn, Network
@@ -282,6 +282,24 @@ def test_what_told_which_weights_are_best_is_known_and_not_trained_on(model: Pip
     assert found.known.indices.tolist() == [at for at in range(COUNT) if at % 4]
 
 
+def test_training_items_are_parted_and_no_class_is_lost() -> None:
+    source = open_source((shades(60), ["a"] * 57 + ["b"] * 3))
+    side = Side(source, np.arange(60), source.columns["label"])
+    for count in (5, 19):
+        few = Side(source, np.arange(count), ["a"] * count)
+        assert [one is few for one in parted(few, 100)] == [True, True]
+    fresh, basis = parted(side, 100)
+    assert sorted([*fresh.indices.tolist(), *basis.indices.tolist()]) == list(range(60))
+    assert 27 <= len(fresh) <= 30
+    assert set(basis.labels or []) == {"a", "b"}
+    fresh, _ = parted(Side(source, np.arange(60)), 7)
+    assert len(fresh) == 7
+    for at in range(60):  # one item of its class
+        labels = ["a"] * 60
+        labels[at] = "b"
+        assert "b" in (parted(Side(source, np.arange(60), labels), 100)[1].labels or [])
+
+
 def test_a_side_of_one_class_has_no_labels(model: Pipeline, tmp_path: Path) -> None:
     assert sides(model, data=str(tmp_path / "photos")).real.labels is not None
     assert sides(model, data=str(tmp_path / "photos" / "a")).real.labels is None
@@ -424,6 +442,19 @@ def test_an_extractor_is_trained_once_and_kept(
     )
     assert again.name == first.name
     assert choose(model, tmp_path / "kept").name == first.name
+    other = chosen(
+        "own",
+        None,
+        pipeline=model,
+        kept=tmp_path / "kept",
+        blocks=iter([shades(20, seed=3)]),
+        labels=None,
+        codec=model.codec,
+        seed=0,
+        trained_on="other items",
+    )
+    assert other.name != first.name  # it has not seen these
+    assert seen_by(tmp_path / "kept") == "other items"
 
 
 def test_extractors_that_do_not_fit_are_refused(model: Pipeline, tmp_path: Path) -> None:

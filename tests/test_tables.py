@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as arrow
+import pyarrow.compute as compute
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as parquet
 import pytest
@@ -233,7 +234,7 @@ def test_data_frames_come_back_as_such(tmp_path: Path) -> None:
     pandas = pytest.importorskip("pandas")
     random = np.random.default_rng(0)
     frame = pandas.DataFrame({"x": random.normal(size=300), "k": pandas.Categorical(random.choice(["u", "v"], 300))})
-    pipe = mg.fit(frame, out=tmp_path / "model", options=TINY, train={**TRAIN, "steps": 5}, say=None)
+    pipe = mg.fit(frame, out=tmp_path / "model", options=TINY, train={**TRAIN, "steps": 5, "previews": 1}, say=None)
     made = mg.load(tmp_path / "model").sample(10)
     assert made.dtypes.to_dict() == frame.dtypes.to_dict()
     holed = frame.copy()
@@ -255,7 +256,9 @@ def test_a_folder_of_train_and_test(tmp_path: Path) -> None:
     "table", [{"a": [1, 2, 3, 4, 5]}, {"a": [1.5, None, 2.5, 1.5, 3.0], "b": ["x", None, "y", "x", "x"]}]
 )
 def test_the_smallest_tables(tmp_path: Path, table: dict[str, list[Any]]) -> None:
-    pipe = mg.fit(arrow.table(table), out=tmp_path / "model", options=TINY, train={**TRAIN, "steps": 2}, say=None)
+    pipe = mg.fit(
+        arrow.table(table), out=tmp_path / "model", options=TINY, train={**TRAIN, "steps": 2, "previews": 1}, say=None
+    )
     assert pipe.sample(7).num_rows == 7
 
 
@@ -299,7 +302,14 @@ def test_a_gan_through_a_vae_of_rows(tmp_path: Path) -> None:
         mg.fit(table, family="gan", out=tmp_path / "none", train=TRAIN, say=None)
     options = {"width": 16, "prior": "normal"}
     mg.fit(table, family="vae", out=tmp_path / "vae", options=options, train={**TRAIN, "steps": 400}, say=None)
-    mg.fit(table, family="gan", through=tmp_path / "vae", out=tmp_path / "gan", train={**TRAIN, "steps": 50}, say=None)
+    mg.fit(
+        table,
+        family="gan",
+        through=tmp_path / "vae",
+        out=tmp_path / "gan",
+        train={**TRAIN, "steps": 50, "previews": 1},
+        say=None,
+    )
     pipe = mg.load(tmp_path / "gan")
     made = pipe.sample(200)
     assert made.schema == table.schema
@@ -357,8 +367,15 @@ def test_utility_of_classes_and_numbers() -> None:
     value, error = judge.utility(train.drop(["kind"]), test.drop(["kind"]), "number")
     assert value == pytest.approx(0.5, abs=4 * error)
     assert 0.005 < error < 0.05
+    # A class that is never made is told by a coin.
+    train, test = train.drop(["number"]), test.drop(["number"])
+    made = train.filter(compute.not_equal(train.column("kind"), "high"))
+    assert judge.utility(made, test, "kind")[0] < judge.utility(train, test, "kind")[0] - 0.05
+    alone = train.slice(0, 1).set_column(1, "kind", arrow.array(["new"]))
+    many = arrow.concat_tables([train, train, alone])  # of which some are kept to tell when to stop
+    assert judge.utility(many, test, "kind")[0] > 0.7
     names = arrow.array([str(at) for at in range(8000)])
-    with pytest.raises(UserError, match="classes that are both trained and tested on"):
+    with pytest.raises(UserError, match="classes of at least 10 rows"):
         judge.utility(
             train.append_column("name", names.slice(0, 6000)), test.append_column("name", names.slice(6000)), "name"
         )

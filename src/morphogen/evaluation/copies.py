@@ -16,7 +16,7 @@ from .neighbours import nearest
 
 _AROUND = 50  # neighbours
 _RARE, _NEARER = 0.005, 0.5  # of real items, the share that is nearest to others; and how much nearer a copy is
-_EXACT = 1e-6  # a ratio that is 0 but for rounding
+_EXACT = 1e-4  # a ratio that is 0 but for rounding
 _LEAST, _CHANCE = 3, 0.003  # copies, and the probability, from which on it is no chance
 _LOOKED_AT = 5000  # of the items that may have been copied, to see how near each other they are
 
@@ -51,6 +51,11 @@ class Copies:
         return self.other_hits / self.other_count
 
     @property
+    def usually(self) -> str:
+        """The share among real items, in words."""
+        return f"of real items {self.natural:.1%} are, {self.other_exact / self.other_count:.1%} exactly"
+
+    @property
     def p_value(self) -> float:
         """The probability of so many, were the items real ones: of copies, or of exact ones, of two looks the better.
 
@@ -82,7 +87,8 @@ def copies(items: Tensor, among: Tensor, real: Tensor | None = None) -> Copies:
     """Which of `items` `(N, d)` are copies of one of `among` `(M, d)`.
 
     What real items do is told by `real` `(R, d)`, others of the same kind, and by `among` itself. Where real items
-    are copies of each other, as rows of few columns are, that is so many fewer to wonder at.
+    are copies of each other, as rows of few columns are, that is so many fewer to wonder at. Where the split has kept
+    those that are alike together, `real` would never be copies, and must not be given.
     """
     around = min(_AROUND, len(among) - 1)
     some = torch.linspace(0, len(among) - 1, min(len(among), _LOOKED_AT), dtype=torch.float64).long()
@@ -105,6 +111,6 @@ def repeats(generated: Tensor, real: Tensor) -> Copies:
 
 
 def _counted(ratio: Tensor, index: Tensor, usual: Tensor) -> Copies:
-    limit = float(usual.quantile(_RARE)) * _NEARER
+    limit = max(float(usual.quantile(_RARE)) * _NEARER, _EXACT)
     hits, exact = ([int((x <= most).sum()) for x in (ratio, usual)] for most in (limit, _EXACT))
     return Copies(hits[0], len(ratio), hits[1], len(usual), exact[0], exact[1], ratio, index)

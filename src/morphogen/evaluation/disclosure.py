@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from ..core.codec import RowCodec
 from ..core.condition import LabelCodec
 from .chance import share_interval
 from .copies import Copies, copies, repeats
@@ -35,8 +36,7 @@ def copying_and_privacy(subject: Subject, findings: Findings) -> None:
         Check(
             name="repeats",
             found=again.found,
-            says=f"{_counted(again.hits, again.count)} generated items are copies of another one; of as many real "
-            f"items {again.other_hits:,} are.",
+            says=f"{_counted(again)} generated items are copies of another one; {again.usually}.",
         )
     )
     findings.figures.append(_share(subject, "repeats", again, "Generated items that are copies of another one."))
@@ -46,13 +46,13 @@ def copying_and_privacy(subject: Subject, findings: Findings) -> None:
             findings.lacks(name, why)
         return
     train = subject.train.features
-    copied = copies(generated, train, real)
+    rows = isinstance(subject.codec, RowCodec)  # those that are alike are all trained on, or all held out
+    copied = copies(generated, train, None if rows else real)
     findings.checks.append(
         Check(
             name="copies of training items",
             found=copied.found,
-            says=f"{_counted(copied.hits, copied.count)} generated items are copies of a training item, "
-            f"{copied.exact:,} of them exact; of new real items {copied.natural:.1%} are.",
+            says=f"{_counted(copied)} generated items are copies of a training item; {copied.usually}.",
         )
     )
     findings.figures.append(_share(subject, "copies", copied, "Generated items that are copies of a training item."))
@@ -69,13 +69,13 @@ def copying_and_privacy(subject: Subject, findings: Findings) -> None:
         for name in ("held-out items given back", "C_T", "authenticity", "membership by distance"):
             findings.lacks(name, why)
         return
-    leaked = copies(generated, real, subject.fresh.features[:_USUAL] if subject.fresh else None)
+    leaked = copies(generated, real, subject.fresh.features[:_USUAL] if subject.fresh and not rows else None)
     findings.checks.append(
         Check(
             name="held-out items given back",
             found=leaked.found,
-            says=f"{_counted(leaked.hits, leaked.count)} generated items are copies of a held-out item, which the "
-            f"model should never have seen; of training items {leaked.natural:.1%} are.",
+            says=f"{_counted(leaked)} generated items are copies of a held-out item, which the model should never have "
+            f"seen; {leaked.usually}.",
         )
     )
     _distances(subject, findings)
@@ -150,7 +150,7 @@ def _distances(subject: Subject, findings: Findings) -> None:
     # What is merely typical is near to everything: also to held-out items, as many as training items.
     half = len(real) // 2
     fresh = _members(subject, len(real) - half)
-    near = [copying(generated, real[:half], x, cells=1) for x in (fresh, real[half:])]
+    near = [copying(generated, real[:half], x, cells=1) for x in (fresh, real[half : half + len(fresh)])]
     hugs = not any(map(math.isnan, near)) and near[0] - near[1] < -_APART
     findings.checks.append(
         Check(
@@ -234,5 +234,5 @@ def attack_figures(subject: Subject, by: str, found: Attack, beside: Attack | No
     return figures
 
 
-def _counted(hits: int, count: int) -> str:
-    return f"{hits:,} of {count:,}"
+def _counted(found: Copies) -> str:
+    return f"{found.hits:,} of {found.count:,} ({found.exact:,} exactly)"

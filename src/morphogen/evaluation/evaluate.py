@@ -17,13 +17,13 @@ from ..pipeline import Pipeline, load
 from ..through import innermost
 from ..version import __version__
 from . import differences, disclosure, downstream, likelihoods, processes
-from .extracting import MODEL, chosen
+from .extracting import MODEL, OWN, chosen, kept_before, seen_by
 from .extractors.opening import NAMES
 from .likeness import constant, likeness
 from .metrics import discrepancy
 from .reading import conditions, not_trained_on, read_subject, seen
 from .results import Check, Evaluation
-from .sides import sides, without
+from .sides import parted, sides, without
 from .subject import Findings, Subject
 from .verdict import verdict
 from .writing import command, sheets, write
@@ -77,10 +77,11 @@ def evaluate(
     rows = isinstance(pipeline.codec, RowCodec)
     real = found.real.some(_MOST_REAL, seed).readable()
     most = _MOST_ROWS if rows else min(_MOST_TRAIN, _BYTES // innermost(pipeline.codec).space.dimensions)
-    train = fresh = found.train.some(most).readable() if found.train else None
-    trains = getattr(features, "TRAINS", False) and str(extractor) not in (MODEL, *NAMES)
-    if train and trains:
-        fresh = train.some(min(len(train) // 2, _MOST_REAL))  # and the others train the extractor
+    drawn = found.train.some(most) if found.train else None
+    train = fresh = basis = drawn.readable() if drawn else None
+    if train and getattr(features, "TRAINS", False) and str(extractor) not in (MODEL, *NAMES):
+        fresh, basis = parted(train, _MOST_REAL)
+    kept = folder / "evaluation" / "extractor" if folder is not None and train is not None else None
     if len(real) < _LEAST and pipeline.modality != "text":
         raise UserError(f"{found.data} holds {len(real)} items; expected at least {_LEAST}, better hundreds")
     if count is not None and count < _LEAST:
@@ -97,27 +98,32 @@ def evaluate(
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
         real = not_trained_on(real, train, codec, found, data is not None, findings)
-        if train is None or found.train is None or fresh is None:
+        if train is None or drawn is None or found.train is None:
             findings.lacks("ceiling", found.why)
-        elif len(train) < len(found.train):
-            rest = len(found.train) - len(train)
-            findings.lacks(f"copies of {rest:,} training items", f"{len(train):,} others, drawn by chance, were read")
-        basis = train or real
-        if train and fresh and trains:
-            basis = without(train, np.isin(train.indices, fresh.indices))
-        elif trains:
-            basis = real.some(len(real) // 2, seed + 1)  # and is judged by the others
-            real = without(real, np.isin(real.indices, basis.indices))
-            findings.lacks("half of the items", "they had to train the extractor, as there are no training items")
+        elif rest := len(found.train) - len(drawn):
+            findings.lacks(f"copies of {rest:,} training items", f"{len(drawn):,} others, drawn by chance, were read")
+        if basis is None:
+            basis = real
+            own = extractor in (None, OWN) and kept_before(pipeline, kept, "") is None
+            if own and getattr(features, "TRAINS", False):
+                basis = real.some(len(real) // 2, seed + 1)  # and is judged by the others
+                real = without(real, np.isin(real.indices, basis.indices))
+                findings.lacks("half of the items", "they had to train the extractor, as there are no training items")
+        elif basis is not fresh and extractor not in (None, OWN) and seen_by(Path(str(extractor))) != basis.digest():
+            findings.lacks(
+                "whether the extractor has seen what it compares",
+                "it was trained for another model: where on these training items, it sees them as no others",
+            )
         looked = chosen(
             extractor,
             extractor_weights,
             pipeline=pipeline,
-            kept=folder / "evaluation" / "extractor" if folder is not None and train is not None else None,
+            kept=kept,
             blocks=seen(features, codec, basis.blocks()),
             labels=basis.labels,
             codec=codec,
             seed=0,
+            trained_on=basis.digest() if train is not None else "",
         )
     tell(f"making {wanted:,} items to judge …")
     generated = processes.sampled(
@@ -191,7 +197,8 @@ def _measure(subject: Subject, findings: Findings, tell: Say) -> None:
         features["train"] = subject.as_many.features
     elif subject.as_many:
         count = len(subject.as_many)
-        why = f"there are {count:,} training items for {len(subject.generated):,} generated ones; give -n {count}"
+        why = f"{count:,} training items can be compared, and there are {len(subject.generated):,} generated ones; "
+        why += f"give -n {count}"
         findings.lacks("ceiling of distances", why)
     if subject.floor:
         features["floor"] = subject.floor.features

@@ -32,12 +32,12 @@ def chosen(
     labels: list[str] | None,
     codec: Codec[Any],
     seed: int,
+    trained_on: str = "",
 ) -> Extractor[Any]:
     """The extractor of that name, or in that folder; or that of another model's folder, its embeddings.
 
-    The default is trained on `blocks`, and kept in `kept`.
-
-    One that is kept is used again, so that figures compare. Raises UserError on a name that nobody knows, weights that
+    The default is trained on `blocks`, whose digest is `trained_on`, and kept in `kept`. One that is kept and was
+    trained on these is used again, so that figures compare. Raises UserError on a name that nobody knows, weights that
     are not there, and an extractor of another modality.
     """
     modality = pipeline.modality
@@ -46,15 +46,12 @@ def chosen(
             f"--extractor-weights belongs to a pretrained extractor; name it: --extractor {'|'.join(NAMES)}"
         )
     if name in (None, OWN):
-        before = pipeline.folder / "evaluation" / "extractor" if pipeline.folder else kept
-        for folder in (kept, before):
-            if folder is not None and (folder / "extractor.json").exists():
-                found = restored(folder)
-                break
+        if (folder := kept_before(pipeline, kept, trained_on)) is not None:
+            found = restored(folder)
         else:
             found = plugins.load("modalities", modality, "features").own(blocks, labels, codec=codec, seed=seed)
             if kept is not None:
-                save(found, kept)
+                save(found, kept, trained_on)
     elif name == MODEL:
         found = OfModel(pipeline)
     elif (Path(name) / "extractor.json").exists():
@@ -75,7 +72,22 @@ def chosen(
     return found
 
 
-def save(extractor: Extractor[Any], folder: Path) -> None:
+def kept_before(pipeline: Pipeline, kept: Path | None, trained_on: str) -> Path | None:
+    """Where the default extractor is kept, of this folder or the model's, if it was trained on those; "": on any."""
+    for folder in (kept, pipeline.folder / "evaluation" / "extractor" if pipeline.folder else None):
+        there = folder is not None and (folder / "extractor.json").exists()
+        if folder is not None and there and trained_on in ("", seen_by(folder)):
+            return folder
+    return None
+
+
+def seen_by(folder: Path) -> str | None:
+    """The digest of the items that an extractor was trained on."""
+    file = folder / "extractor.json"
+    return read_json(file).get("trained_on") if file.exists() else None
+
+
+def save(extractor: Extractor[Any], folder: Path, trained_on: str = "") -> None:
     """Write `extractor.json` and, where there are tensors, `extractor.safetensors`."""
     settings, tensors = extractor.state()
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,6 +95,7 @@ def save(extractor: Extractor[Any], folder: Path) -> None:
         with replacing(folder / "extractor.safetensors") as temporary:
             save_file({name: value.contiguous() for name, value in tensors.items()}, temporary)
     record = {"modality": extractor.modality, "name": extractor.name, "settings": settings}
+    record["trained_on"] = trained_on
     write_json(folder / "extractor.json", record)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -194,6 +195,7 @@ def _utility(subject: Subject, findings: Findings, real: Any, generated: Any, tr
         for name in names:
             findings.lacks(name, str(refused))
         return
+    least = -math.inf if tables.is_number(real.column(target).type) else 0.0  # R² may be below 0
     for key, (name, value, error) in values.items():
         findings.figures.append(
             Figure(
@@ -201,7 +203,7 @@ def _utility(subject: Subject, findings: Findings, real: Any, generated: Any, tr
                 key=key,
                 group="usefulness",
                 value=value,
-                low=value - 1.96 * error,
+                low=max(value - 1.96 * error, least),
                 high=min(1.0, value + 1.96 * error),
                 ceiling=ceiling,
                 better="higher",

@@ -23,7 +23,7 @@ def measure(subject: Subject, findings: Findings) -> None:
     """Variety by words, loops, spelling, and spans that are copied from the training texts."""
     real, generated = subject.real.items[:_MOST], subject.generated.items[:_MOST]
     if min(len(real), len(generated)) < _LEAST:
-        for name in ("self-BLEU", "distinct-n", "repetition", "longest copied span"):
+        for name in ("self-BLEU", "distinct-n", "repetition", "unknown words", "longest copied span"):
             findings.lacks(name, f"needs at least {_LEAST} texts of each side; found {len(real)} held out")
         return
     count = min(len(real), len(generated))
@@ -61,7 +61,8 @@ def measure(subject: Subject, findings: Findings) -> None:
                 "unknown words",
                 "unknown_words",
                 lambda some: texts.unknown_words(some, known),
-                "Share of words that no training text has; more than in real ones is bad spelling.",
+                f"Share of words that none of {len(subject.corpus):,} training texts has; more than in real ones is "
+                "bad spelling.",
             )
         )
     else:

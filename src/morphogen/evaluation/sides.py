@@ -20,6 +20,7 @@ from ..pipeline import Pipeline
 
 Indices = NDArray[np.int64]
 _EXCERPT = 60  # characters that two texts do not have in common by chance
+_LEAST_TRAINED = 10  # items that an extractor is trained on
 _TWINS = 3.0  # standard errors beyond what real items do
 
 
@@ -45,6 +46,12 @@ class Side:
         chosen = np.sort(np.argsort(np.array(words, dtype="S8"), kind="stable")[:most])
         labels = [self.labels[at] for at in chosen.tolist()] if self.labels else None
         return Side(self.source, self.indices[chosen], labels, self.looked_at)
+
+    def digest(self) -> str:
+        """What tells which items these are, by their names."""
+        every = self.source.item_names()
+        names = sorted(every[index] for index in self.indices.tolist())
+        return hashlib.sha256("\0".join(names).encode("utf-8", "replace")).hexdigest()[:16]
 
     def blocks(self) -> Iterator[Any]:
         """Their items, some at a time."""
@@ -172,6 +179,20 @@ def _side(source: Source, indices: Indices, label: str) -> Side:
     if labels is not None and len({one for one in labels if one}) < 2:
         labels = None
     return Side(source, indices, labels)
+
+
+def parted(train: Side, most: int) -> tuple[Side, Side]:
+    """Training items to compare, half of them and no more than `most`, and the others, to train an extractor on.
+
+    Of fewer than 20 all are both. A class is never without an item to train on.
+    """
+    if len(train) < 2 * _LEAST_TRAINED:
+        return train, train
+    compared = np.isin(train.indices, train.some(min(len(train) // 2, most)).indices)
+    if train.labels:
+        learned = {label for label, out in zip(train.labels, compared, strict=True) if not out}
+        compared &= np.array([label in learned for label in train.labels])
+    return without(train, ~compared), without(train, compared)
 
 
 def fingerprints(codec: Codec[Any], blocks: Iterator[Any]) -> NDArray[np.uint64]:

@@ -18,7 +18,8 @@ from morphogen.core.errors import UserError
 
 from .chance import auc
 
-_RESAMPLES, _MOST_CLASSES = 50, 50
+_RESAMPLES = 50
+_LEAST_OF_CLASS, _MOST_CLASSES = 10, 50  # rows, and classes
 _BINS = 10  # of a number, against a category
 _CATEGORIES = 254  # that the trees take; the others are one more
 
@@ -91,9 +92,10 @@ def two_sample(real: Any, synthetic: Any, *, seed: int = 0, folds: int = 5) -> f
 def utility(train: Any, test: Any, target: str, *, seed: int = 0) -> tuple[float, float]:
     """How well boosted trees that learn from `train` predict a column of `test`, and the standard error of that.
 
-    Of classes the mean over them of the area under the curve of each against all others, of numbers R²; the error is
-    that of other rows to test on. Rows whose target is missing are left out. Raises UserError where fewer than two
-    classes are in both, or more than 50.
+    Of classes the mean over those of `test` of the area under the curve of each against all others, half of one that
+    there is none of to learn from; of numbers R². The error is that of other rows to test on. Rows whose target is
+    missing are left out, and classes of fewer than 10 rows of `test`. Raises UserError on fewer than two classes, or
+    more than 50.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from sklearn.metrics import r2_score
@@ -110,14 +112,23 @@ def utility(train: Any, test: Any, target: str, *, seed: int = 0) -> tuple[float
         trees = HistGradientBoostingRegressor(categorical_features=kinds, random_state=seed).fit(inputs[0], a[:, at])
         told = trees.predict(inputs[1])
         return _with_error(lambda rows: float(r2_score(y[rows], told[rows])), len(y), seed)
-    names = np.intersect1d(a[:, at], y)
+    names, counts = np.unique(y, return_counts=True)
+    names = names[counts >= _LEAST_OF_CLASS]
     if not 2 <= len(names) <= _MOST_CLASSES:
         raise UserError(
-            f"column '{target}' has {len(names)} classes that are both trained and tested on; expected 2 to "
+            f"column '{target}' has {len(names)} classes of at least {_LEAST_OF_CLASS} rows to test on; expected 2 to "
             f"{_MOST_CLASSES}"
         )
-    trees = HistGradientBoostingClassifier(categorical_features=kinds, random_state=seed).fit(inputs[0], a[:, at])
-    scores = torch.from_numpy(trees.predict_proba(inputs[1])[:, np.isin(trees.classes_, names)])
+    learned, counts = np.unique(a[:, at], return_counts=True)
+    learned = learned[counts >= 2]  # with fewer the trees cannot stop early
+    scores = torch.zeros(len(y), len(names), dtype=torch.float64)
+    if len(learned) >= 2:
+        kept = np.isin(a[:, at], learned)
+        trees = HistGradientBoostingClassifier(categorical_features=kinds, random_state=seed)
+        told = trees.fit(inputs[0][kept], a[kept, at]).predict_proba(inputs[1])
+        for column, name in enumerate(names):
+            if name in learned:
+                scores[:, column] = torch.from_numpy(told[:, np.searchsorted(learned, name)])
 
     def areas(rows: NDArray[np.int64]) -> float:
         found = []

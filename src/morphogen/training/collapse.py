@@ -24,7 +24,7 @@ def variety(x: Tensor, real: Tensor) -> float:
 def _apart(x: Tensor) -> float:
     """The mean over all pairs."""
     numbers = x.is_floating_point()
-    x = x.flatten(1).double()
+    x = x.flatten(1).float()
     pairs = torch.pdist(x, p=2 if numbers else 0)
     return float(pairs.mean()) if len(pairs) else math.nan
 
@@ -43,5 +43,5 @@ class Watch:
         self._said = True
         return (
             f"generated items vary {value:.0%} as much as real ones, and did so before: the model may be collapsing. "
-            "Look at the previews; where they are all alike, stop, and try another --options.loss or a lower --train.lr"
+            "Look at the previews; where they are all alike, stop, and try a lower --train.lr or other --options"
         )

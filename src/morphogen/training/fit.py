@@ -43,7 +43,7 @@ from .track import Track
 
 _BEGIN_BATCH = 256
 _FEW_STEPS = 100
-_REAL = 256  # items that tell how varied real ones are
+_REAL = 32  # items that tell how varied real ones are
 _ENOUGH = 1000  # steps that a model takes where few passes over the data are enough
 _MINUTES = 10.0  # the budget where none is given
 
@@ -391,8 +391,10 @@ def _preview(pipeline: Pipeline, state: TrainState, data: Data, out: Path, track
     space = pipeline.codec.space
     if isinstance(space, Tokens) and space.end is not None:
         return math.nan  # place by place nothing compares, of texts of any length
-    real = data.batch(_spread(0, data.count, _REAL), torch.device("cpu")).x
-    found = variety(pipeline.codec.encode(items).cpu(), real)
+    labelled = all(isinstance(codec, LabelCodec) for codec in pipeline.conditions.values())
+    rows = _spread(0, data.count, _REAL) if labelled else torch.arange(16) % data.count  # those that were asked for
+    items = pipeline.codec.adopted(items) if isinstance(pipeline.codec, RowCodec) else items
+    found = variety(pipeline.codec.encode(items).cpu(), data.batch(rows, torch.device("cpu")).x)
     if math.isfinite(found):
         track.figure("variety", found, state.step)
     return found

@@ -87,6 +87,9 @@ def _by_squares(x: Tensor) -> tuple[float, float]:
 
     Twice as quick, but an error of the largest square is one of every square, however small that one is.
     """
+    if not x.numel():
+        return 0.0, 0.0
+    x = x if x.shape[0] <= x.shape[1] else x.T
     squares = torch.linalg.eigvalsh(x @ x.T).clamp(min=0)
     values = squares.sqrt()
     rounding = _ROUNDINGS * torch.finfo(x.dtype).eps * squares[-1]
