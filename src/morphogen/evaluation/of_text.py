@@ -61,8 +61,7 @@ def measure(subject: Subject, findings: Findings) -> None:
                 "unknown words",
                 "unknown_words",
                 lambda some: texts.unknown_words(some, known),
-                f"Share of words that none of {len(subject.corpus):,} training texts has; more than in real ones is "
-                "bad spelling.",
+                "Share of words that are in no training text that was read; more than in real ones is bad spelling.",
             )
         )
     else:
