@@ -1,4 +1,4 @@
-"""What every contestant does alike: threads, data, the clock, and what it leaves behind.
+"""What all contestants share: threads, data, the clock, and the files of a result.
 
 Runs in the peers' own environments, so it needs numpy, torch and Pillow only.
 """
@@ -22,34 +22,36 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-# Seconds that sampling may take; a slower contestant gives half as many, and then all are judged on so many.
-PATIENCE = 480
+# Seconds that sampling may take; a slower contestant samples half as many, and then all are judged on that number.
+MAX_SAMPLING_SECONDS = 480
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags that every contestant takes."""
-    found = argparse.ArgumentParser()
-    found.add_argument("--data", type=Path, required=True, help="the four idx.gz files, or train and test of PNG")
-    found.add_argument("--out", type=Path, required=True)
-    found.add_argument("--minutes", type=float, default=10)
-    found.add_argument("--samples", type=int, default=10_000)
-    found.add_argument("--threads", type=int, default=2)
-    found.add_argument("--seed", type=int, default=0)
-    return found
+    """Return a parser of the flags that every contestant takes."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder of the four idx.gz files, or of train and test with PNG files"
+    )
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--samples", type=int, default=10_000)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser
 
 
 def prepare(threads: int, seed: int) -> None:
-    """Equal terms for all: so many threads, this seed, and no denormal numbers, which slow long CPU runs down."""
+    """Set the number of threads and the seed, and flush denormal numbers to zero, which slow down long CPU runs."""
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     torch.manual_seed(seed)
-    np.random.seed(seed)  # pythae's mixture draws from the global state
+    np.random.seed(seed)  # pythae's mixture reads the global state
 
 
 def pictures(data: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """`train` or `test`: uint8 `(N, H, W)`, or `(N, H, W, 3)` in colour, and labels `(N,)`.
+    """Return the pictures of the split `train` or `test`, uint8 `(N, H, W)` or `(N, H, W, 3)`, and labels `(N,)`.
 
-    Of the four idx files of Fashion-MNIST, or of PNG files in `split/label/` as `emoji64.py` leaves them.
+    `data` holds the four idx files of Fashion-MNIST, or PNG files in `split/label/` as `emoji64.py` writes them.
     """
     if (data / split).is_dir():
         files = sorted((data / split).glob("*/*.png"))
@@ -65,14 +67,14 @@ def pictures(data: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def planes(images: np.ndarray) -> Tensor:
-    """`(N, C, H, W)` in [0, 1] of what `pictures` gives."""
+    """Return pictures as `pictures` returns them as `(N, C, H, W)` in [0, 1]."""
     x = torch.from_numpy(np.array(images)).float() / 255
     return x[:, None] if x.dim() == 3 else x.movedim(-1, 1)
 
 
 @dataclass(frozen=True)
 class Mode:
-    """How a network is run on this machine: number format and memory layout."""
+    """The number format and memory layout in which a network runs."""
 
     bfloat16: bool
     channels_last: bool
@@ -94,7 +96,7 @@ MODES = [Mode(bfloat16, channels_last) for bfloat16 in (False, True) for channel
 def fastest(
     model: nn.Module, loss: Callable[[nn.Module, Tensor], Tensor], batch: Tensor
 ) -> tuple[Mode, dict[str, float]]:
-    """The mode that trains fastest here, and images/s of each. Tried on copies and outside the budget."""
+    """Return the mode that trains fastest on this machine, and images/s of each; on copies, outside the budget."""
     rates = {}
     for mode in MODES:
         trial = copy.deepcopy(model).to(memory_format=mode.layout)
@@ -110,7 +112,7 @@ def fastest(
 
 
 def epochs(images: Tensor, batch: int, seed: int) -> Iterator[Tensor]:
-    """Batches without end, in a new order each epoch."""
+    """Yield batches without end, in a new order in each epoch."""
     random = torch.Generator().manual_seed(seed)
     while True:
         for index in torch.randperm(len(images), generator=random).split(batch):
@@ -119,59 +121,64 @@ def epochs(images: Tensor, batch: int, seed: int) -> Iterator[Tensor]:
 
 
 def train(step: Callable[[Tensor, float], Tensor], batches: Iterator[Tensor], minutes: float) -> dict[str, Any]:
-    """Call `step(batch, share of the budget spent)` until the time is over. The clock starts at the first step."""
-    seen = steps = 0
+    """Call `step(batch, share of the budget spent)` until the time is over; return counts and rates.
+
+    The clock starts at the first step.
+    """
+    images = steps = 0
     start = shown = time.perf_counter()
     while (elapsed := time.perf_counter() - start) < minutes * 60:
         batch = next(batches)
         loss = step(batch, elapsed / (minutes * 60))
-        seen, steps = seen + len(batch), steps + 1
+        images, steps = images + len(batch), steps + 1
         if time.perf_counter() - shown > 15:
             shown = time.perf_counter()
-            print(f"{elapsed:6.0f} s  step {steps}  loss {loss.item():.4f}  {seen / elapsed:.1f} images/s", flush=True)
+            print(
+                f"{elapsed:6.0f} s  step {steps}  loss {loss.item():.4f}  {images / elapsed:.1f} images/s", flush=True
+            )
     seconds = time.perf_counter() - start
-    return {"seconds": seconds, "steps": steps, "images": seen, "images_per_second": seen / seconds}
+    return {"seconds": seconds, "steps": steps, "images": images, "images_per_second": images / seconds}
 
 
-def sample(draw: Callable[[int, int], np.ndarray], asked: int, batch: int) -> tuple[np.ndarray, dict[str, Any]]:
-    """`draw(first, count)` in batches: uint8 pictures and the rate; half as many where `asked` would take too long."""
-    found: list[np.ndarray] = []
-    start, count, wanted = time.perf_counter(), 0, asked
-    while count < wanted:
-        found.append(draw(count, min(batch, wanted - count)))
-        count += len(found[-1])
+def sample(draw: Callable[[int, int], np.ndarray], count: int, batch: int) -> tuple[np.ndarray, dict[str, Any]]:
+    """Return `count` uint8 pictures of `draw(first, number)` in batches, and the rate; half as many if it is slow."""
+    parts: list[np.ndarray] = []
+    start, finished, target = time.perf_counter(), 0, count
+    while finished < target:
+        parts.append(draw(finished, min(batch, target - finished)))
+        finished += len(parts[-1])
         seconds = time.perf_counter() - start
-        if len(found) == 2 and seconds / count * asked > PATIENCE:
-            wanted = asked // 2
-    print(f"sampled {count} in {seconds:.1f} s", flush=True)
-    return np.concatenate(found), {"samples": count, "seconds": seconds, "images_per_second": count / seconds}
+        if len(parts) == 2 and seconds / finished * count > MAX_SAMPLING_SECONDS:
+            target = count // 2
+    print(f"sampled {finished} in {seconds:.1f} s", flush=True)
+    return np.concatenate(parts), {"samples": finished, "seconds": seconds, "images_per_second": finished / seconds}
 
 
 def plain(rates: dict[str, float]) -> Mode:
-    """The faster layout in float32: where quality must not be blamed on a number format."""
+    """Return the faster layout in float32, so that quality does not suffer from a number format."""
     return max((mode for mode in MODES if not mode.bfloat16), key=lambda mode: rates[str(mode)])
 
 
 def to_bytes(x: Tensor, low: float, high: float) -> np.ndarray:
-    """`(B, C, H, W)` in [low, high] as `pictures` gives them, rounded to the nearest."""
+    """Return `(B, C, H, W)` in [low, high] as `pictures` returns them, rounded to the nearest."""
     x = ((x.detach().float() - low) / (high - low) * 255).round().clamp(0, 255).byte()
     return (x.squeeze(1) if x.shape[1] == 1 else x.movedim(1, -1)).numpy()
 
 
 def peak_memory(who: int = resource.RUSAGE_SELF) -> float:
-    """The largest resident set so far, MiB (Linux counts it in KiB)."""
+    """Return the largest resident set so far in MiB (Linux counts it in KiB)."""
     return resource.getrusage(who).ru_maxrss / 1024
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write the file whole or not at all."""
+    """Write the file atomically."""
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(data, indent=2) + "\n")
     os.replace(temporary, path)
 
 
-def leave(out: Path, samples: np.ndarray, record: dict[str, Any], labels: np.ndarray | None = None) -> None:
-    """Write samples.npy, labels.npy where there are any, a sheet of the first hundred, and sampling.json at last."""
+def write_samples(out: Path, samples: np.ndarray, record: dict[str, Any], labels: np.ndarray | None = None) -> None:
+    """Write samples.npy, labels.npy if there are labels, a sheet of the first hundred, and sampling.json last."""
     out.mkdir(parents=True, exist_ok=True)
     if labels is not None:
         np.save(out / "labels.npy", labels)
@@ -181,7 +188,7 @@ def leave(out: Path, samples: np.ndarray, record: dict[str, Any], labels: np.nda
 
 
 def sheet(samples: np.ndarray, path: Path) -> None:
-    """The first hundred as a 10 x 10 sheet, a pixel of black around each; small ones twice their size."""
+    """Write the first hundred as a 10 x 10 sheet, with a black pixel around each; small ones at twice their size."""
     height, width, *colours = samples.shape[1:]
     tiles = np.zeros((100, height + 2, width + 2, *colours), np.uint8)
     tiles[: len(samples[:100]), 1:-1, 1:-1] = samples[:100]

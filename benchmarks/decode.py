@@ -1,7 +1,8 @@
-"""The race on decoding: symbols/s of `autoregressive` and of transformers' `generate`, equal networks, one command.
+"""Decoding: tokens/s of `autoregressive` and of transformers' `generate`, with equal networks of random weights.
 
-6 layers, 384 wide, random weights, so that no text ends early. Also: the limit that the memory and the bare matrix
-products set; how the time of a symbol grows with what is read; and requests of mixed lengths against equal ones.
+6 layers, 384 wide; no text ends early. Also measured: the limits that memory bandwidth and the matrix products alone
+set, the time of a token by the number of tokens before it, and requests of mixed lengths against equal lengths. See
+README.md beside this file.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,173 +24,193 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from morphogen.core.model import Partial, Request
 from morphogen.core.noise import Noise
-from morphogen.core.space import Tokens
-from morphogen.families.autoregressive.model import Autoregressive
+from morphogen.core.space import TokenSequence
+from morphogen.families.autoregressive.sequence import AutoregressiveSequence
 from morphogen.nn.precision import bf16_is_emulated
-from morphogen.nn.products import Product, Weights, product
+from morphogen.nn.quantized_linear import Linear, Weights, quantized_linear
 
 HERE = Path(__file__).resolve().parent
-LAYERS, WIDTH, VOCAB, PROMPT, DRAWN = 6, 384, 256, 16, 200
+LAYERS, WIDTH, VOCAB, PROMPT, LENGTH = 6, 384, 256, 16, 200
+START, END = VOCAB, VOCAB + 1
 BATCHES = (1, 16, 64)
 
 
-def network(context: int) -> Autoregressive:
+def network(context: int) -> AutoregressiveSequence:
+    """Return a model of random weights that never samples the end."""
     torch.manual_seed(0)
-    space = Tokens(VOCAB + 2, (context,), end=VOCAB + 1, start=VOCAB)
-    made = Autoregressive(space, {}, Autoregressive.Options(width=WIDTH, layers=LAYERS, counts=0)).eval()
-    for name, parameter in made.named_parameters():
+    space = TokenSequence(VOCAB + 2, context, start=START, end=END)
+    options = AutoregressiveSequence.Options(width=WIDTH, layers=LAYERS, ngram_order=0)
+    model = AutoregressiveSequence(space, {}, options).eval()
+    for name, parameter in model.named_parameters():
         torch.nn.init.normal_(parameter, std=0.02)
         if name == "head.bias":
             with torch.no_grad():
-                parameter[-1] = -100.0  # no end
-    return made
+                parameter[END] = -100.0
+    return model
 
 
-def draw(model: Autoregressive, lengths: list[int], prompt: int = PROMPT, weights: Weights = "fp32") -> float:
-    """Seconds to draw so many symbols for each row; rows leave when they are done."""
-    x = torch.randint(0, VOCAB, (len(lengths), prompt), generator=torch.Generator().manual_seed(1))
-    x[:, 0] = VOCAB
-    request = Request(Noise.count(0, len(lengths)), given=Partial(x, torch.ones_like(x, dtype=torch.bool)))
+def generate(
+    model: AutoregressiveSequence, lengths: list[int], prompt_length: int = PROMPT, weights: Weights = "fp32"
+) -> float:
+    """Return the seconds of generating that many tokens for each text; a text leaves the batch at its end."""
+    prompt = torch.randint(0, VOCAB, (len(lengths), prompt_length), generator=torch.Generator().manual_seed(1))
+    prompt[:, 0] = START
+    request = Request(
+        Noise.consecutive(0, len(lengths)),
+        given=Partial(prompt, torch.ones_like(prompt, dtype=torch.bool)),
+        token_constraints=[[EndAfter(length)] for length in lengths] if len(set(lengths)) > 1 else (),
+    )
     controls = model.Controls(max_length=max(lengths), weights=weights)
-    if len(set(lengths)) > 1:
-        request = Request(request.noise, given=request.given, rules=[[Until(length)] for length in lengths])
     start = time.perf_counter()
     for draft in model.generate(request, controls):
         last = draft
     seconds = time.perf_counter() - start
-    drawn = (last.x[:, prompt:] != VOCAB + 1).sum(1).tolist()
-    assert drawn == lengths, (drawn[:4], lengths[:4])
+    generated = (last.x[:, prompt_length:] != END).sum(1).tolist()
+    assert generated == lengths, (generated[:4], lengths[:4])
     return seconds
 
 
-class Until:
-    """A rule: after so many symbols the end."""
+class EndAfter:
+    """A token constraint: after that many tokens the end, and nothing else."""
 
     def __init__(self, length: int) -> None:
-        self.left = length
-        self.end = torch.zeros(VOCAB + 2, dtype=torch.bool)
-        self.end[-1] = True
+        self.remaining = length
+        self.only_end = torch.zeros(VOCAB + 2, dtype=torch.bool)
+        self.only_end[END] = True
 
     def allowed(self) -> Tensor | None:
-        return self.end if self.left == 0 else None
+        return self.only_end if self.remaining == 0 else None
 
-    def advance(self, symbol: int) -> None:
-        self.left -= 1
+    def advance(self, token: int) -> None:
+        self.remaining -= 1
 
-    def fork(self) -> Until:
-        return Until(self.left)
-
-
-def limits() -> dict[str, Any]:
-    """What the machine allows: bytes/s of reading the weights, and the bare matrix products of a symbol."""
-    shapes = [(3 * WIDTH, WIDTH), (WIDTH, WIDTH), (4 * WIDTH, WIDTH), (WIDTH, 4 * WIDTH)] * LAYERS + [(VOCAB, WIDTH)]
-    weights = [torch.randn(shape) for shape in shapes]
-    size = sum(weight.numel() * 4 for weight in weights)
-
-    def best(act: Any) -> float:
-        times = []
-        for _ in range(30):
-            start = time.perf_counter()
-            act()
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    reading = best(lambda: [weight.sum() for weight in weights])
-    found: dict[str, Any] = {
-        "weights_bytes": size,
-        "bytes_per_second_summing_the_weights": round(size / reading),
-        "symbols_per_second_of_reading": round(1 / reading, 1),
-    }
-    ways: dict[str, list[Product]] = {"plain": [lambda x, weight=weight: x @ weight.T for weight in weights]}
-    ways |= {kind: [product(weight, kind) for weight in weights] for kind in kinds()}
-    for batch in BATCHES:
-        inputs = [torch.randn(batch, columns) for _, columns in shapes]
-        for kind, those in ways.items():
-            seconds = best(lambda inputs=inputs, those=those: [act(x) for act, x in zip(those, inputs, strict=True)])
-            found.setdefault(f"symbols_per_second_of_products_{batch}", {})[kind] = round(batch / seconds, 1)
-    return found
+    def fork(self) -> EndAfter:
+        return EndAfter(self.remaining)
 
 
-def attention(read: int) -> float:
-    """Seconds of the bare attention of one symbol over so many that are kept, in all layers."""
-    heads = WIDTH // 32
-    kept = [torch.randn(2, 1, heads, 1024, 32) for _ in range(LAYERS)]
-    q = torch.randn(1, heads, 1, 32)
+def shortest(function: Callable[[], object], repeats: int) -> float:
+    """Return the shortest of several times, in seconds."""
     times = []
-    for _ in range(100):
+    for _ in range(repeats):
         start = time.perf_counter()
-        for keys, values in kept:
-            scaled_dot_product_attention(q, keys[:, :, :read], values[:, :, :read])
+        function()
         times.append(time.perf_counter() - start)
     return min(times)
 
 
-def kinds() -> list[Weights]:
+def limits() -> dict[str, Any]:
+    """Return the limits of the machine: bytes/s of reading the weights, and tokens/s of the matrix products alone."""
+    shapes = [(3 * WIDTH, WIDTH), (WIDTH, WIDTH), (4 * WIDTH, WIDTH), (WIDTH, 4 * WIDTH)] * LAYERS + [(VOCAB, WIDTH)]
+    weights = [torch.randn(shape) for shape in shapes]
+    size = sum(weight.numel() * 4 for weight in weights)
+    reading = shortest(lambda: [weight.sum() for weight in weights], 30)
+    results: dict[str, Any] = {
+        "weights_bytes": size,
+        "bytes_per_second_summing_the_weights": round(size / reading),
+        "tokens_per_second_of_reading": round(1 / reading, 1),
+    }
+    linears: dict[str, list[Linear]] = {"plain": [lambda x, weight=weight: x @ weight.T for weight in weights]}
+    linears |= {kind: [quantized_linear(weight, kind) for weight in weights] for kind in weight_kinds()}
+    for batch in BATCHES:
+        inputs = [torch.randn(batch, columns) for _, columns in shapes]
+        rates = {}
+        for kind, layers in linears.items():
+            seconds = shortest(lambda xs=inputs, fs=layers: [f(x) for f, x in zip(fs, xs, strict=True)], 30)
+            rates[kind] = round(batch / seconds, 1)
+        results[f"tokens_per_second_of_products_{batch}"] = rates
+    return results
+
+
+def attention(length: int) -> float:
+    """Return the seconds of the attention alone of one token over `length` cached ones, in all layers."""
+    heads = WIDTH // 32
+    caches = [torch.randn(2, 1, heads, 1024, 32) for _ in range(LAYERS)]
+    q = torch.randn(1, heads, 1, 32)
+
+    def attend() -> None:
+        for keys, values in caches:
+            scaled_dot_product_attention(q, keys[:, :, :length], values[:, :, :length])
+
+    return shortest(attend, 100)
+
+
+def weight_kinds() -> list[Weights]:
+    """Return the precisions of weights that this machine computes fast."""
     return [kind for kind in get_args(Weights) if kind != "bf16" or not bf16_is_emulated()]
 
 
+def own_rates(model: AutoregressiveSequence, rounds: int) -> dict[str, dict[str, float]]:
+    """Return our tokens/s, by batch and precision of the weights, each the best of some rounds."""
+    generate(model, [4])
+    return {
+        str(batch): {
+            kind: round(max(batch * LENGTH / generate(model, [LENGTH] * batch, weights=kind) for _ in range(rounds)), 1)
+            for kind in weight_kinds()
+        }
+        for batch in BATCHES
+    }
+
+
+def peer_rates(rounds: int, threads: int) -> tuple[dict[str, dict[str, float]], list[str]]:
+    """Return the tokens/s of transformers, by batch and precision, and the versions of its packages."""
+    python, packages = environment.make("transformers")
+    command = [str(python), str(HERE / "peers" / "transformers_generate.py")]
+    command += ["--layers", str(LAYERS), "--width", str(WIDTH), "--vocab", str(VOCAB), "--prompt", str(PROMPT)]
+    command += ["--tokens", str(LENGTH), "--rounds", str(rounds), "--threads", str(threads)]
+    command += ["--batches", *map(str, BATCHES)]
+    variables = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    output = subprocess.run(command, check=True, capture_output=True, text=True, env=variables).stdout
+    versions = [line for line in packages if line.split("==")[0] in ("torch", "transformers")]
+    return json.loads(output.splitlines()[-1]), versions
+
+
+def time_by_length(rounds: int) -> dict[str, dict[str, float]]:
+    """Return the milliseconds of one more token after short and long prompts, without those of reading the prompt."""
+    model = network(1024)
+    results = {}
+    for length in (16, 256, 512, 900):
+        many, one = (min(generate(model, [count], length) for _ in range(rounds)) for count in (61, 1))
+        milliseconds = {"all": 1e3 * (many - one) / 60, "attention": 1e3 * attention(length + 30)}
+        results[str(length)] = {name: round(value, 3) for name, value in milliseconds.items()}
+    return results
+
+
+def mixed_over_equal(model: AutoregressiveSequence, rounds: int) -> float:
+    """Return the time of 64 requests of 20 to 200 tokens over that of as many tokens in requests of equal lengths."""
+    mixed = torch.randint(20, 201, (64,), generator=torch.Generator().manual_seed(0)).tolist()
+    mean = sum(mixed) // len(mixed)
+    per_token = min(generate(model, [mean] * len(mixed)) for _ in range(rounds)) / (mean * len(mixed))
+    return round(min(generate(model, mixed) for _ in range(rounds)) / (per_token * sum(mixed)), 3)
+
+
 def main() -> None:
-    found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    found.add_argument("--results", type=Path, default=HERE / "results" / "decode.json")
-    found.add_argument("--rounds", type=int, default=3)
-    found.add_argument("--threads", type=int, default=2)
-    found.add_argument("--without-peer", action="store_true")
-    options = found.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=HERE / "results" / "decode.json")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--without-peer", action="store_true")
+    options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)
     results: dict[str, Any] = {"threads": options.threads, "limits": limits()}
     model = network(256)
-    draw(model, [4])
-    ours = {
-        str(n): {
-            kind: round(max(n * DRAWN / draw(model, [DRAWN] * n, weights=kind) for _ in range(options.rounds)), 1)
-            for kind in kinds()
-        }
-        for n in BATCHES
-    }
-    results["ours"] = ours
+    ours = results["ours"] = own_rates(model, options.rounds)
     print(results, flush=True)
     if not options.without_peer:
-        python, packages = environment.make("transformers")
-        command = [str(python), str(HERE / "peers" / "transformers_generate.py")]
-        command += ["--layers", str(LAYERS), "--width", str(WIDTH), "--vocab", str(VOCAB), "--prompt", str(PROMPT)]
-        command += ["--tokens", str(DRAWN), "--rounds", str(options.rounds), "--threads", str(options.threads)]
-        command += ["--batches", *map(str, BATCHES)]
-        surroundings = os.environ | {"OMP_NUM_THREADS": str(options.threads)}
-        said = subprocess.run(command, check=True, capture_output=True, text=True, env=surroundings).stdout
-        results["peer"] = json.loads(said.splitlines()[-1])
-        results["peer_packages"] = [line for line in packages if line.split("==")[0] in ("torch", "transformers")]
+        results["peer"], results["peer_packages"] = peer_rates(options.rounds, options.threads)
         results["times_the_peer"] = {
             batch: {kind: round(rate / max(results["peer"][batch].values()), 2) for kind, rate in rates.items()}
             for batch, rates in ours.items()
         }
     results["share_of_products"] = {
         batch: {
-            kind: round(rate / results["limits"][f"symbols_per_second_of_products_{batch}"][kind], 3)
+            kind: round(rate / results["limits"][f"tokens_per_second_of_products_{batch}"][kind], 3)
             for kind, rate in rates.items()
         }
         for batch, rates in ours.items()
     }
-    # How the time grows: the same number of symbols after a short and after a long beginning, without reading it.
-    long = network(1024)
-
-    def later(read: int) -> float:
-        many, one = (min(draw(long, [count], read) for _ in range(options.rounds)) for count in (61, 1))
-        return 1e3 * (many - one) / 60
-
-    results["milliseconds_per_symbol_after"] = {
-        str(read): {"all": round(later(read), 3), "attention": round(1e3 * attention(read + 30), 3)}
-        for read in (16, 256, 512, 900)
-    }
-    random = torch.Generator().manual_seed(0)
-    mixed = torch.randint(20, 201, (64,), generator=random).tolist()
-    mean = sum(mixed) // len(mixed)
-    equal = [mean + (row < sum(mixed) - mean * len(mixed)) for row in range(len(mixed))]
-    times = {
-        "equal": min(draw(model, [mean] * 64) * sum(equal) / (mean * 64) for _ in range(options.rounds)),
-        "mixed": min(draw(model, mixed) for _ in range(options.rounds)),
-    }
-    results["mixed_over_equal"] = round(times["mixed"] / times["equal"], 3)
+    results["milliseconds_per_token_after"] = time_by_length(options.rounds)
+    results["mixed_over_equal"] = mixed_over_equal(model, options.rounds)
     write_json(options.results, results)
     print(json.dumps(results, indent=2))
 

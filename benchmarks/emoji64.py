@@ -1,7 +1,7 @@
 """EmojiTwo's 64 x 64 pictures on white, as PNG files in `train/CATEGORY` and `test/CATEGORY`.
 
-A fifth is for testing, by the first code point of each: skin tones of one gesture are near duplicates, and so are the
-flags that share a first letter. Groups fall by a hash, so that the same pictures are held out everywhere.
+A fifth is for testing, split by the first code point: skin tones of one gesture are near duplicates, and so are flags
+with the same first letter. A hash decides about each group, so that the split is the same on every machine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TEST_SHARE = 0.2
 
 
 def write(table: Path, out: Path) -> None:
-    """Write the folder where it is not there yet."""
+    """Write the folder if it does not exist yet."""
     if (out / "done").exists():
         return
     for row in parquet.read_table(table, columns=["image", "codepoints", "category"]).to_pylist():

@@ -1,7 +1,7 @@
-"""Our distances against torch-fidelity's on the same features: do they agree, how long do they take, in what memory.
+"""Our distances and torch-fidelity's on the same features: their values, their time, their memory.
 
-10,000 and 10,000 features of 2,048 dimensions, made here: as those of Inception they are never negative, and most of
-their spread is in few directions. See README.md beside this file.
+Two sets of 10,000 random features of 2,048 dimensions: like those of Inception they are never negative, and most of
+their variance is in few directions. See README.md beside this file.
 """
 
 from __future__ import annotations
@@ -28,17 +28,18 @@ ROUNDS = 3
 
 
 def features(seed: int, shift: float) -> np.ndarray:
+    """Return random features, float32 `(COUNT, WIDTH)`."""
     random = np.random.default_rng(seed)
     mixing = np.random.default_rng(9).normal(size=(WIDTH, WIDTH)) * np.arange(1, WIDTH + 1)[:, None] ** -0.7
     return np.maximum(0.3 * random.normal(size=(COUNT, WIDTH)) @ mixing + shift, 0).astype(np.float32)
 
 
 def ours(folder: Path, threads: int, double: bool) -> dict[str, Any]:
-    """The same figures, and density and coverage, by us; run in a process of its own, for its memory."""
-    from morphogen.evaluation.metrics._rows import sharing, together
-    from morphogen.evaluation.metrics.frechet import Frechet
-    from morphogen.evaluation.metrics.kernel import Kernel, on_subsets
-    from morphogen.evaluation.metrics.manifold import Manifold
+    """Return our figures, their seconds and memory, in a process of its own; density and coverage are extra."""
+    from morphogen.metrics._pairs import compute_together, share_features
+    from morphogen.metrics.frechet import Frechet
+    from morphogen.metrics.kernel import Kernel, on_subsets
+    from morphogen.metrics.manifold import Manifold
 
     torch.set_num_threads(threads)
     kind = torch.float64 if double else torch.float32
@@ -51,33 +52,33 @@ def ours(folder: Path, threads: int, double: bool) -> dict[str, Any]:
     figures = frechet.compute()
     seconds = {"frechet": time.perf_counter() - started}
     started = time.perf_counter()
-    pairs = sharing(Kernel(subsets=100, size=1000), Manifold(k=3))
+    pairs = share_features(Kernel(subsets=100, size=1000), Manifold(k=3))
     pairs[0].update(real, real=True)
     pairs[0].update(generated, real=False)
-    figures |= together(pairs)
+    figures |= compute_together(pairs)
     seconds["kernel, precision, recall, density, coverage"] = time.perf_counter() - started
     peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
     if double:
         subsets = np.load(folder / "subsets.npy")
         figures["kernel on its subsets"] = float(
-            on_subsets(real, generated, [(own[1], own[0]) for own in subsets]).mean()
+            on_subsets(real, generated, [(subset[1], subset[0]) for subset in subsets]).mean()
         )
     return {"figures": figures, "seconds": seconds, "gigabytes_above_the_features": round(peak, 3)}
 
 
 def streamed(threads: int) -> dict[str, Any]:
-    """All metrics over a million rows a side, made one block at a time."""
-    from morphogen.evaluation.metrics.discrepancy import Discrepancy
-    from morphogen.evaluation.metrics.frechet import Frechet
-    from morphogen.evaluation.metrics.frechet_infinity import FrechetInfinity
-    from morphogen.evaluation.metrics.kernel import Kernel
-    from morphogen.evaluation.metrics.manifold import Manifold
-    from morphogen.evaluation.metrics.vendi import Vendi
+    """Return the seconds and memory of all metrics of a million features a side, one block at a time."""
+    from morphogen.metrics.discrepancy import Discrepancy
+    from morphogen.metrics.frechet import Frechet
+    from morphogen.metrics.frechet_infinity import FrechetInfinity
+    from morphogen.metrics.kernel import Kernel
+    from morphogen.metrics.manifold import Manifold
+    from morphogen.metrics.vendi import Vendi
 
     torch.set_num_threads(threads)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     metrics = [Frechet(), Vendi(), FrechetInfinity(), Kernel(), Manifold(), Discrepancy()]
-    spent = dict.fromkeys((type(metric).__name__ for metric in metrics), 0.0)
+    seconds = dict.fromkeys((type(metric).__name__ for metric in metrics), 0.0)
     for real in (True, False):
         random = torch.Generator().manual_seed(int(real))
         for _ in range(STREAMED[0] // 10_000):
@@ -85,31 +86,26 @@ def streamed(threads: int) -> dict[str, Any]:
             for metric in metrics:
                 started = time.perf_counter()
                 metric.update(block, real=real)
-                spent[type(metric).__name__] += time.perf_counter() - started
+                seconds[type(metric).__name__] += time.perf_counter() - started
     figures = {}
     for metric in metrics:
         started = time.perf_counter()
         figures |= metric.compute()
-        spent[type(metric).__name__] += time.perf_counter() - started
+        seconds[type(metric).__name__] += time.perf_counter() - started
     peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
-    return {"rows": STREAMED, "figures": figures, "seconds": spent, "gigabytes": round(peak, 3)}
+    return {"rows": STREAMED, "figures": figures, "seconds": seconds, "gigabytes": round(peak, 3)}
 
 
 def report(results: dict[str, Any]) -> str:
+    """Return the results as Markdown tables."""
     lines = ["| figure | torch-fidelity | ours | relative difference |", "|---|---|---|---|"]
-    for name, (theirs, own, apart) in results["agreement"].items():
-        lines.append(f"| {name} | {theirs:.10g} | {own:.10g} | {apart:.1e} |")
+    for name, (theirs, mine, difference) in results["agreement"].items():
+        lines.append(f"| {name} | {theirs:.10g} | {mine:.10g} | {difference:.1e} |")
     lines += ["", "| seconds | torch-fidelity | ours | ratio | GB above the features |", "|---|---|---|---|---|"]
-    for made in results["rounds"]:
-        lines.append(
-            f"| single precision | {made['peer']:.1f} | {made['ours']:.1f} | {made['ours'] / made['peer']:.2f} | "
-            f"{made['gigabytes']:.2f} |"
-        )
-    double = results["double"]
-    lines.append(
-        f"| double precision | {double['peer']:.1f} | {double['ours']:.1f} | {double['ours'] / double['peer']:.2f} | "
-        f"{double['gigabytes']:.2f} |"
-    )
+    rounds = [("single precision", times) for times in results["rounds"]] + [("double precision", results["double"])]
+    for name, times in rounds:
+        theirs, mine = times["peer"], times["ours"]
+        lines.append(f"| {name} | {theirs:.1f} | {mine:.1f} | {mine / theirs:.2f} | {times['gigabytes']:.2f} |")
     stream = results["streamed"]
     seconds = ", ".join(f"{name} {value:.1f}" for name, value in stream["seconds"].items())
     lines += ["", f"{stream['rows'][0]:,} rows by {stream['rows'][1]} a side: {stream['gigabytes']} GB; {seconds} s"]
@@ -117,6 +113,7 @@ def report(results: dict[str, Any]) -> str:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Run both on the same features; return all results."""
     python, packages = environment.make("fidelity")
     work = options.work
     work.mkdir(parents=True, exist_ok=True)
@@ -125,12 +122,13 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             np.save(work / f"{side}.npy", features(seed, shift))
     sides = [part for side in ("generated", "real") for part in (f"--{side}", str(work / f"{side}.npy"))]
     peer = [str(python), str(HERE / "peers" / "fidelity_metrics.py"), *sides, "--threads", str(options.threads)]
-    own = [sys.executable, str(Path(__file__)), "--own", "--work", str(work), "--threads", str(options.threads)]
+    own = [sys.executable, str(Path(__file__)), "--ours", "--work", str(work), "--threads", str(options.threads)]
 
     def pair(*flags: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the results of the peer and of ours."""
         extra = ["--subsets", str(work / "subsets.npy")] if flags else []
-        theirs = json.loads(run([*peer, *flags, *extra], work / "log.txt", options.threads).said)
-        return theirs, json.loads(run([*own, *flags], work / "log.txt", options.threads).said)
+        theirs = json.loads(run([*peer, *flags, *extra], work / "log.txt", options.threads).last_line)
+        return theirs, json.loads(run([*own, *flags], work / "log.txt", options.threads).last_line)
 
     theirs, mine = pair("--double")
     names = {
@@ -142,11 +140,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     agreement = {}
     for name, (peers, ourselves) in names.items():
         a, b = theirs["figures"][peers], mine["figures"][ourselves]
-        if "k = 3" in name:  # its mean is of float32; what is counted is whole
+        if "k = 3" in name:  # as counts: torch-fidelity averages in float32
             a, b = round(a * COUNT), round(b * COUNT)
         agreement[name] = (a, b, abs(a - b) / abs(a))
 
     def timed(peers: dict[str, Any], ourselves: dict[str, Any]) -> dict[str, Any]:
+        """Return the seconds of both, and our memory."""
         return {
             "peer": sum(peers["seconds"].values()),
             "ours": sum(ourselves["seconds"].values()),
@@ -154,7 +153,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             "gigabytes": ourselves["gigabytes_above_the_features"],
         }
 
-    done = {
+    results = {
         "benchmark": "fidelity",
         "machine": {"threads": options.threads, "python": platform.python_version(), "torch": torch.__version__},
         "finished": time.strftime("%Y-%m-%d"),
@@ -165,22 +164,22 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "rounds": [],
     }
     for _ in range(ROUNDS):
-        done["rounds"].append({"probe": probe(options.threads), **timed(*pair())})
+        results["rounds"].append({"probe": probe(options.threads), **timed(*pair())})
     command = [sys.executable, str(Path(__file__)), "--streamed", "--threads", str(options.threads)]
-    done["streamed"] = json.loads(run(command, work / "log.txt", options.threads).said)
-    return done
+    results["streamed"] = json.loads(run(command, work / "log.txt", options.threads).last_line)
+    return results
 
 
 def main() -> None:
-    found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    found.add_argument("--work", type=Path, default=HERE / ".work" / "fidelity")
-    found.add_argument("--results", type=Path, default=HERE / "results" / "fidelity.json")
-    found.add_argument("--threads", type=int, default=2)
-    found.add_argument("--report", action="store_true", help="print the table of the results there are, and end")
-    for flag in ("--own", "--double", "--streamed"):
-        found.add_argument(flag, action="store_true", help=argparse.SUPPRESS)
-    options = found.parse_args()
-    if options.own:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=HERE / ".work" / "fidelity")
+    parser.add_argument("--results", type=Path, default=HERE / "results" / "fidelity.json")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--report", action="store_true", help="print the tables of the last results")
+    for flag in ("--ours", "--double", "--streamed"):
+        parser.add_argument(flag, action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.ours:
         print(json.dumps(ours(options.work, options.threads, options.double)))
     elif options.streamed:
         print(json.dumps(streamed(options.threads)))

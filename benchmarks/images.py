@@ -1,8 +1,8 @@
-"""The race on pictures: equal minutes of training, ours against diffusers and pythae. One command.
+"""Pictures: ours against diffusers and pythae after equal minutes of training. One command.
 
 On Fashion-MNIST (28 x 28, grey, 60,000), or with `--data-set emoji64` on EmojiTwo (64 x 64, colour, 1,600). Each
-contestant is a process of its own and leaves its result in the work folder; what is there is not done again, so a race
-that was stopped goes on where it was. See README.md beside this file.
+contestant is a process of its own and writes its result to the work folder. Finished contestants are not repeated, so
+a benchmark that was stopped continues. See README.md beside this file.
 """
 
 from __future__ import annotations
@@ -55,82 +55,81 @@ CONTESTANTS = {
         "ours-gan-unconditional": ours("gan"),
         "ours-gan-unconditional-1": ours("gan", "--fit-seed", "1"),
         "ours-gan-unconditional-2": ours("gan", "--fit-seed", "2"),
-        "ours-autoregressive-conditional": ours("autoregressive", "--through", "vq", "--conditional"),
-        "ours-autoregressive-unconditional": ours("autoregressive", "--through", "vq"),
+        "ours-autoregressive-conditional": ours("autoregressive", "--autoencoder", "vq", "--conditional"),
+        "ours-autoregressive-unconditional": ours("autoregressive", "--autoencoder", "vq"),
     },
     "emoji64": PEERS
     | {
         "ours-vae": ours("vae"),
         "ours-diffusion": ours("diffusion"),
-        "ours-diffusion-through-vae": ours("diffusion", "--through", "vae"),
+        "ours-latent-diffusion": ours("diffusion", "--autoencoder", "vae"),
         "ours-gan": ours("gan"),
-        "ours-autoregressive-through-vq": ours("autoregressive", "--through", "vq"),
+        "ours-autoregressive": ours("autoregressive", "--autoencoder", "vq"),
     },
 }
 SAMPLES = {"fashion-mnist": 10_000, "emoji64": 2000}
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
     default = Path(os.environ.get("MORPHOGEN_DATA", HERE.parent.parent / "shared" / "data"))
-    found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    found.add_argument("--data-set", choices=CONTESTANTS, default="fashion-mnist")
-    found.add_argument("--data", type=Path, default=default, help="the folder above that of the data set")
-    found.add_argument("--work", type=Path, help="default: .work/images, for emoji64 .work/emoji64")
-    found.add_argument("--results", type=Path, help="default: results/images.json, for emoji64 results/emoji64.json")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-set", choices=CONTESTANTS, default="fashion-mnist")
+    parser.add_argument("--data", type=Path, default=default, help="the folder above that of the data set")
+    parser.add_argument("--work", type=Path, help="default: .work/images, for emoji64 .work/emoji64")
+    parser.add_argument("--results", type=Path, help="default: results/images.json, for emoji64 results/emoji64.json")
     names = dict.fromkeys(name for contestants in CONTESTANTS.values() for name in contestants)
-    found.add_argument("--only", nargs="+", choices=["judge", *names, "measure"], help="run these and no others")
-    found.add_argument("--again", action="store_true", help="forget what these left before")
-    found.add_argument("--minutes", type=float, default=10)
-    found.add_argument("--samples", type=int, help="of each; default: 10,000, for emoji64 2,000")
-    found.add_argument("--judge-epochs", type=int, default=6)
-    found.add_argument("--threads", type=int, default=2)
-    found.add_argument("--seed", type=int, default=0)
-    found.add_argument(
+    parser.add_argument("--only", nargs="+", choices=["judge", *names, "measure"], help="run only these")
+    parser.add_argument("--again", action="store_true", help="set the earlier results of these aside, and repeat them")
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--samples", type=int, help="of each contestant; default: 10,000, for emoji64 2,000")
+    parser.add_argument("--judge-epochs", type=int, default=6)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
         "--control", action="append", default=[], metavar="NAME=VALUE", help="a Control for ours-diffusion-*"
     )
-    found.add_argument("--report", action="store_true", help="print the table of the results there are, and end")
-    return found.parse_args()
+    parser.add_argument("--report", action="store_true", help="print the table of the last results")
+    return parser.parse_args()
 
 
 def run(python: Path | str, script: str, flags: list[str], log: Path | None, threads: int) -> bool:
-    """One process on the terms of all: as many threads, and whatever it says in its log."""
-    surroundings = os.environ | {"PYTHONPATH": str(HERE), "PYTHONUNBUFFERED": "1"}
-    surroundings |= {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    """Run a script with that many threads, its output in the log; return whether it succeeded."""
+    variables = os.environ | {"PYTHONPATH": str(HERE), "PYTHONUNBUFFERED": "1"}
+    variables |= {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     command = [str(python), str(HERE / script), *flags]
     if log is None:
-        return subprocess.run(command, env=surroundings, check=False).returncode == 0
+        return subprocess.run(command, env=variables, check=False).returncode == 0
     with log.open("a") as file:
-        process = subprocess.run(command, env=surroundings, stdout=file, stderr=subprocess.STDOUT, check=False)
+        process = subprocess.run(command, env=variables, stdout=file, stderr=subprocess.STDOUT, check=False)
     if process.returncode:
         print(f"failed with {process.returncode}; the end of {log}:", *log.read_text().splitlines()[-15:], sep="\n  ")
     return process.returncode == 0
 
 
 def probe(threads: int) -> dict[str, float]:
-    """What the machine can do just now; see probe.py."""
+    """Return the present speed of the machine; see probe.py."""
     command = [sys.executable, str(HERE / "probe.py"), str(threads)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def compete(name: str, options: argparse.Namespace) -> bool:
-    """Run a contestant where its result is not there yet, on the same terms; True where it is there in the end."""
+    """Run a contestant, unless its result exists already with the same settings; return whether there is a result."""
     contestant, folder = CONTESTANTS[options.data_set][name], options.work / name
     flags = [*contestant.flags]
     if "diffusion" in contestant.flags:
         flags += [part for control in options.control for part in ("--control", control)]
     terms = {"minutes": options.minutes, "samples": options.samples, "seed": options.seed, "threads": options.threads}
     terms["flags"] = list(flags)
-    place = folder / "done.json"
-    done: dict[str, Any] = json.loads(place.read_text()) if place.exists() else {}
+    file = folder / "done.json"
+    done: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     if done and not options.again:
         if {key: done[key] for key in terms} != terms:
-            print(f"{name}: {folder} holds a run on other terms; give --again to run it anew, or another --work")
+            print(f"{name}: {folder} holds a run with other settings; repeat it with --again, or choose another --work")
             return False
-        print(f"{name}: done before")
+        print(f"{name}: finished earlier")
         return True
     if options.again and folder.exists():
-        folder.rename(folder.with_name(f".{name}.{int(time.time())}"))  # kept aside, never deleted
+        folder.rename(folder.with_name(f".{name}.{int(time.time())}"))  # set aside, never deleted
     folder.mkdir(parents=True, exist_ok=True)
 
     python, packages = environment.make(contestant.peer) if contestant.peer else (Path(sys.executable), [])
@@ -139,21 +138,19 @@ def compete(name: str, options: argparse.Namespace) -> bool:
     flags += ["--data", str(options.data), "--out", str(folder), "--minutes", str(options.minutes)]
     flags += ["--samples", str(options.samples), "--threads", str(options.threads), "--seed", str(options.seed)]
     start = time.perf_counter()
-    well = run(python, contestant.script, flags, folder / "log.txt", options.threads)
-    if well:
-        wanted = ("torch", "numpy", "diffusers", "pythae", "scikit-learn")
-        packages = [line for line in packages if line.split("==")[0] in wanted]
-        write_json(
-            place, terms | {"probe": machine, "total_seconds": time.perf_counter() - start, "packages": packages}
-        )
-    print(f"{name}: {'done' if well else 'FAILED'} after {time.perf_counter() - start:.0f} s", flush=True)
-    return well
+    succeeded = run(python, contestant.script, flags, folder / "log.txt", options.threads)
+    if succeeded:
+        names = ("torch", "numpy", "diffusers", "pythae", "scikit-learn")
+        packages = [line for line in packages if line.split("==")[0] in names]
+        write_json(file, terms | {"probe": machine, "total_seconds": time.perf_counter() - start, "packages": packages})
+    print(f"{name}: {'finished' if succeeded else 'FAILED'} after {time.perf_counter() - start:.0f} s", flush=True)
+    return succeeded
 
 
 def report(results: Path) -> None:
-    """Print the table of what was measured."""
+    """Print the table of the results."""
     if not results.exists():
-        sys.exit(f"{results} is not there yet; run the race first")
+        sys.exit(f"{results} does not exist; run the benchmark first")
     from images_measure import table
 
     print(table(json.loads(results.read_text())))
@@ -172,8 +169,8 @@ def main() -> None:
     if not options.data.is_dir():
         sys.exit(f"{options.data} is not a folder; give --data, or set MORPHOGEN_DATA, the folder above it")
     contestants = CONTESTANTS[options.data_set]
-    if options.only and (strange := set(options.only) - {"judge", *contestants, "measure"}):
-        sys.exit(f"{', '.join(strange)}: not in the race on {options.data_set}, which has {', '.join(contestants)}")
+    if options.only and (others := set(options.only) - {"judge", *contestants, "measure"}):
+        sys.exit(f"{', '.join(others)}: no contestant on {options.data_set}; choose from {', '.join(contestants)}")
     options.work.mkdir(parents=True, exist_ok=True)
     options.results.parent.mkdir(parents=True, exist_ok=True)
     if options.data_set == "emoji64":

@@ -1,4 +1,4 @@
-"""The judge: a small classifier, trained on the training split, whose 128 features the figures read."""
+"""The judge: a small classifier trained on the training pictures; figures are computed from its 128 features."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch.nn import functional
 FEATURES = 128
 BATCH = 128
 EPOCHS = 6
-FEW = 10_000  # so few are seen fifteen times as often, each time changed
+FEW = 10_000  # with fewer pictures, training is fifteen times as long and augments them
 RATE = 2e-3
 
 
@@ -31,7 +31,7 @@ def block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 
 class Classifier(nn.Module):
-    """Five convolutions, a layer of 128 features, the classes. Pictures are `(B, C, H, W)` in [0, 1]."""
+    """Convolutions, a layer of 128 features, the classes. Pictures are `(B, C, H, W)` in [0, 1]."""
 
     def __init__(self, size: tuple[int, int, int], classes: int) -> None:
         super().__init__()
@@ -55,10 +55,8 @@ class Classifier(nn.Module):
         return self.head(self.features(self.trunk(x)))
 
 
-def changed(x: Tensor, few: bool) -> Tensor:
-    """Where there are few pictures: each batch mirrored or not, shifted and brightened by chance."""
-    if not few:
-        return x
+def augmented(x: Tensor) -> Tensor:
+    """Return a batch mirrored or not, shifted, and each picture brightened, at random."""
     x = x.flip(3) if torch.rand(()) < 0.5 else x
     down, right = torch.randint(-5, 6, (2,)).tolist()
     return (x.roll((down, right), (2, 3)) + 0.2 * torch.rand(len(x), x.shape[1], 1, 1) - 0.1).clamp(0, 1)
@@ -82,8 +80,8 @@ class Judge:
         return f"{self.record.get('data', 'fashion-mnist').split('-')[0]}-cnn-{self.record['sha256'][:8]}"
 
     @torch.no_grad()
-    def look(self, images: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Features `(N, 128)` and classes `(N,)` of pictures in bytes, in float32."""
+    def predict(self, images: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return the features `(N, 128)`, float32, and the classes `(N,)` of uint8 pictures."""
         features, classes = [], []
         for start in range(0, len(images), 500):
             x = planes(images[start : start + 500]).contiguous(memory_format=torch.channels_last)
@@ -93,9 +91,9 @@ class Judge:
 
 
 def main() -> None:
-    found = parser()
-    found.add_argument("--epochs", type=int, default=EPOCHS)
-    arguments = found.parse_args()
+    flags = parser()
+    flags.add_argument("--epochs", type=int, default=EPOCHS)
+    arguments = flags.parse_args()
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     prepare(arguments.threads, arguments.seed)
@@ -119,7 +117,7 @@ def main() -> None:
             RATE * min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / steps))
         )
         with mode.autocast():
-            scores = model(changed(x[index], few).contiguous(memory_format=mode.layout))
+            scores = model((augmented(x[index]) if few else x[index]).contiguous(memory_format=mode.layout))
         loss = functional.cross_entropy(scores.float(), y[index], label_smoothing=0.05)
         loss.backward()
         optimiser.step()
@@ -140,7 +138,7 @@ def main() -> None:
     }
     write_json(out / "judge.json", record)
     images, labels = pictures(arguments.data, "test")
-    accuracy = float((Judge(out).look(images)[1].numpy() == labels).mean())
+    accuracy = float((Judge(out).predict(images)[1].numpy() == labels).mean())
     write_json(out / "judge.json", record | {"test_accuracy": accuracy})
     print(f"accuracy {accuracy:.4f} on the test pictures, {record['seconds']:.0f} s", flush=True)
 

@@ -1,13 +1,13 @@
-"""Controls of sampling against transformers' own logits processors, on random logits and on ties.
+"""Controls of sampling compared with transformers' own logits processors, on random logits and on logits with ties.
 
-Run: python benchmarks/logits.py      a minute, and once some for the peer's environment; results/logits.json
-     python benchmarks/logits.py --report      the table of the last results
+Run: python benchmarks/logits.py      a minute, after the peer's environment is made once; results/logits.json
+     python benchmarks/logits.py --report      print the table of the last results
 
-For each control: of how many rows are the kept sets equal, and how far apart are the log-probabilities of what both
-keep, at most, in those rows. A row that differs is told apart: "ties", where all that only one side keeps is exactly
-as likely (typical: as typical) as something that both sides have to do with at the border; "rounding", where the sets
-differ at a border that their sums or quotients reach to within 1e-5; "other" is a disagreement. Of several controls at
-once, a row counts as "ties" where it has any.
+For each control: in how many rows of logits are the sets of remaining tokens equal, and in these, what is the largest
+difference of the log-probabilities. Rows whose sets differ are counted by the reason: "ties", if all tokens in one set
+only are exactly as likely (typical: as typical) as the token at the border of the set; "rounding", if the border is a
+sum or quotient within 1e-5; "other" is a disagreement. With several controls at once, a row with any ties counts as
+"ties".
 """
 
 from __future__ import annotations
@@ -24,42 +24,42 @@ import torch
 from contest import write_json
 from torch import Tensor
 
-from morphogen.sampling.logits import guided, probabilities
-from morphogen.sampling.penalties import Seen, Steering, steered
+from morphogen.sampling.logits import controlled, guided
+from morphogen.sampling.penalties import TokenHistory, process_logits
+from morphogen.sampling.token_controls import LogitControls
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "logits.json"
 sys.path.insert(0, str(HERE / "peers"))
 
 END = 3
-STEPS = ("temperature", "top_k", "top_p", "min_p", "typical_p")
-ALL = {
+# A case is fields of LogitControls, and `min_length`. The peer applies them in the order in which they are listed.
+ALL: dict[str, Any] = {
     "guidance": 1.5,
-    "repetition": 1.2,
-    "bias": {"0": 1.5, "5": -1.5},
+    "repetition_penalty": 1.2,
+    "logit_bias": {0: 1.5, 5: -1.5},
     "banned": [4, 9],
-    "no_repeat": 3,
-    "least": {"length": 41, "end": END},
+    "no_repeat_ngram": 3,
+    "min_length": 41,
     "temperature": 0.9,
     "top_k": 20,
     "top_p": 0.95,
     "min_p": 0.02,
     "typical_p": 0.95,
 }
-# Settings are applied in the order in which they stand.
 CASES: dict[str, dict[str, Any]] = {
     "guidance 1.5": {"guidance": 1.5},
     "guidance 0.5": {"guidance": 0.5},
-    "repetition 1.3": {"repetition": 1.3},
-    "repetition 0.8": {"repetition": 0.8},
-    "bias": {"bias": {"0": 2.5, "5": -1.5, "7": 10.0}},
+    "repetition penalty 1.3": {"repetition_penalty": 1.3},
+    "repetition penalty 0.8": {"repetition_penalty": 0.8},
+    "bias": {"logit_bias": {0: 2.5, 5: -1.5, 7: 10.0}},
     "allowed": {"allowed": list(range(0, 40, 3))},
     "banned": {"banned": [0, 4, 9, 11]},
-    "no repeat of 1": {"no_repeat": 1},
-    "no repeat of 2": {"no_repeat": 2},
-    "no repeat of 3": {"no_repeat": 3},
-    "least length, below": {"least": {"length": 41, "end": END}},
-    "least length, reached": {"least": {"length": 40, "end": END}},
+    "no repeated 1-gram": {"no_repeat_ngram": 1},
+    "no repeated 2-gram": {"no_repeat_ngram": 2},
+    "no repeated 3-gram": {"no_repeat_ngram": 3},
+    "minimum length, below": {"min_length": 41},
+    "minimum length, reached": {"min_length": 40},
     "temperature 0.7": {"temperature": 0.7},
     "temperature 1.8": {"temperature": 1.8},
     "top-k 1": {"top_k": 1},
@@ -71,137 +71,144 @@ CASES: dict[str, dict[str, Any]] = {
     "min-p 0.5": {"min_p": 0.5},
     "typical 0.2": {"typical_p": 0.2},
     "typical 0.9": {"typical_p": 0.9},
-    # Together the two are not the same there: see the definitions.
+    # Guidance and a repetition penalty together have another meaning in transformers: see DEFINITIONS.
     "all but guidance": {control: value for control, value in ALL.items() if control != "guidance"},
-    "all but repetition": {control: value for control, value in ALL.items() if control != "repetition"},
+    "all but repetition penalty": {control: value for control, value in ALL.items() if control != "repetition_penalty"},
 }
 DEFINITIONS = [
-    "top-k: transformers keeps every symbol that is as likely as the k-th, so more than k where there are ties; "
-    "here exactly k, of equals the lower ones.",
-    "top-p: transformers sorts from below, and of equals at the border keeps those its unstable sort put last; here "
-    "the lower ones. Both keep the fewest symbols that reach the mass, and at least one.",
-    "typical: transformers keeps every symbol as typical as the last; here of equals the lower ones.",
-    "min_tokens_to_keep is 1 there by default and always here.",
-    "Rounding: transformers sums probabilities in the precision of the logits, here always in double.",
-    "Order in transformers' generate: guidance, bias, repetition, no repeat, banned, least length, temperature, top-k, "
-    "top-p, min-p, typical; here the penalties come before the bias, so a bias is added in full. Compared above in the "
-    "order here.",
-    "Guidance in transformers works on log-probabilities, here on logits: the same distribution. But a repetition "
-    "penalty goes by the sign, so after guidance it multiplies everything there, and here as it does without guidance.",
-    "transformers' history has no padding: padded symbols count there as seen. Here only what counts does.",
-    "Presence and frequency penalties are not in transformers; tested here against OpenAI's definition.",
-    "Temperature 0 is an error there and greedy here.",
+    "top-k: transformers keeps all tokens that are as likely as the k-th, so more than k where there are ties; "
+    "morphogen keeps exactly k, the lower ones of equal tokens.",
+    "top-p: both keep the fewest tokens that reach the mass, at least one. Of equal tokens at the border, transformers "
+    "keeps those that its unstable sort puts last; morphogen keeps the lower ones.",
+    "typical: transformers keeps all tokens as typical as the last one; morphogen of equal tokens the lower ones.",
+    "min_tokens_to_keep is 1 in transformers by default, and always 1 in morphogen.",
+    "Rounding: transformers sums probabilities in the precision of the logits, morphogen always in double precision.",
+    "Order in transformers' generate: guidance, bias, repetition penalty, no repeated n-gram, banned, minimum length, "
+    "temperature, top-k, top-p, min-p, typical. In morphogen the penalties come before the bias, so that a bias is "
+    "added in full. Both are compared in morphogen's order.",
+    "Guidance works on log-probabilities in transformers, on logits in morphogen: the same distribution. But a "
+    "repetition penalty depends on the sign: after guidance transformers multiplies all logits, because all "
+    "log-probabilities are negative.",
+    "The history has no padding in transformers: padding tokens count as repeated. In morphogen they do not.",
+    "transformers has no presence and frequency penalties; morphogen tests them against OpenAI's definition.",
+    "Temperature 0 is an error in transformers, and greedy in morphogen.",
 ]
 
 
 def data() -> dict[str, tuple[Tensor, Tensor, Tensor]]:
-    """Logits and unconditional ones `(rows, vocab)`, and histories of 40 symbols."""
+    """Return conditional and unconditional logits `(rows, vocab)`, and histories of 40 tokens, by name."""
     generator = torch.Generator().manual_seed(0)
 
-    def of(rows: int, vocab: int, seen: int) -> tuple[Tensor, Tensor, Tensor]:
+    def random(rows: int, vocab: int, history_vocab: int) -> tuple[Tensor, Tensor, Tensor]:
         logits, unconditional = torch.randn(2, rows, vocab, generator=generator, dtype=torch.float64) * 3
-        return logits, unconditional, torch.randint(0, seen, (rows, 40), generator=generator)
+        return logits, unconditional, torch.randint(0, history_vocab, (rows, 40), generator=generator)
 
     tied = torch.randint(-2, 3, (2, 1000, 60), generator=generator).double()
-    single = of(1000, 300, 12)
+    single = random(1000, 300, 12)
     return {
-        "double": of(1000, 300, 12),
+        "double": random(1000, 300, 12),
         "single": (single[0].float(), single[1].float(), single[2]),
-        "large": of(16, 50_000, 30),
+        "large": random(16, 50_000, 30),
         "ties": (tied[0], tied[1], torch.randint(0, 8, (1000, 40), generator=generator)),
     }
 
 
 def log_probabilities(settings: dict[str, Any], logits: Tensor, unconditional: Tensor, history: Tensor) -> Tensor:
+    """Return our log-probabilities `(rows, vocab)`."""
+    controls = LogitControls(**{name: value for name, value in settings.items() if name != "min_length"})
     if "guidance" in settings:
-        logits = guided(logits, unconditional, settings["guidance"])
-    least = settings.get("least", {"length": 0, "end": None})
-    steering = Steering(
-        repetition=settings.get("repetition", 1.0),
-        bias={int(symbol): add for symbol, add in settings.get("bias", {}).items()},
-        allowed=settings.get("allowed"),
-        banned=settings.get("banned", ()),
-        no_repeat=settings.get("no_repeat", 0),
-        least=least["length"],
-        end=least["end"],
+        logits = guided(logits, unconditional, controls.guidance)
+    logits = process_logits(
+        logits,
+        controls,
+        TokenHistory(history, None, logits.shape[1]),
+        min_length=settings.get("min_length", 0),
+        end=END,
     )
-    logits = steered(logits, steering, Seen(history, None, logits.shape[1]))
-    return probabilities(logits, **{step: settings[step] for step in STEPS if step in settings}).log()
+    return controlled(logits, controls).log()
 
 
-def because(settings: dict[str, Any], logits: Tensor, ours: Tensor, theirs: Tensor) -> str:
-    """Why one row's kept sets differ; `logits` `(vocab,)` and bool sets."""
+def reason_of(settings: dict[str, Any], logits: Tensor, ours: Tensor, theirs: Tensor) -> str:
+    """Return why the sets of one row differ, from its logits `(vocab,)` and both sets, bool `(vocab,)`."""
     if len(settings) > 1:
         return "ties" if len(logits.unique()) < len(logits) else "other"
     control, value = next(iter(settings.items()))
     p = logits.double().softmax(-1)
     nats = -p.log()
     rank = (nats - (p * nats).sum()).abs() if control == "typical_p" else nats
-    single = ours ^ theirs
+    in_one_only = ours ^ theirs
     border = max(rank[ours].max(), rank[theirs].max()) if control == "typical_p" else rank[ours].max()
     as_many = control != "top_p" or int(ours.sum()) == int(theirs.sum())
-    if control in ("top_k", "top_p", "typical_p") and as_many and bool(((rank[single] - border).abs() < 1e-12).all()):
+    at_border = bool(((rank[in_one_only] - border).abs() < 1e-12).all())
+    if control in ("top_k", "top_p", "typical_p") and as_many and at_border:
         return "ties"
     if control in ("top_p", "typical_p") and abs(float(p[ours & theirs].sum()) - value) < 1e-5:
         return "rounding"
-    if control == "min_p" and bool(((p[single] / p.max() - value).abs() < 1e-5).all()):
+    if control == "min_p" and bool(((p[in_one_only] / p.max() - value).abs() < 1e-5).all()):
         return "rounding"
     return "other"
 
 
 def compare() -> dict[str, Any]:
+    """Return the results of all cases, and the versions of the peer's packages."""
     from environment import HOME, make
 
-    python, frozen = make("transformers")
+    python, packages = make("transformers")
     folder = HOME / "logits"
     folder.mkdir(parents=True, exist_ok=True)
     arrays = data()
     for name, parts in arrays.items():
         for part, values in zip(("logits", "unconditional", "history"), parts, strict=True):
             np.save(folder / f"{name}-{part}.npy", values.numpy())
-    write_json(folder / "cases.json", {"data": list(arrays), "cases": CASES})
+    write_json(folder / "cases.json", {"data": list(arrays), "cases": CASES, "end": END})
     subprocess.run([str(python), str(HERE / "peers" / "transformers_logits.py"), str(folder)], check=True)
     cases: dict[str, Any] = {}
     for case, settings in CASES.items():
         cases[case] = {"settings": settings}
-        for name, (logits, unconditional, history) in arrays.items():
-            ours = log_probabilities(settings, logits, unconditional, history)
+        for name, parts in arrays.items():
             theirs = torch.from_numpy(np.load(folder / f"{name}-{case}-theirs.npy"))
-            kept, kept_there = ours > -torch.inf, theirs > -torch.inf
-            equal = (kept == kept_there).all(1)
-            apart = (ours - theirs)[equal][kept[equal]].abs()
-            reasons: dict[str, int] = {}
-            for row in (~equal).nonzero().flatten().tolist():
-                reason = because(settings, logits[row], kept[row], kept_there[row])
-                reasons[reason] = reasons.get(reason, 0) + 1
-            cases[case][name] = {
-                "rows": len(logits),
-                "equal_sets": int(equal.sum()),
-                "largest_difference": float(apart.max()) if len(apart) else None,
-                "unequal_because": reasons,
-            }
+            cases[case][name] = difference(settings, parts, theirs)
     shapes = {name: {"shape": list(parts[0].shape), "dtype": str(parts[0].dtype)} for name, parts in arrays.items()}
-    versions = [line for line in frozen if line.startswith(("transformers==", "torch==", "numpy=="))]
+    versions = [line for line in packages if line.startswith(("transformers==", "torch==", "numpy=="))]
     return {"peer": versions, "data": shapes, "cases": cases, "definitions": DEFINITIONS}
 
 
+def difference(settings: dict[str, Any], parts: tuple[Tensor, Tensor, Tensor], theirs: Tensor) -> dict[str, Any]:
+    """Return how our log-probabilities differ from the peer's, `(rows, vocab)`."""
+    ours = log_probabilities(settings, *parts)
+    our_set, their_set = ours > -torch.inf, theirs > -torch.inf
+    equal = (our_set == their_set).all(1)
+    differences = (ours - theirs)[equal][our_set[equal]].abs()
+    reasons: dict[str, int] = {}
+    for row in (~equal).nonzero().flatten().tolist():
+        reason = reason_of(settings, parts[0][row], our_set[row], their_set[row])
+        reasons[reason] = reasons.get(reason, 0) + 1
+    return {
+        "rows": len(ours),
+        "equal_sets": int(equal.sum()),
+        "largest_difference": float(differences.max()) if len(differences) else None,
+        "unequal_because": reasons,
+    }
+
+
 def report(results: dict[str, Any]) -> str:
+    """Return the results as a Markdown table."""
     names = list(results["data"])
     heads = [f"{name} {' x '.join(map(str, results['data'][name]['shape']))}" for name in names]
     lines = ["| control | " + " | ".join(heads) + " |", "|---|" + "---|" * len(names)]
-    for case, found in results["cases"].items():
+    for case, by_name in results["cases"].items():
         cells = []
         for name in names:
-            one = found[name]
-            apart = "–" if one["largest_difference"] is None else f"{one['largest_difference']:.0e}"
-            unequal = ", ".join(f"{count} {reason}" for reason, count in one["unequal_because"].items())
-            cells.append(f"{apart}; {unequal or 'all sets equal'}")
+            figures = by_name[name]
+            largest = "–" if figures["largest_difference"] is None else f"{figures['largest_difference']:.0e}"
+            unequal = ", ".join(f"{count} {reason}" for reason, count in figures["unequal_because"].items())
+            cells.append(f"{largest}; {unequal or 'all sets equal'}")
         lines.append(f"| {case} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", *(f"- {line}" for line in results["definitions"])])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--report", action="store_true", help="print the table of the last results")
     if not parser.parse_args().report:
         torch.set_num_threads(1)

@@ -1,6 +1,6 @@
-"""Peak memory of a whole fit over many picture files against few: it is to stay within 10 %.
+"""Peak memory of a fit to many picture files over that to few: `ratio` should be at most 1.1.
 
-Run: python benchmarks/memory.py       JSON on standard output.
+Run: python benchmarks/memory.py       prints JSON.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ finally:
 
 
 def make(folder: Path, count: int) -> None:
-    """Files of smooth random pictures, 64 x 64 in colour, in two classes."""
+    """Write files of smooth random pictures, 64 x 64 in colour, in two classes."""
     generator = np.random.default_rng(0)
     for name in ("a", "b"):
         (folder / name).mkdir(parents=True)
@@ -37,17 +37,18 @@ def make(folder: Path, count: int) -> None:
 
 
 def peak_mib(source: Path, out: Path) -> float:
+    """Return the peak memory of a short fit."""
     flags = ["fit", str(source), "--out", str(out), "--family", "vae", "--options.width", "16"]
     flags += ["--train.steps", "20", "--train.batch", "64", "--train.previews", "0"]
-    done = subprocess.run([sys.executable, "-c", _CHILD, *flags], check=True, capture_output=True, text=True)
-    return int(done.stdout.split()[-1]) / 1024
+    process = subprocess.run([sys.executable, "-c", _CHILD, *flags], check=True, capture_output=True, text=True)
+    return int(process.stdout.split()[-1]) / 1024
 
 
 def main() -> None:
-    found = argparse.ArgumentParser()
-    found.add_argument("--few", type=int, default=2_000)
-    found.add_argument("--many", type=int, default=50_000)
-    arguments = found.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--few", type=int, default=2_000)
+    parser.add_argument("--many", type=int, default=50_000)
+    arguments = parser.parse_args()
     peaks = {}
     with tempfile.TemporaryDirectory() as scratch:
         for count in (arguments.few, arguments.many):

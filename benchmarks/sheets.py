@@ -1,7 +1,7 @@
-"""Filling in, completing and enlarging pictures of Fashion-MNIST: sheets to look at, and figures beside floors.
+"""Inpainting and super-resolution of Fashion-MNIST: sheets to look at, and figures beside simple baselines.
 
 Run: python benchmarks/sheets.py      fits four models; sheets in .work/sheets, figures in results/sheets.json
-The judge of `images.py` has to be there.
+It needs the judge of `images.py`.
 """
 
 from __future__ import annotations
@@ -20,126 +20,135 @@ from PIL import Image
 
 import morphogen
 from morphogen import Pipeline
-from morphogen.evaluation.metrics.frechet import Frechet
+from morphogen.core.noise import Noise
+from morphogen.metrics.frechet import Frechet
 
 HERE = Path(__file__).resolve().parent
 MASKS = ("middle", "left", "bottom")
-FACTOR, DRAWS, ROWS = 4, 4, 10
+FACTOR, SAMPLES, SHOWN = 4, 4, 10  # of the super-resolution; samples of one picture; pictures on a sheet
 
 
-def hole(mask: str) -> np.ndarray:
-    """`(28, 28)`, true where pixels are to be filled in."""
-    found = np.zeros((28, 28), bool)
-    found[{"middle": np.s_[7:21, 7:21], "left": np.s_[:, :14], "bottom": np.s_[14:, :]}[mask]] = True
-    return found
+def missing_pixels(mask: str) -> np.ndarray:
+    """Return which pixels are missing, bool `(28, 28)`."""
+    missing = np.zeros((28, 28), bool)
+    missing[{"middle": np.s_[7:21, 7:21], "left": np.s_[:, :14], "bottom": np.s_[14:, :]}[mask]] = True
+    return missing
 
 
-def stack(found: list[Image.Image]) -> np.ndarray:
-    return np.stack([np.asarray(picture.convert("L")) for picture in found])
+def images_of(array: np.ndarray) -> list[Image.Image]:
+    """Return the pictures in `(N, H, W)`."""
+    return [Image.fromarray(image) for image in array]
 
 
-def sheet(rows: list[list[np.ndarray]], path: Path) -> None:
-    """Pictures in rows, three times their size."""
-    padded = [np.concatenate([np.pad(one, 1, constant_values=128) for one in row], axis=1) for row in rows]
-    whole = Image.fromarray(np.concatenate(padded))
-    whole.resize((whole.width * 3, whole.height * 3), Image.Resampling.NEAREST).save(path)
+def array_of(images: list[Image.Image]) -> np.ndarray:
+    """Return grey pictures as `(N, H, W)`."""
+    return np.stack([np.asarray(image.convert("L")) for image in images])
+
+
+def write_sheet(lines: list[list[np.ndarray]], path: Path) -> None:
+    """Write lines of pictures, three times their size."""
+    padded = [np.concatenate([np.pad(image, 1, constant_values=128) for image in line], axis=1) for line in lines]
+    sheet = Image.fromarray(np.concatenate(padded))
+    sheet.resize((sheet.width * 3, sheet.height * 3), Image.Resampling.NEAREST).save(path)
 
 
 class Figures:
-    """What the judge makes of pictures that stand for real ones."""
+    """The judge's figures of generated versions of the first test pictures, compared with the other test pictures."""
 
     def __init__(self, judge: Judge, test: np.ndarray, labels: np.ndarray) -> None:
-        self.judge, self.labels, (self.real, _) = judge, labels, judge.look(test[COMPARED:])  # other ones
+        self.judge, self.labels, (self.real, _) = judge, labels, judge.predict(test[COMPARED:])
 
-    def of(self, made: np.ndarray) -> dict[str, float]:
-        features, classes = self.judge.look(made)
+    def of(self, images: np.ndarray) -> dict[str, float]:
+        """Return the Fréchet distance, and the accuracy of the class."""
+        features, classes = self.judge.predict(images)
         metric = Frechet()
         metric.update(self.real, real=True)
         metric.update(features, real=False)
-        accuracy = float((classes.numpy() == self.labels[: len(made)]).mean())
+        accuracy = float((classes.numpy() == self.labels[: len(images)]).mean())
         return {"frechet": round(metric.compute()["frechet"], 2), "class_accuracy": round(accuracy, 3)}
 
 
-def fill_in(pipe: Pipeline, test: np.ndarray, figures: Figures, mean: np.ndarray, name: str, out: Path) -> Any:
-    """Sheets and figures of one model and all masks it can fill."""
-    found: dict[str, Any] = {}
+def inpaint(pipe: Pipeline, test: np.ndarray, figures: Figures, mean: np.ndarray, name: str, out: Path) -> Any:
+    """Write a sheet for each mask, and return the figures of one model."""
+    results: dict[str, Any] = {}
     for mask in MASKS:
-        missing = hole(mask)
-        holes = [Image.fromarray(missing.astype(np.uint8) * 255)] * COMPARED
-        items = [Image.fromarray(one) for one in test[:COMPARED]]
-        draws = [stack(pipe.impute(items[:ROWS], holes[:ROWS], seed=1000 * draw)) for draw in range(DRAWS)]
-        filled = stack(pipe.impute(items, holes, batch=250))
-        shown = np.where(missing, 128, test[:ROWS]).astype(np.uint8)
-        rows = [[test[row], shown[row], *(draw[row] for draw in draws)] for row in range(ROWS)]
-        sheet(rows, out / f"{name}-{mask}.png")
-        found[mask] = {
-            "filled_in": figures.of(filled),
-            "floor_mean_picture": figures.of(np.where(missing, mean, test[:COMPARED]).astype(np.uint8)),
-            "largest_change_of_what_was_given": int(
-                np.abs(filled.astype(int) - test[:COMPARED])[:, ~missing].max(initial=0)
-            ),
-            "deviation_between_draws": round(float(np.stack(draws).std(0)[:, missing].mean()), 1),
+        missing = missing_pixels(mask)
+        masks = [Image.fromarray(missing.astype(np.uint8) * 255)] * COMPARED
+        items = images_of(test[:COMPARED])
+        samples = [array_of(pipe.impute(items[:SHOWN], masks[:SHOWN], seed=1000 * n)) for n in range(SAMPLES)]
+        inpainted = array_of(pipe.impute(items, masks, batch=250))
+        given = np.where(missing, 128, test[:SHOWN]).astype(np.uint8)
+        lines = [[test[n], given[n], *(sample[n] for sample in samples)] for n in range(SHOWN)]
+        write_sheet(lines, out / f"{name}-{mask}.png")
+        change = np.abs(inpainted.astype(int) - test[:COMPARED])[:, ~missing]
+        results[mask] = {
+            "inpainted": figures.of(inpainted),
+            "baseline_mean_picture": figures.of(np.where(missing, mean, test[:COMPARED]).astype(np.uint8)),
+            "largest_change_of_given_pixels": int(change.max(initial=0)),
+            "deviation_between_samples": round(float(np.stack(samples).std(0)[:, missing].mean()), 1),
         }
-        print(name, mask, found[mask], flush=True)
-    return found
+        print(name, mask, results[mask], flush=True)
+    return results
 
 
 def enlarge(pipe: Pipeline, test: np.ndarray, figures: Figures, out: Path) -> Any:
-    """A sheet and figures of pictures made from versions FACTOR times smaller."""
-    codec = pipe.conditions["small"]  # reduces as in training
+    """Write a sheet, and return the figures, of pictures generated from versions FACTOR times smaller."""
+    codec = pipe.conditions["low_res"]  # scales down as in training
 
-    def reduce(found: np.ndarray) -> list[Image.Image]:
-        return codec.decode(codec.encode([Image.fromarray(one) for one in found]))
+    def scaled_down(array: np.ndarray) -> list[Image.Image]:
+        return codec.decode(codec.encode(images_of(array)), Noise.consecutive(0, len(array)))
 
-    small = reduce(test[:COMPARED])
-    draws = [stack(pipe.sample(ROWS, seed=1000 * draw, condition={"small": small[:ROWS]})) for draw in range(DRAWS)]
-    made = stack(pipe.sample(COMPARED, batch=250, condition={"small": small}))
-    cubic = stack([one.resize((28, 28), Image.Resampling.BICUBIC) for one in small])
-    shown = stack([one.resize((28, 28), Image.Resampling.NEAREST) for one in small[:ROWS]])
-    rows = [[test[row], shown[row], cubic[row], *(draw[row] for draw in draws)] for row in range(ROWS)]
-    sheet(rows, out / "enlarged.png")
+    low_res = scaled_down(test[:COMPARED])
+    samples = [
+        array_of(pipe.sample(SHOWN, seed=1000 * n, condition={"low_res": low_res[:SHOWN]})) for n in range(SAMPLES)
+    ]
+    enlarged = array_of(pipe.sample(COMPARED, batch=250, condition={"low_res": low_res}))
+    bicubic = array_of([image.resize((28, 28), Image.Resampling.BICUBIC) for image in low_res])
+    given = array_of([image.resize((28, 28), Image.Resampling.NEAREST) for image in low_res[:SHOWN]])
+    lines = [[test[n], given[n], bicubic[n], *(sample[n] for sample in samples)] for n in range(SHOWN)]
+    write_sheet(lines, out / "super-resolution.png")
 
-    def reduced(found: np.ndarray) -> float:
-        """Root mean squared difference, once reduced again, from what was enlarged."""
-        again = stack(reduce(found))
-        return round(float(np.sqrt(((again.astype(float) - stack(small)) ** 2).mean())), 2)
+    def error(array: np.ndarray) -> float:
+        """Return the root mean square difference from the given pictures, once scaled down again."""
+        again = array_of(scaled_down(array))
+        return round(float(np.sqrt(((again.astype(float) - array_of(low_res)) ** 2).mean())), 2)
 
-    found = {
-        "enlarged": figures.of(made) | {"difference_when_reduced": reduced(made)},
-        "floor_bicubic": figures.of(cubic) | {"difference_when_reduced": reduced(cubic)},
-        "deviation_between_draws": round(float(np.stack(draws).std(0).mean()), 1),
+    results = {
+        "enlarged": figures.of(enlarged) | {"error_when_scaled_down": error(enlarged)},
+        "baseline_bicubic": figures.of(bicubic) | {"error_when_scaled_down": error(bicubic)},
+        "deviation_between_samples": round(float(np.stack(samples).std(0).mean()), 1),
     }
-    print("enlarged", found, flush=True)
-    return found
+    print("super-resolution", results, flush=True)
+    return results
 
 
 def main() -> None:
     default = Path(os.environ.get("MORPHOGEN_DATA", HERE.parent.parent / "shared" / "data"))
-    found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    found.add_argument("--data", type=Path, default=default, help="the folder above fashion-mnist")
-    found.add_argument("--work", type=Path, default=HERE / ".work")
-    found.add_argument("--results", type=Path, default=HERE / "results" / "sheets.json")
-    found.add_argument("--minutes", type=float, default=5, help="of each of the four fits")
-    found.add_argument("--threads", type=int, default=2)
-    arguments = found.parse_args()
-    prepare(arguments.threads, 0)
-    data, out = arguments.data / "fashion-mnist", arguments.work.resolve() / "sheets"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=default, help="the folder above fashion-mnist")
+    parser.add_argument("--work", type=Path, default=HERE / ".work")
+    parser.add_argument("--results", type=Path, default=HERE / "results" / "sheets.json")
+    parser.add_argument("--minutes", type=float, default=5, help="of each of the four fits")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    prepare(options.threads, 0)
+    data, out = options.data / "fashion-mnist", options.work.resolve() / "sheets"
     out.mkdir(parents=True, exist_ok=True)
     test, labels = pictures(data, "test")
-    figures = Figures(Judge(arguments.work / "images" / "judge"), test, labels)
+    figures = Figures(Judge(options.work / "images" / "judge"), test, labels)
     mean = pictures(data, "train")[0].mean(0)
 
-    minutes, through = arguments.minutes, ["--through", str(out / "vq"), "--options.fill", "0.5"]
-    fit(out / "diffusion", data, "diffusion", minutes, ["--options.fill", "0.5"])
+    minutes, inpaints = options.minutes, ["--options.inpaint-prob", "0.5"]
+    fit(out / "diffusion", data, "diffusion", minutes, inpaints)
     fit(out / "vq", data, "vq", minutes, [])
-    fit(out / "autoregressive", data, "autoregressive", minutes, through)
-    fit(out / "enlarging", data, "diffusion", minutes, ["--enlarge", str(FACTOR)])
+    fit(out / "autoregressive", data, "autoregressive", minutes, ["--autoencoder", str(out / "vq"), *inpaints])
+    fit(out / "super-resolution", data, "diffusion", minutes, ["--super-resolution", str(FACTOR)])
     results: dict[str, Any] = {"minutes": minutes, "extractor": f"FD[{figures.judge.name}]", "pictures": COMPARED}
-    results["real"] = figures.of(test[:COMPARED])
+    results["real_data"] = figures.of(test[:COMPARED])
     for family in ("diffusion", "autoregressive"):
-        results[family] = fill_in(morphogen.load(out / family), test, figures, mean, family, out)
-    results["enlarging"] = enlarge(morphogen.load(out / "enlarging"), test, figures, out)
-    write_json(arguments.results, results)
+        results[family] = inpaint(morphogen.load(out / family), test, figures, mean, family, out)
+    results["super_resolution"] = enlarge(morphogen.load(out / "super-resolution"), test, figures, out)
+    write_json(options.results, results)
 
 
 if __name__ == "__main__":

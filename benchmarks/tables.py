@@ -1,6 +1,6 @@
-"""The race on tables: mostlyai-engine at its defaults, and ours in no more than the seconds that it took.
+"""Tables: mostlyai-engine at its defaults, and ours in no more than the seconds that it took.
 
-Each run is a process of its own and leaves its result in the work folder; what is there is not done again. See
+Each run is a process of its own and writes its result to the work folder; finished runs are not repeated. See
 README.md beside this file.
 """
 
@@ -13,7 +13,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,180 +24,186 @@ from peers import environment
 from text import probe, run
 
 HERE = Path(__file__).resolve().parent
-START_UP = 16.0  # seconds that the commands need besides the budget: to import, twice, and to draw the rows
+START_UP = 16.0  # seconds of the commands outside the budget: importing, twice, and sampling the rows
 SEEDS = {"adult": (0, 1, 2, 3, 4), "shoppers": (0, 1, 2), "magic": (0, 1, 2), "beijing": (0, 1, 2)}
+REAL = "real data"
+BASELINES = {"trees": "sequential_trees", "mixture": "mixture", "independent": "independent"}
 
 
 def arguments() -> argparse.Namespace:
     default = Path(os.environ.get("MORPHOGEN_DATA", HERE.parent.parent / "shared" / "data"))
-    found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    found.add_argument("--data", type=Path, default=default, help="the folder above tables/")
-    found.add_argument("--work", type=Path, default=HERE / ".work" / "tables")
-    found.add_argument("--results", type=Path, default=HERE / "results" / "tables.json")
-    found.add_argument("--tables", nargs="+", choices=list(SEEDS), default=list(SEEDS))
-    found.add_argument("--seeds", type=int, default=5, help="of each table at most")
-    found.add_argument("--threads", type=int, default=2)
-    found.add_argument("--families", action="store_true", help="our other families, two minutes each, one seed")
-    found.add_argument("--report", action="store_true", help="print the table of the results there are, and end")
-    return found.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=default, help="the folder above tables/")
+    parser.add_argument("--work", type=Path, default=HERE / ".work" / "tables")
+    parser.add_argument("--results", type=Path, default=HERE / "results" / "tables.json")
+    parser.add_argument("--tables", nargs="+", choices=list(SEEDS), default=list(SEEDS))
+    parser.add_argument("--seeds", type=int, default=5, help="of each table at most")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--families", action="store_true", help="our other families, two minutes each, one seed")
+    parser.add_argument("--report", action="store_true", help="print the table of the last results")
+    return parser.parse_args()
 
 
 def peer(folder: Path, out: Path, rows: int, seed: int, threads: int) -> dict[str, Any]:
-    """mostlyai-engine, from the training rows to as many."""
+    """Fit mostlyai-engine to the training rows, generate as many, and return its result."""
     python, packages = environment.make("mostlyai")
     command = [str(python), str(HERE / "peers" / "mostlyai_tables.py"), "--data", str(folder / "train.parquet")]
     command += ["--out", str(out / "rows.parquet"), "--rows", str(rows), "--seed", str(seed), "--threads", str(threads)]
-    ran = run(command, out / "log.txt", threads)
-    wanted = [line for line in packages if line.split("==")[0] in ("torch", "mostlyai-engine")]
-    return {"seconds": round(ran.seconds, 1), **json.loads(ran.said), "packages": wanted}
+    process = run(command, out / "log.txt", threads)
+    versions = [line for line in packages if line.split("==")[0] in ("torch", "mostlyai-engine")]
+    return {"seconds": round(process.seconds, 1), **json.loads(process.last_line), "packages": versions}
 
 
 def ours(
     folder: Path, out: Path, rows: int, seed: int, threads: int, seconds: float, flags: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """`morphogen fit` and `morphogen sample` at their defaults, within so many seconds together."""
+    """Run `morphogen fit` and `morphogen sample` at their defaults, within that many seconds; return the result."""
     command = str(Path(sys.executable).with_name("morphogen"))
     minutes = (seconds - START_UP) / 60
     fit = [command, "fit", str(folder), "--minutes", f"{minutes:.4f}", "--train.seed", str(seed), *flags]
-    trained = run([*fit, "--out", str(out / "model")], out / "log.txt", threads)
+    fitting = run([*fit, "--out", str(out / "model")], out / "log.txt", threads)
     sample = [command, "sample", str(out / "model"), "-n", str(rows), "--seed", str(1_000_000 * seed)]
-    drawn = run([*sample, "--out", str(out / "samples")], out / "log.txt", threads)
+    sampling = run([*sample, "--out", str(out / "samples")], out / "log.txt", threads)
     (out / "samples" / "rows.parquet").rename(out / "rows.parquet")
     training = json.loads((out / "model" / "metrics.json").read_text())["training"]
     return {
-        "seconds": round(trained.seconds + drawn.seconds, 1),
+        "seconds": round(fitting.seconds + sampling.seconds, 1),
         "allowed": round(seconds, 1),
-        "seconds_training": round(trained.seconds, 1),
-        "seconds_sampling": round(drawn.seconds, 1),
-        "peak_gigabytes": max(trained.peak_gigabytes, drawn.peak_gigabytes),
+        "seconds_training": round(fitting.seconds, 1),
+        "seconds_sampling": round(sampling.seconds, 1),
+        "peak_gigabytes": max(fitting.peak_gigabytes, sampling.peak_gigabytes),
         "training": training,
     }
 
 
-def measured(rows: Any, train: Any, test: Any, target: str, seed: int) -> dict[str, float]:
-    """The same for all: of rows that are real, generated, or independent columns."""
-    from morphogen.evaluation import tables
+def measure(rows: Any, train: Any, test: Any, target: str, seed: int) -> dict[str, float]:
+    """Return the figures of rows, whether real, generated, or of a baseline."""
+    from morphogen.modalities.table.statistics.c2st import c2st_auc
+    from morphogen.modalities.table.statistics.column_quality import shape, trend
+    from morphogen.modalities.table.statistics.utility import utility
 
     rows = rows.select(train.column_names).cast(train.schema, safe=False)
     return {
-        "two_sample": round(tables.two_sample(train, rows, seed=seed), 4),
-        "two_sample_test": round(tables.two_sample(test, rows, seed=seed), 4),
-        "utility": round(tables.utility(rows, test, target, seed=seed)[0], 4),
-        "shape": round(tables.shape(train, rows), 4),
-        "trend": round(tables.trend(train, rows), 4),
-        "copied": round(copied(rows, train), 4),
+        "two_sample": round(c2st_auc(train, rows, seed=seed), 4),
+        "two_sample_test": round(c2st_auc(test, rows, seed=seed), 4),
+        "utility": round(utility(rows, test, target, seed=seed)[0], 4),
+        "shape": round(shape(train, rows), 4),
+        "trend": round(trend(train, rows), 4),
+        "copied": round(copied_share(rows, train), 4),
     }
 
 
-def copied(rows: Any, train: Any) -> float:
-    """The share of rows that are a training row, cell by cell."""
-    real = set(zip(*(column.to_pylist() for column in train.columns), strict=True))
-    return sum(row in real for row in zip(*(column.to_pylist() for column in rows.columns), strict=True)) / len(rows)
+def copied_share(rows: Any, train: Any) -> float:
+    """Return the share of rows that equal a training row, cell by cell."""
+    training_rows = set(zip(*(column.to_pylist() for column in train.columns), strict=True))
+    copies = [row in training_rows for row in zip(*(column.to_pylist() for column in rows.columns), strict=True)]
+    return sum(copies) / len(copies)
 
 
-def referred(reference: Any, train: Any, test: Any, target: str) -> dict[str, Any]:
-    """A reference of `morphogen.evaluation.references`, one draw."""
+def baseline(name: str, train: Any, test: Any, target: str) -> dict[str, Any]:
+    """Return the result of a baseline in `morphogen.modalities.table.baselines`, with one seed."""
+    from morphogen.modalities.table import baselines
+
     started = time.perf_counter()
-    rows = reference(train, len(train))
-    return {"seconds": round(time.perf_counter() - started, 1), **measured(rows, train, test, target, 0)}
+    rows = getattr(baselines, BASELINES[name])(train, len(train))
+    return {"seconds": round(time.perf_counter() - started, 1), **measure(rows, train, test, target, 0)}
+
+
+def real_data(train: Any, test: Any, target: str) -> dict[str, Any]:
+    """Return the figures of real test rows; for utility of the training rows, and no C2ST of test against test rows."""
+    from morphogen.modalities.table.statistics.utility import utility
+
+    figures = measure(test, train, test, target, 0)
+    return figures | {"utility": utility(train, test, target, seed=0)[0], "two_sample_test": None}
+
+
+def once(out: Path, make: Callable[[], dict[str, Any]], train: Any, test: Any, target: str, seed: int) -> Any:
+    """Return the result in a folder; if there is none, that of `make`, with the figures of its rows."""
+    import pyarrow.parquet as parquet
+
+    file = out / "result.json"
+    if not file.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        result = make()
+        result |= measure(parquet.read_table(out / "rows.parquet"), train, test, target, seed)
+        write_json(file, result)
+    result = json.loads(file.read_text())
+    print(out.parent.name, out.name, {name: value for name, value in result.items() if name != "training"}, flush=True)
+    return result
 
 
 def families(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Our other families, in two minutes each; the gan has one of them, and the vae that it goes through the other."""
-    import pyarrow.parquet as parquet
-
-    target, folder = tables_data.TARGETS[name], options.work / name / "data"
+    """Return the results of our other families, two minutes each: of the gan's, one is for the vae it is fitted on."""
+    target, folder, work = tables_data.TARGETS[name], options.work / name / "data", options.work / name
     train, test = tables_data.write(name, options.data, folder)
-    half = options.work / name / "vae-of-a-minute"
-    found: dict[str, Any] = {}
-    for family, seconds, flags in (
-        ("vae", 120.0, []),
-        ("diffusion", 120.0, []),
-        ("gan", 60.0, ["--through", str(half / "model")]),
-    ):
-        out = options.work / name / family
-        kept = out / "result.json"
-        if not kept.exists():
-            out.mkdir(parents=True, exist_ok=True)
-            spent = 0.0
-            if family == "gan":
-                half.mkdir(parents=True, exist_ok=True)
-                spent = ours(folder, half, 1, 0, options.threads, 60.0, ["--family", "vae"])["seconds"]
-            made = ours(folder, out, len(train), 0, options.threads, seconds, ["--family", family, *flags])
-            made |= {"seconds": made["seconds"] + spent, "allowed": 120.0}
-            made |= measured(parquet.read_table(out / "rows.parquet"), train, test, target, 0)
-            write_json(kept, made)
-        found[family] = json.loads(kept.read_text())
-        print(name, family, {key: value for key, value in found[family].items() if key != "training"}, flush=True)
-    return found
 
+    def fit(family: str, out: Path, rows: int, seconds: float, *flags: str) -> dict[str, Any]:
+        out.mkdir(parents=True, exist_ok=True)
+        return ours(folder, out, rows, 0, options.threads, seconds, ["--family", family, *flags])
 
-def race(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    import pyarrow.parquet as parquet
+    def make(family: str) -> dict[str, Any]:
+        if family != "gan":
+            return fit(family, work / family, len(train), 120.0)
+        autoencoder = work / "vae-of-a-minute"
+        before = fit("vae", autoencoder, 1, 60.0)
+        result = fit("gan", work / "gan", len(train), 60.0, "--autoencoder", str(autoencoder / "model"))
+        return result | {"seconds": result["seconds"] + before["seconds"], "allowed": 120.0}
 
-    from morphogen.evaluation import references
-    from morphogen.evaluation.tables import utility
-
-    target, folder = tables_data.TARGETS[name], options.work / name / "data"
-    train, test = tables_data.write(name, options.data, folder)
-    found: dict[str, Any] = {
-        "rows": [len(train), len(test)],
-        # Real rows against real ones; of the test rows against themselves there is nothing to tell.
-        "ceiling": measured(test, train, test, target, 0)
-        | {"utility": utility(train, test, target, seed=0)[0], "two_sample_test": None},
-        "floor": referred(references.independent, train, test, target),
-        "mixture": referred(references.mixture, train, test, target),
-        "trees": referred(references.sequential_trees, train, test, target),
-        "runs": [],
+    return {
+        family: once(work / family, lambda family=family: make(family), train, test, target, 0)
+        for family in ("vae", "diffusion", "gan")
     }
+
+
+def contest(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Return the results on one table: real data, baselines, and for each seed the peer and ours."""
+    target, folder = tables_data.TARGETS[name], options.work / name / "data"
+    train, test = tables_data.write(name, options.data, folder)
+    results: dict[str, Any] = {"rows": [len(train), len(test)], REAL: real_data(train, test, target)}
+    results |= {who: baseline(who, train, test, target) for who in BASELINES}
+    results["runs"] = []
+    count, threads = len(train), options.threads
     for seed in SEEDS[name][: options.seeds]:
-        result: dict[str, Any] = {"seed": seed, "probe": probe(options.threads)}
-        for who in ("peer", "ours"):
-            out = options.work / name / f"{who}-{seed}"
-            kept = out / "result.json"
-            if not kept.exists():
-                out.mkdir(parents=True, exist_ok=True)
-                if who == "peer":
-                    made = peer(folder, out, len(train), seed, options.threads)
-                else:
-                    made = ours(folder, out, len(train), seed, options.threads, result["peer"]["seconds"])
-                made |= measured(parquet.read_table(out / "rows.parquet"), train, test, target, seed)
-                write_json(kept, made)
-            result[who] = json.loads(kept.read_text())
-            print(name, seed, who, {key: value for key, value in result[who].items() if key != "training"}, flush=True)
-        found["runs"].append(result)
-    return found
+        result: dict[str, Any] = {"seed": seed, "probe": probe(threads)}
+        out = options.work / name / f"peer-{seed}"
+        theirs = once(
+            out, lambda out=out, seed=seed: peer(folder, out, count, seed, threads), train, test, target, seed
+        )
+        out, seconds = options.work / name / f"ours-{seed}", theirs["seconds"]
+
+        def make(out: Path = out, seed: int = seed, seconds: float = seconds) -> dict[str, Any]:
+            return ours(folder, out, count, seed, threads, seconds)
+
+        results["runs"].append(result | {"peer": theirs, "ours": once(out, make, train, test, target, seed)})
+    return results
 
 
 def report(results: dict[str, Any]) -> str:
-    """A markdown table: means over seeds, with the half-width of a 95 % interval where there are several."""
+    """Return a Markdown table: means over seeds, with the half-width of a 95 % interval for several seeds."""
     names = ("two_sample", "two_sample_test", "utility", "shape", "trend", "copied")
     lines = [
         "| table | who | seconds | GB | C2ST, training rows | C2ST, test rows | utility | Shape | Trend | copied |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for table, found in results["tables"].items():
-        others = found.get("families", {})
-        for who in ("ceiling", "peer", "ours", *others, "trees", "mixture", "floor"):
-            runs = [(found | others)[who]] if who in found | others else [run[who] for run in found["runs"]]
+    for table, entry in results["tables"].items():
+        others = entry.get("families", {})
+        for who in (REAL, "peer", "ours", *others, *BASELINES):
+            runs = [(entry | others)[who]] if who in entry | others else [run[who] for run in entry["runs"]]
             if not runs:
                 continue
-            seconds = "" if who == "ceiling" else f"{statistics.mean(run['seconds'] for run in runs):.0f} | "
-            held = [run["peak_gigabytes"] for run in runs if "peak_gigabytes" in run]
-            seconds = f"{seconds}{max(held):.2f}" if held else seconds or "| "
-            cells = [_interval([run[name] for run in runs]) for name in names]
+            seconds = "" if who == REAL else f"{statistics.mean(run['seconds'] for run in runs):.0f} | "
+            peaks = [run["peak_gigabytes"] for run in runs if "peak_gigabytes" in run]
+            seconds = f"{seconds}{max(peaks):.2f}" if peaks else seconds or "| "
+            cells = [_cell([run[name] for run in runs]) for name in names]
             lines.append(f"| {table} | {who} | {seconds} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _interval(values: list[float | None]) -> str:
-    found = [value for value in values if value is not None]
-    if not found:
+def _cell(figures: list[float | None]) -> str:
+    """Return the mean of the figures that there are, and the half-width of its interval."""
+    values = [figure for figure in figures if figure is not None]
+    if not values:
         return "–"
-    return _mean(found)
-
-
-def _mean(values: list[float]) -> str:
     mean = statistics.mean(values)
     if len(values) < 2:
         return f"{mean:.4f}"
@@ -208,20 +214,19 @@ def _mean(values: list[float]) -> str:
 def main() -> None:
     options = arguments()
     if not options.report:
-        kept = json.loads(options.results.read_text()) if options.results.exists() else {"tables": {}}
+        before = json.loads(options.results.read_text()) if options.results.exists() else {"tables": {}}
         results = {
             "machine": {"threads": options.threads, "python": platform.python_version(), "torch": torch.__version__},
             "finished": time.strftime("%Y-%m-%d"),
-            "tables": kept["tables"],
+            "tables": before["tables"],
         }
+        tables = results["tables"]
         for name in options.tables:
             if options.families:
-                results["tables"].setdefault(name, {"runs": []})["families"] = families(name, options)
+                tables.setdefault(name, {"runs": []})["families"] = families(name, options)
             else:
-                before = results["tables"].get(name, {})
-                results["tables"][name] = race(name, options)
-                if "families" in before:
-                    results["tables"][name]["families"] = before["families"]
+                earlier = {key: value for key, value in tables.get(name, {}).items() if key == "families"}
+                tables[name] = contest(name, options) | earlier
             write_json(options.results, results)
     print(report(json.loads(options.results.read_text())))
 

@@ -1,4 +1,4 @@
-"""The tables of the race, each a folder with `train.parquet` and `test.parquet`, and its target."""
+"""The tables of the benchmark, each a folder with `train.parquet` and `test.parquet`, and their targets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ADULT = [
 
 
 def write(name: str, data: Path, folder: Path) -> tuple[Any, Any]:
-    """Both parts as Arrow tables, after writing them. Adult's split is the official one, the others are TabSyn's."""
+    """Write both parts, and return them as Arrow tables. Adult has its official split, the others have TabSyn's."""
     import pyarrow.parquet as parquet
 
     parts = _adult(data / "tables") if name == "adult" else _split(name, data / "tables")
@@ -32,13 +32,13 @@ def write(name: str, data: Path, folder: Path) -> tuple[Any, Any]:
 
 
 def _read(path: Path) -> Any:
-    from morphogen.modalities.table import files
+    from morphogen.core.modality import modality
 
-    return files.read(path).replace_schema_metadata(None)
+    return modality("table").read(path, str(path)).replace_schema_metadata(None)
 
 
 def _adult(tables: Path) -> tuple[Any, Any]:
-    """The test part writes a full stop after each label."""
+    """Return both parts of Adult, whose test part has a full stop after each label."""
     import pyarrow.compute as compute
 
     parts = [_read(tables / f"adult.{part}.gz").rename_columns(_ADULT) for part in ("data", "test")]
@@ -48,7 +48,7 @@ def _adult(tables: Path) -> tuple[Any, Any]:
 
 
 def _split(name: str, tables: Path) -> tuple[Any, Any]:
-    """TabSyn's own rows; of Beijing those that have a target, without their number."""
+    """Return both parts by TabSyn's row numbers; of Beijing only rows with a target, without their number."""
     import pyarrow.compute as compute
 
     table = _read(tables / _FILES[name])

@@ -1,4 +1,4 @@
-"""A metric of one's own: the distance between the means of two sets of features, checked against the contract.
+"""A metric of your own: the distance between the means of two sets of features, and its contract check.
 
 usage: python examples/custom_metric.py
 """
@@ -10,14 +10,25 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from morphogen.evaluation.metrics.base import Metric, checked, enough
+from morphogen.metrics.base import FigureInfo, Metric, checked, require_items
 from morphogen.testing import check_metric
 
 
 class MeanGap(Metric):
-    """The Euclidean distance between the mean of the generated features and that of the real ones."""
+    """The Euclidean distance between the means of generated and of real features."""
 
-    ideal: ClassVar = {"mean_gap": 0.0}
+    figures: ClassVar = {
+        "mean_gap": FigureInfo(
+            name="mean gap",
+            meaning="Distance between the means of generated and real features: 0 where both agree on average.",
+            ideal=0.0,
+            minimum=0.0,
+        )
+    }
+
+    @classmethod
+    def min_items(cls, dimensions: int) -> int:
+        return 1
 
     def __init__(self) -> None:
         self.counts = {True: 0, False: 0}
@@ -33,7 +44,7 @@ class MeanGap(Metric):
             self._add(real, other.counts[real], total)
 
     def compute(self) -> dict[str, float]:
-        enough("the gap between means", 1, self.counts[True], self.counts[False])
+        require_items("the gap between means", 1, self.counts[True], self.counts[False])
         real, generated = (self.sums[side] / self.counts[side] for side in (True, False))
         return {"mean_gap": float(torch.linalg.vector_norm(real - generated))}
 

@@ -1,7 +1,7 @@
-"""A solver of one's own: the midpoint method, measured against its declared order, then used for sampling.
+"""A solver of your own: the midpoint method, whose order is measured, and which then samples.
 
-To name it on the command line (`--solver midpoint`) put the class in a module called `midpoint` of an installed
-package, and register that: [project.entry-points."morphogen.solvers"] midpoint = "my_package.midpoint"
+To use it on the command line (`--solver midpoint`), put the class into a module `midpoint` of an installed package, and
+register that: [project.entry-points."morphogen.solvers"] midpoint = "my_package.midpoint"
 usage: python examples/custom_solver.py [--steps 500] [--out runs/solver]
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterator
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import ClassVar
 
 from torch import Tensor
@@ -18,13 +18,13 @@ from torch import Tensor
 import morphogen as mg
 from morphogen.core.model import Partial, Predict
 from morphogen.core.noise import Noise
-from morphogen.sampling.path import Path
-from morphogen.sampling.solvers.base import Solver, instant, legs
+from morphogen.sampling.schedule import Schedule
+from morphogen.sampling.solvers.base import Solver, intervals, node
 from morphogen.testing import check_solver
 
 
 class Midpoint(Solver):
-    """The midpoint method on u = x/√(α² + σ²) in φ = arctan σ/α, where every path is the same circle.
+    """The midpoint method on u = x/√(α² + σ²) in φ = arctan σ/α, where every schedule is the same circle.
 
     du/dφ = cos φ · noise − sin φ · data. The weight 2 sin(Δφ/2) instead of Δφ makes a step exact for a point of data.
     """
@@ -32,28 +32,28 @@ class Midpoint(Solver):
     order: ClassVar[int] = 2
     evaluations_per_step: ClassVar[int] = 2
 
-    def solve(self, path: Path, predict: Predict, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Partial]:
-        for leg in legs(path, times, x):
-            now, after = leg.now, leg.after
+    def solve(self, schedule: Schedule, predict: Predict, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Partial]:
+        for interval in intervals(schedule, times, x):
+            now, after = interval.now, interval.after
             angle = (now.angle + after.angle) / 2
-            middle = instant(path, path.time(now.exact.new_tensor(math.tan(angle))).item(), x)
+            middle = node(schedule, schedule.time(now.exact.new_tensor(math.tan(angle))).item(), x)
             first = predict(x, now.t)
-            # A trial step on the circle leads to the middle exactly where the prediction does not change.
+            # A trial step on the circle reaches the middle exactly if the prediction does not change.
             second = predict(middle.alpha * first.data + middle.sigma * first.noise, middle.t)
             slope = (middle.alpha * second.noise - middle.sigma * second.data) / middle.radius
             turn = 2 * math.sin((after.angle - now.angle) / 2)
             x = after.radius * (x / now.radius + turn * slope)
-            yield leg.draft(x, second.data)
+            yield interval.draft(x, second.data)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=500)
-    parser.add_argument("--out", type=FilePath, default=FilePath("runs/solver"))
+    parser.add_argument("--out", type=Path, default=Path("runs/solver"))
     arguments = parser.parse_args()
 
-    for path, order in check_solver(Midpoint()).items():
-        print(f"order on the path '{path}': {order:.2f} measured, {Midpoint.order} declared")
+    for schedule, order in check_solver(Midpoint()).items():
+        print(f"order on the schedule '{schedule}': {order:.2f} measured, {Midpoint.order} declared")
 
     pipe = mg.fit("digits", family="diffusion", train={"steps": arguments.steps}, out=arguments.out)
     for number, picture in enumerate(pipe.sample(4, seed=0, solver=Midpoint(), steps=9)):

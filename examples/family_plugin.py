@@ -1,7 +1,10 @@
 """A family from outside: check it against the contract, fit it on digits, sample it.
 
-The family is the package in `examples/plugin`: `options.py`, `model.py`, and an entry point in its `pyproject.toml`.
-usage: pip install ./examples/plugin; python examples/family_plugin.py [--steps 2000] [--out runs/coupling]
+The family is the package in `examples/plugin`: `options.py`, `grid.py`, `row.py`, and an entry point.
+Install it into the environment of morphogen, without its dependencies, because morphogen is on no package registry.
+
+usage: pip install --no-deps --no-build-isolation ./examples/plugin
+       python examples/family_plugin.py [--steps 2000] [--out runs/coupling]
 """
 
 from __future__ import annotations
@@ -12,7 +15,6 @@ from pathlib import Path
 
 import morphogen as mg
 from morphogen.core import plugins
-from morphogen.core.model import GenerativeModel
 from morphogen.testing import check_model
 
 
@@ -22,12 +24,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/coupling"))
     arguments = parser.parse_args()
     if "coupling" not in plugins.known("families"):
-        sys.exit("the family 'coupling' is not installed: pip install ./examples/plugin")
+        sys.exit("the family 'coupling' is not installed: pip install --no-deps --no-build-isolation ./examples/plugin")
 
-    # Trains tiny models on every kind of space the family accepts; raises AssertionError naming a broken promise.
-    family = plugins.sole(plugins.load("families", "coupling", "model"), GenerativeModel)
-    for line in check_model(family, {"width": 32}):
-        print(line)
+    # Trains tiny models of grids with 0 to 3 axes, and of rows; raises AssertionError naming a broken promise.
+    for kind in plugins.models("coupling"):
+        print(*check_model(plugins.model_for("coupling", kind), {"width": 32}), sep="\n")
 
     # The command line knows it as well: morphogen fit digits --family coupling --condition label --out runs/coupling
     pipe = mg.fit("digits", family="coupling", condition="label", train={"steps": arguments.steps}, out=arguments.out)

@@ -1,4 +1,4 @@
-"""Fit a class-conditional diffusion model from Python, sample it, and make the same samples again.
+"""Fit a class-conditional diffusion model from Python, sample it, and draw the same samples again.
 
 usage: python examples/fit_and_sample.py [--minutes 2 | --steps 5] [--out runs/example]
 """
@@ -37,7 +37,7 @@ def main() -> None:
     largest = max(abs(a - b) for a, b in zip(alone.tobytes(), pictures[7].tobytes(), strict=True))
     print(f"seed 7 alone and in a batch of 10 differ by {largest} grey levels at most")
 
-    nats = pipe.log_likelihood(pictures[:2], condition={"label": ["0", "1"]})
+    nats = mg.likelihood.log_likelihood(pipe, pictures[:2], condition={"label": ["0", "1"]})
     kind = "exact" if pipe.model.exact else "a lower bound"
     print(f"log-likelihood of the first two, in nats ({kind}): {[round(value) for value in nats.tolist()]}")
 

@@ -1,11 +1,12 @@
-"""What the tests of training share: the smallest fits worth making, in this process or in one of their own."""
+"""Fixtures that tests of training share: the smallest fits, in this process or in one of their own."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ ALONE = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 @pytest.fixture(scope="session")
 def flags() -> Callable[[str], list[str]]:
-    """Flags of the smallest fit of a family, less source and --out."""
+    """Return the flags of the smallest fit of a family, without the source and --out."""
 
     def spell(value: Any) -> list[str]:
         return [str(one) for one in value] if isinstance(value, tuple) else [str(value)]
@@ -33,7 +34,7 @@ def flags() -> Callable[[str], list[str]]:
 
 @pytest.fixture(scope="session")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The model folder of a family fitted to the digits for a few steps, by class where it can; made once for all."""
+    """Return the folder of a family fitted to the digits, by class where it can; it is fitted once for all tests."""
 
     @cache
     def fitted(family: str) -> Path:
@@ -50,8 +51,27 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def start() -> Any:
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train the extractors of pictures in this process for a few steps only."""
+    shorten(monkeypatch)
+
+
+def shorten(patch: pytest.MonkeyPatch) -> None:
+    """Let the extractors of pictures have a few steps of training."""
+    patch.setattr("morphogen.modalities.image.features._FEWEST", 30)
+    patch.setattr("morphogen.modalities.image.features._PASSES", 5)
+
+
+@pytest.fixture
+def start() -> Iterator[Any]:
     """Start `python -m morphogen …` with one thread and no GPU; whatever still runs at the end is killed."""
+    with starting() as start:
+        yield start
+
+
+@contextmanager
+def starting() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Return the function `start` of that fixture."""
     running: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str | Path) -> subprocess.Popen[str]:
@@ -59,7 +79,9 @@ def start() -> Any:
         running.append(subprocess.Popen(command, env=ALONE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
         return running[-1]
 
-    yield start
-    for process in running:
-        process.kill()
-        process.communicate()
+    try:
+        yield start
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from morphogen.evaluation import neighbours
-from morphogen.evaluation.copies import Copies, copies, ratios, repeats
-from morphogen.evaluation.membership import attack, by_distance, control
-from morphogen.evaluation.memorisation import authentic, authenticity, copying
-from morphogen.evaluation.modes import clusters
-from morphogen.evaluation.neighbours import nearest
+from morphogen.metrics.statistics import knn as knn_module
+from morphogen.metrics.statistics.copies import Copies, distance_ratios, find_copies, find_repeats
+from morphogen.metrics.statistics.knn import nearest_neighbours
+from morphogen.metrics.statistics.membership import attack, control_attack, distance_attack
+from morphogen.metrics.statistics.memorisation import authentic, authenticity, data_copying
+from morphogen.metrics.statistics.modes import clusters
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -61,7 +61,7 @@ def test_neighbours_are_those_of_brute_force(
     every = apart(x, among)
     if who is not None:
         every[torch.arange(rows), who] = math.inf
-    found = nearest(x, among, k, itself=who)
+    found = nearest_neighbours(x, among, k, own_index=who)
     kept = min(k, others - itself)
     assert found.distances.shape == found.indices.shape == (rows, kept)
     assert torch.allclose(found.distances, every.sort(dim=1).values[:, :kept], atol=1e-9)
@@ -72,10 +72,10 @@ def test_neighbours_are_those_of_brute_force(
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     x, among, itself = normal(53, 5), normal(53, 5), torch.arange(53)
-    whole = nearest(x, among, 7, itself=itself)
-    for name, value in (("_ROWS", 10), ("_EXACT", 3), ("_PAIRS", 400)):
-        monkeypatch.setattr(neighbours, name, value)
-        parts = nearest(x, among, 7, itself=itself)
+    whole = nearest_neighbours(x, among, 7, own_index=itself)
+    for name, value in (("_QUERIES", 10), ("_EXACT", 3), ("_PAIRS", 400)):
+        monkeypatch.setattr(knn_module, name, value)
+        parts = nearest_neighbours(x, among, 7, own_index=itself)
         assert torch.equal(parts.indices, whole.indices)
         assert torch.equal(parts.distances, whole.distances)
 
@@ -85,23 +85,23 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_distance_of_a_copy_is_exactly_zero(kind: torch.dtype, shift: float) -> None:
     among = (normal(400, 16) + shift).to(kind)
     which = permutation(400, 1)[:90]
-    found = nearest(among[which].clone(), among, 3)
+    found = nearest_neighbours(among[which].clone(), among, 3)
     assert (found.distances[:, 0] == 0).all()
     assert torch.equal(found.indices[:, 0], which)
     assert (found.distances[:, 1] > 0).all()
     twice = torch.cat([among, among])
-    assert (nearest(twice, twice, 1, itself=torch.arange(800)).distances == 0).all()
+    assert (nearest_neighbours(twice, twice, 1, own_index=torch.arange(800)).distances == 0).all()
 
 
 def test_distances_that_are_equal_are_ties() -> None:
     # One-hot rows: whatever is subtracted from both, √2 must not come out as several numbers.
     corners = torch.eye(7, dtype=torch.float64) + 0.1 * torch.ones(7)
-    found = nearest(corners, torch.cat([corners, corners[:3]]), 4, itself=torch.arange(7))
+    found = nearest_neighbours(corners, torch.cat([corners, corners[:3]]), 4, own_index=torch.arange(7))
     assert len(found.distances[found.distances > 0].unique()) == 1
 
 
 def test_no_items_have_no_neighbours() -> None:
-    assert nearest(torch.empty(0, 3), normal(5, 3), 2).indices.shape == (0, 2)
+    assert nearest_neighbours(torch.empty(0, 3), normal(5, 3), 2).indices.shape == (0, 2)
 
 
 # Copies
@@ -111,16 +111,16 @@ def test_planted_copies_are_found_with_what_they_are_copies_of() -> None:
     train, real, items = normal(1500, 12), normal(300, 12, seed=1), normal(400, 12, seed=2)
     source, place = permutation(1500, 3)[:12], permutation(400, 4)[:12]
     items[place] = train[source] + 0.02 * normal(12, 12, seed=5)
-    found = copies(items, train, real)
-    assert found.found
+    found = find_copies(items, train, real)
+    assert found.detected
     assert found.hits == 12
     assert set(found.closest(12)) == set(place.tolist())
     assert torch.equal(found.indices[place], source)
     assert found.share == 12 / 400
     assert found.interval[0] < found.share < found.interval[1]
-    assert found.natural < 0.003
+    assert found.reference_share < 0.003
     assert found.p_value < 1e-6
-    assert (found.count, found.other_count) == (400, 1800)
+    assert (found.count, found.reference_count) == (400, 1800)
 
 
 def test_copies_are_found_in_crowds_as_in_the_wilds() -> None:
@@ -130,29 +130,29 @@ def test_copies_are_found_in_crowds_as_in_the_wilds() -> None:
 
     train, items = crowds(1500, 0), crowds(400, 2)
     items[:8] = train[:8] * (1 + 1e-5)
-    found = copies(items, train, crowds(300, 1))
-    assert found.found
+    found = find_copies(items, train, crowds(300, 1))
+    assert found.detected
     assert set(range(8)) <= set(found.closest(found.hits))
     assert found.hits < 12
 
 
 def test_exact_copies_have_the_ratio_zero() -> None:
     train = normal(200, 5)
-    ratio, index = ratios(train[40:60], train)
+    ratio, index = distance_ratios(train[40:60], train)
     assert ratio.tolist() == [0] * 20
     assert index.tolist() == list(range(40, 60))
     expected = apart(normal(9, 5, seed=1), train).sort(dim=1).values[:, :50]
-    ratio, _ = ratios(normal(9, 5, seed=1), train)
+    ratio, _ = distance_ratios(normal(9, 5, seed=1), train)
     assert torch.allclose(ratio, expected[:, 0] / expected.mean(1))
-    assert ratios(train[:3], train[:1].expand(30, 5))[0][0] == 0
+    assert distance_ratios(train[:3], train[:1].expand(30, 5))[0][0] == 0
 
 
 @pytest.mark.parametrize("count", [2, 3, 60])
 def test_items_that_are_all_alike_are_no_fault(count: int) -> None:
     alike = torch.ones(count, 4)
-    assert not copies(alike, alike, alike).found
-    assert not repeats(alike, alike).found
-    assert repeats(alike, alike).share == repeats(alike, alike).natural == 1
+    assert not find_copies(alike, alike, alike).detected
+    assert not find_repeats(alike, alike).detected
+    assert find_repeats(alike, alike).share == find_repeats(alike, alike).reference_share == 1
 
 
 @pytest.mark.parametrize("twins", [False, True])
@@ -163,27 +163,27 @@ def test_false_alarms_on_fresh_items_are_rare(twins: bool) -> None:
     alarms = np.zeros(2)
     for seed in range(0, 300, 3):
         train, real, items = draw(700, seed), draw(200, seed + 1), draw(300, seed + 2)
-        found = [copies(items, train, real), repeats(items, torch.cat([real, train]))]
+        found = [find_copies(items, train, real), find_repeats(items, torch.cat([real, train]))]
         if twins:
             assert min(one.share for one in found) > 0.3  # natural duplicates
-        alarms += [one.found for one in found]
+        alarms += [one.detected for one in found]
     assert alarms.max() <= 5  # of 100, at one in a hundred each
 
 
 def test_copies_among_natural_twins_are_found_all_the_same() -> None:
     train, real, items = (grid(n, 2, seed, values=60) for n, seed in ((1500, 0), (400, 1), (500, 2)))
-    assert not copies(items, train, real).found
+    assert not find_copies(items, train, real).detected
     items[:150] = train[:150]
-    assert copies(items, train, real).found
+    assert find_copies(items, train, real).detected
 
 
 def test_what_is_found_does_not_hang_on_the_order() -> None:
     train, real, items = normal(300, 6), normal(100, 6, seed=1), normal(120, 6, seed=2)
     items[:9] = train[:9] + 0.01
-    one = copies(items, train, real)
+    one = find_copies(items, train, real)
     orders = [permutation(len(x), 7) for x in (items, train, real)]
-    other = copies(items[orders[0]], train[orders[1]], real[orders[2]])
-    assert (one.hits, one.other_hits) == (other.hits, other.other_hits)
+    other = find_copies(items[orders[0]], train[orders[1]], real[orders[2]])
+    assert (one.hits, one.reference_hits) == (other.hits, other.reference_hits)
     assert torch.allclose(one.ratios[orders[0]], other.ratios)
     assert torch.equal(one.indices[orders[0]], orders[1][other.indices])
 
@@ -191,43 +191,42 @@ def test_what_is_found_does_not_hang_on_the_order() -> None:
 def test_single_precision_finds_the_same() -> None:
     train, items = normal(300, 6), normal(120, 6, seed=2)
     items[:9] = train[:9] + 0.01
-    wide, narrow = copies(items, train), copies(items.float(), train.float())
+    wide, narrow = find_copies(items, train), find_copies(items.float(), train.float())
     assert torch.equal(wide.indices, narrow.indices)
     assert torch.allclose(wide.ratios, narrow.ratios, atol=1e-5)
 
 
 def test_repeats_are_found_with_their_twin() -> None:
     real, items = normal(400, 8), normal(300, 8, seed=1)
-    assert not repeats(items, real).found
+    assert not find_repeats(items, real).detected
     items[200:230] = items[:30] + 1e-3 * normal(30, 8, seed=2)
-    found = repeats(items, real)
-    assert found.found
+    found = find_repeats(items, real)
+    assert found.detected
     assert found.hits == 60
     assert found.indices[:30].tolist() == list(range(200, 230))
     assert found.indices[200:230].tolist() == list(range(30))
-    assert found.other_count == 300  # cut to as many
+    assert found.reference_count == 300  # cut to as many
 
 
 def test_exact_copies_are_copies_where_real_items_are_twins_too() -> None:
     train, items = normal(2000, 8), normal(500, 8, seed=1)
     train[:40] = train[40:80]
     items[:100] = train[1000:1100] + 1e-8 * normal(100, 8, seed=2)
-    found = copies(items, train)
-    assert (found.hits, found.exact, found.other_hits, found.other_exact) == (100, 100, 80, 80)
-    assert found.found
-    assert found.usually == "of real items 4.0% are, 4.0% exactly"
+    found = find_copies(items, train)
+    assert (found.hits, found.exact, found.reference_hits, found.reference_exact) == (100, 100, 80, 80)
+    assert found.detected
 
 
 def test_few_copies_are_a_chance() -> None:
     def counted(hits: int) -> Copies:
         return Copies(hits, 10, 0, 10_000, 0, 0, torch.empty(0), torch.empty(0))
 
-    assert not counted(2).found  # whatever the probability
-    assert counted(3).found
-    assert not Copies(3, 1000, 3, 1000, 3, 3, torch.empty(0), torch.empty(0)).found
+    assert not counted(2).detected  # whatever the probability
+    assert counted(3).detected
+    assert not Copies(3, 1000, 3, 1000, 3, 3, torch.empty(0), torch.empty(0)).detected
     # Where many real items are nearly copies, exact ones tell.
-    assert Copies(23, 1000, 20, 1000, 12, 0, torch.empty(0), torch.empty(0)).found
-    assert not Copies(23, 1000, 20, 1000, 2, 2, torch.empty(0), torch.empty(0)).found
+    assert Copies(23, 1000, 20, 1000, 12, 0, torch.empty(0), torch.empty(0)).detected
+    assert not Copies(23, 1000, 20, 1000, 2, 2, torch.empty(0), torch.empty(0)).detected
 
 
 # Memorisation
@@ -241,7 +240,7 @@ def test_with_one_cell_it_is_the_test_of_mann_and_whitney(ties: bool) -> None:
     if ties:
         assert len(np.unique(np.concatenate(distances))) < 20
     tested = stats.mannwhitneyu(*distances, alternative="less", method="asymptotic", use_continuity=False)
-    z = copying(generated, held_out, train, cells=1)
+    z = data_copying(generated, held_out, train, cells=1)
     assert z == pytest.approx(stats.norm.ppf(tested.pvalue), abs=1e-6)
 
 
@@ -256,7 +255,7 @@ def test_cells_are_weighted_by_their_held_out_items() -> None:
         tested = stats.mannwhitneyu(a, b, alternative="less", method="asymptotic", use_continuity=False)
         terms.append((len(b), stats.norm.ppf(tested.pvalue)))
     expected = sum(n * z for n, z in terms) / math.sqrt(sum(n * n for n, _ in terms))
-    assert copying(generated, held_out, train, cells=3) == pytest.approx(expected, abs=1e-6)
+    assert data_copying(generated, held_out, train, cells=3) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("cells", [1, 5])
@@ -264,23 +263,23 @@ def test_of_fresh_items_it_is_standard_normal(cells: int) -> None:
     found = []
     for seed in range(0, 240, 3):
         train, held_out, generated = (normal(n, 4, seed=seed + at) for at, n in enumerate((400, 250, 250)))
-        found.append(copying(generated, held_out, train, cells=cells))
+        found.append(data_copying(generated, held_out, train, cells=cells))
     assert abs(np.mean(found)) < 4 / math.sqrt(80)
     assert 0.75 < np.std(found) < 1.3
 
 
 def test_copies_with_some_noise_lie_far_below_and_what_is_off_far_above() -> None:
     train, held_out = normal(500, 6), normal(200, 6, seed=1)
-    assert copying(train[:300] + 0.05 * normal(300, 6, seed=2), held_out, train) < -10
-    assert copying(2 * normal(300, 6, seed=2), held_out, train) > 10
-    assert copying(train[:300], held_out, train) < -10  # all distances are 0
+    assert data_copying(train[:300] + 0.05 * normal(300, 6, seed=2), held_out, train) < -10
+    assert data_copying(2 * normal(300, 6, seed=2), held_out, train) > 10
+    assert data_copying(train[:300], held_out, train) < -10  # all distances are 0
 
 
 def test_where_no_cell_holds_enough_there_is_nothing() -> None:
     train = normal(100, 3)
-    assert math.isnan(copying(normal(19, 3, seed=1), normal(50, 3, seed=2), train))
-    assert math.isnan(copying(normal(50, 3, seed=1), normal(19, 3, seed=2), train))
-    assert copying(torch.ones(20, 3), torch.ones(20, 3), torch.ones(20, 3)) == 0
+    assert math.isnan(data_copying(normal(19, 3, seed=1), normal(50, 3, seed=2), train))
+    assert math.isnan(data_copying(normal(50, 3, seed=1), normal(19, 3, seed=2), train))
+    assert data_copying(torch.ones(20, 3), torch.ones(20, 3), torch.ones(20, 3)) == 0
 
 
 @settings(max_examples=40, deadline=None)
@@ -322,7 +321,7 @@ def test_the_attack_is_its_definition(members: list[int], others: list[int]) -> 
     expected = max((a >= t).mean() for t in [*set(scores), 99] if (b >= t).sum() * 100 <= len(b))
     assert found.sensitivity == pytest.approx(expected)
     assert 0 <= found.interval[0] <= found.area <= found.interval[1] <= 1
-    assert (found.members, found.others) == (len(members), len(others))
+    assert (found.members, found.non_members) == (len(members), len(others))
 
 
 def test_with_few_others_nobody_knows_what_one_percent_is() -> None:
@@ -339,17 +338,17 @@ def test_the_interval_covers_what_a_coin_gets() -> None:
 
 def test_who_was_in_is_told_by_a_generator_that_copies_and_by_no_other() -> None:
     members, others = normal(300, 6), normal(200, 6, seed=1)
-    leaky = by_distance(members, others, members[:200] + 0.1 * normal(200, 6, seed=2))
+    leaky = distance_attack(members, others, members[:200] + 0.1 * normal(200, 6, seed=2))
     assert leaky.area > 0.8
     assert leaky.sensitivity is not None
     assert leaky.sensitivity > 0.5
-    honest = by_distance(members, others, normal(300, 6, seed=3))
+    honest = distance_attack(members, others, normal(300, 6, seed=3))
     assert honest.interval[0] < 0.5 < honest.interval[1]
 
 
 def test_the_control_sees_members_that_differ_by_themselves() -> None:
     members, held_out = normal(300, 6), normal(200, 6, seed=1)
-    plain = control(members, held_out)
+    plain = control_attack(members, held_out)
     assert plain.interval[0] < 0.5 < plain.interval[1]
-    assert (plain.members, plain.others) == (300, 100)
-    assert control(2 * members, held_out).area < 0.3  # members lie further out
+    assert (plain.members, plain.non_members) == (300, 100)
+    assert control_attack(2 * members, held_out).area < 0.3  # members lie further out

@@ -21,12 +21,12 @@ def test_example(
 ) -> None:
     monkeypatch.setattr(sys, "argv", [f"{name}.py", "--steps", "2", "--out", str(tmp_path / "out")])
     runpy.run_path(str(ROOT / "examples" / f"{name}.py"), run_name="__main__")
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert (tmp_path / "out" / "sample-3.png").exists()
     if name == "fit_and_sample":
-        assert "differ by 0 grey levels" in said or "differ by 1 grey levels" in said
+        assert "differ by 0 grey levels" in output or "differ by 1 grey levels" in output
     else:
-        assert said.count("measured, 2 declared") == 4
+        assert output.count("measured, 2 declared") == 4
 
 
 def test_custom_metric(capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,7 +40,7 @@ def test_family_plugin(tmp_path: Path) -> None:
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]
     pip += ["--no-deps", "--no-build-isolation", "--target", str(site), str(source)]
     subprocess.run(pip, check=True)
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-W", "error", ROOT / "examples" / "family_plugin.py", "--steps", "2"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(site)},
@@ -48,8 +48,8 @@ def test_family_plugin(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    assert "Continuous(channels=1, size=(8, 8)" in done.stdout
+    assert process.returncode == 0, process.stderr
+    assert "Grid(channels=1, size=(8, 8)" in process.stdout
     assert (tmp_path / "runs" / "coupling" / "sample-9.png").exists()
 
 

@@ -17,10 +17,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from morphogen.core.errors import UserError
-from morphogen.evaluation.extractors import inception_2015
-from morphogen.evaluation.extractors.hub import Preparation
-from morphogen.evaluation.extractors.inception_2015 import Inception2015, Network, open_inception, resized
-from morphogen.evaluation.extractors.opening import NAMES, open_pretrained
+from morphogen.core.extractor import Extractor
+from morphogen.core.judge import pretrained_names
+from morphogen.core.modality import modalities, modality
+from morphogen.modalities.image.extractors import inception_2015
+from morphogen.modalities.image.extractors.inception_2015 import Inception2015, Network, open_inception, resized
+from morphogen.modalities.image.extractors.transformers_vision import Preparation
+
+NAMES = pretrained_names({one.name: one.judge() for one in modalities().values()})
+
+
+def open_pretrained(name: str, weights: Path | str | None) -> Extractor[Any]:
+    judge = modality(NAMES[name]).judge()
+    assert judge is not None
+    return judge.open_pretrained(name, weights)
 
 
 def pictures(*sizes: tuple[int, int], seed: int = 0) -> list[Image.Image]:
@@ -404,9 +414,7 @@ def test_pictures_are_told_apart_by_dinov2(transformers: Any, tmp_path: Path) ->
 
 
 def test_names() -> None:
-    assert tuple(NAMES) == ("inception-2015", "dinov2", "clip", "minilm")
-    with pytest.raises(UserError, match="did you mean 'dinov2'"):
-        open_pretrained("dinov3", None)
+    assert NAMES == {"inception-2015": "image", "dinov2": "image", "clip": "image", "minilm": "text"}
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Faults planted in a generator, each of which has to be found; a healthy one must trip none."""
+"""Faults planted in a generator, each of which has to be detected; a healthy one must trip no check."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ import pytest
 from PIL import Image
 
 from morphogen.core.errors import UserError
-from morphogen.core.space import Continuous, Tokens
+from morphogen.core.space import Grid, Row, TokenSequence
 from morphogen.data.sources import open_source
 from morphogen.evaluation.evaluate import evaluate
 from morphogen.evaluation.results import Evaluation
 from morphogen.modalities.image.codec import ImageCodec
 from morphogen.modalities.table.codec import TableCodec
+from morphogen.modalities.table.options import Options
 from morphogen.modalities.text.codec import TextCodec
 from morphogen.testing.replay import replaying
 
 
 class Setting(NamedTuple):
-    """What was trained on, held out, and neither; the source holds the first two."""
+    """Items that were trained on, held out, and neither; the source contains the first two."""
 
     source: str
     codec: Any
@@ -38,13 +39,13 @@ class Setting(NamedTuple):
 def judged(setting: Setting, items: Any, folder: Path, **more: Any) -> Evaluation:
     source = open_source(setting.source)
     pipeline = replaying(folder, source, setting.codec, items, setting.indices, setting.source)
-    found = evaluate(pipeline, count=len(items), say=None, **more)
-    assert found is not None
-    return found
+    evaluation = evaluate(pipeline, count=len(items), say=None, **more)
+    assert evaluation is not None
+    return evaluation
 
 
-def found(evaluation: Evaluation) -> set[str]:
-    return {one.name for one in evaluation.checks if one.found}
+def detected(evaluation: Evaluation) -> set[str]:
+    return {check.name for check in evaluation.checks if check.detected}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     source = open_source(str(folder))
     held = [at for at, name in enumerate(source.item_names()) if int(Path(name).stem) in set(order[500:800].tolist())]
     train = [source.read(at) for at in range(len(source)) if at not in set(held)]
-    codec = ImageCodec.fit([train], Continuous)
+    codec = ImageCodec.fit([train], Grid)
     fresh = [(digits.read(index), digits.columns["label"][index]) for index in order[:500].tolist()]
     return Setting(str(folder), codec, train, [source.read(at) for at in held], fresh, held)
 
@@ -76,43 +77,47 @@ PICTURES: dict[str, tuple[Callable[[list[Any], Setting], list[Any]], set[str]]] 
     ),
     "two of ten classes missing": (
         lambda fresh, all: [one for one, label in fresh if label not in "38"],
-        {"classes left out", "regions left out"},
+        {"missing classes", "missing modes"},
     ),
-    "fifty pictures again": (lambda fresh, all: [one for one, _ in fresh[:-50] + fresh[:50]], {"repeats"}),
+    "fifty pictures again": (lambda fresh, all: [one for one, _ in fresh[:-50] + fresh[:50]], {"repeated items"}),
     "fifty pictures and no others": (
         lambda fresh, all: [one for one, _ in (fresh[:50] * 10)],
-        {"repeats", "regions left out"},
+        {"repeated items", "missing modes"},
     ),
-    "brighter by ten in 255": (lambda fresh, all: [brighter(one) for one, _ in fresh], {"told from real items"}),
-    "the held-out pictures": (lambda fresh, all: all.held_out, {"held-out items given back"}),
+    "brighter by ten in 255": (lambda fresh, all: [brighter(one) for one, _ in fresh], {"two-sample test"}),
+    "the held-out pictures": (lambda fresh, all: all.held_out, {"copies of held-out data"}),
 }
 
 
+@pytest.fixture(scope="module")
+def judged_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all: the extractor that the first test trains serves the others."""
+    return tmp_path_factory.mktemp("judged")
+
+
 @pytest.mark.parametrize("name", PICTURES)
-def test_pictures(name: str, pictures: Setting, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_pictures(name: str, pictures: Setting, judged_pictures: Path) -> None:
     make, expected = PICTURES[name]
-    # One folder for all: the extractor that the first trains serves the others.
-    folder = tmp_path_factory.getbasetemp() / "judged-pictures"
-    evaluation = judged(pictures, make(pictures.fresh, pictures), folder)
+    evaluation = judged(pictures, make(pictures.fresh, pictures), judged_pictures)
     if expected:
-        assert expected <= found(evaluation), evaluation.verdict
+        assert expected <= detected(evaluation), evaluation.summary
     else:
-        assert not found(evaluation), evaluation.verdict
-        assert "cannot be told" in evaluation.verdict
+        assert not detected(evaluation), evaluation.summary
+        assert "cannot be distinguished" in evaluation.summary
     if name == "two of ten classes missing":
-        assert "3, 8" in evaluation.verdict
+        assert "3, 8" in evaluation.summary
     if name.startswith("brighter"):
-        assert "brightness" in evaluation.verdict
+        assert "brightness" in evaluation.summary
 
 
-def test_training_pictures_are_refused_as_a_test(pictures: Setting, tmp_path: Path) -> None:
+def test_training_pictures_are_refused_as_a_test(pictures: Setting, judged_pictures: Path) -> None:
     fresh = [one for one, _ in pictures.fresh]
-    with pytest.raises(UserError, match=r"200 of 200 items to judge by are training items"):
-        judged(pictures, fresh, tmp_path, data=pictures.train[:200])
-    evaluation = judged(pictures, fresh, tmp_path, data=pictures.train[:20] + pictures.held_out)
+    with pytest.raises(UserError, match=r"200 of 200 items of the evaluation data are training items"):
+        judged(pictures, fresh, judged_pictures, data=pictures.train[:200])
+    evaluation = judged(pictures, fresh, judged_pictures, data=pictures.train[:20] + pictures.held_out)
     assert evaluation.real == 300
-    assert found(evaluation) == {"training items in the evaluation"}
-    assert "20 of 320 items to judge by are training items; they were left out" in evaluation.verdict
+    assert detected(evaluation) == {"training items in the evaluation data"}
+    assert "20 of 320 items of the evaluation data are training items; they were left out" in evaluation.summary
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +135,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     source = open_source(str(file))
     whole = source.block(np.arange(2000))
     train, held = whole.slice(0, 1500), whole.slice(1500)
-    codec = TableCodec.fit([train], Tokens)
+    codec = TableCodec.fit([train], Row, Options())
     return Setting(str(file), codec, train, held, table.slice(2000).cast(whole.schema), list(range(1500, 2000)))
 
 
@@ -142,13 +147,16 @@ def permuted(table: Any, name: str) -> Any:
 
 ROWS: dict[str, tuple[Callable[[Setting], Any], set[str]]] = {
     "healthy": (lambda all: all.fresh, set()),
-    "one column permuted": (lambda all: permuted(all.fresh, "income"), {"told from real rows", "columns that differ"}),
+    "one column permuted": (
+        lambda all: permuted(all.fresh, "income"),
+        {"classifier two-sample test", "columns that differ"},
+    ),
     "copies of 1 % of the training rows": (
         lambda all: arrow.concat_tables([all.fresh.slice(0, 985), all.train.slice(0, 15)]),
         {"copies of training items"},
     ),
-    "fifty rows and no others": (lambda all: arrow.concat_tables([all.fresh.slice(0, 50)] * 20), {"repeats"}),
-    "the held-out rows": (lambda all: all.held_out, {"held-out items given back"}),
+    "fifty rows and no others": (lambda all: arrow.concat_tables([all.fresh.slice(0, 50)] * 20), {"repeated items"}),
+    "the held-out rows": (lambda all: all.held_out, {"copies of held-out data"}),
 }
 
 
@@ -157,16 +165,16 @@ def test_rows(name: str, rows: Setting, tmp_path: Path) -> None:
     make, expected = ROWS[name]
     evaluation = judged(rows, make(rows), tmp_path, target="owns")
     if expected:
-        assert expected <= found(evaluation), evaluation.verdict
+        assert expected <= detected(evaluation), evaluation.summary
     else:
-        assert not found(evaluation), evaluation.verdict
+        assert not detected(evaluation), evaluation.summary
     if name == "one column permuted":
-        worst = min(evaluation.columns, key=lambda one: (one.trend or 1) - (one.trend_ceiling or 1))
+        worst = min(evaluation.columns, key=lambda one: (one.trend or 1) - (one.trend_real_data or 1))
         assert worst.name == "income"
 
 
 def test_training_rows_are_refused_as_a_test(rows: Setting, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="300 of 300 items to judge by are training items"):
+    with pytest.raises(UserError, match="300 of 300 items of the evaluation data are training items"):
         judged(rows, rows.fresh, tmp_path, data=rows.train.slice(0, 300))
 
 
@@ -200,7 +208,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     every = stories(0, 900)
     file.write_text("\n".join(json.dumps({"text": one}) for one in every))
     held = list(range(700, 900))
-    codec = TextCodec.fit([every, [one.upper() for one in every]], Tokens)
+    codec = TextCodec.fit([every, [one.upper() for one in every]], TokenSequence)
     return Setting(str(file), codec, every[:700], every[700:], stories(1, 300), held)
 
 
@@ -211,9 +219,9 @@ TEXTS: dict[str, tuple[Callable[[Setting], Sequence[str]], set[str]]] = {
         lambda all: [one[:60] + other for one, other in zip(all.train, all.fresh, strict=False)],
         {"long spans copied from training texts"},
     ),
-    "fifty texts and no others": (lambda all: all.fresh[:50] * 6, {"repeats"}),
-    "the held-out texts": (lambda all: all.held_out, {"held-out items given back"}),
-    "in capitals": (lambda all: [one.upper() for one in all.fresh], {"told from real items"}),
+    "fifty texts and no others": (lambda all: all.fresh[:50] * 6, {"repeated items"}),
+    "the held-out texts": (lambda all: all.held_out, {"copies of held-out data"}),
+    "in capitals": (lambda all: [one.upper() for one in all.fresh], {"two-sample test"}),
 }
 
 
@@ -222,9 +230,9 @@ def test_texts(name: str, texts: Setting, tmp_path: Path) -> None:
     make, expected = TEXTS[name]
     evaluation = judged(texts, make(texts), tmp_path)
     if expected:
-        assert expected <= found(evaluation), evaluation.verdict
+        assert expected <= detected(evaluation), evaluation.summary
     else:
-        assert not found(evaluation), evaluation.verdict
+        assert not detected(evaluation), evaluation.summary
 
 
 def test_pieces_of_training_texts_are_refused_as_a_test(texts: Setting, tmp_path: Path) -> None:

@@ -10,18 +10,17 @@ import pytest
 import torch
 from scipy import linalg, stats
 
-from morphogen.core import plugins
 from morphogen.core.errors import UserError
-from morphogen.evaluation.metrics import discrepancy, frechet, kernel
-from morphogen.evaluation.metrics._rows import Rows, sharing, together
-from morphogen.evaluation.metrics.base import Metric
-from morphogen.evaluation.metrics.discrepancy import Discrepancy
-from morphogen.evaluation.metrics.frechet import Frechet, Moments, distance
-from morphogen.evaluation.metrics.frechet_infinity import FrechetInfinity
-from morphogen.evaluation.metrics.kernel import Kernel
-from morphogen.evaluation.metrics.manifold import Manifold
-from morphogen.evaluation.metrics.vendi import Vendi
-from morphogen.testing.check_metric import check_metric
+from morphogen.metrics import discrepancy, frechet, kernel
+from morphogen.metrics._pairs import compute_together, share_features
+from morphogen.metrics._reservoir import Reservoir
+from morphogen.metrics.base import Metric
+from morphogen.metrics.discrepancy import Discrepancy
+from morphogen.metrics.frechet import Frechet, Moments, distance
+from morphogen.metrics.frechet_infinity import FrechetInfinity
+from morphogen.metrics.kernel import Kernel
+from morphogen.metrics.manifold import Manifold
+from morphogen.metrics.vendi import Vendi
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -36,11 +35,6 @@ def judge(metric: Metric, real: torch.Tensor, generated: torch.Tensor) -> dict[s
 
 def moments(mean: torch.Tensor, covariance: torch.Tensor) -> Moments:
     return Moments(11, mean, covariance * 10)
-
-
-@pytest.mark.parametrize("name", plugins.known("metrics"))
-def test_contract(name: str) -> None:
-    check_metric(plugins.sole(plugins.load("metrics", name), Metric))
 
 
 def test_frechet_of_diagonal_gaussians_is_the_closed_form() -> None:
@@ -139,7 +133,7 @@ def dense(real: torch.Tensor, generated: torch.Tensor, k: int) -> dict[str, floa
 
 @pytest.mark.parametrize("k", [1, 3, 5])
 def test_manifold_is_its_definition(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("morphogen.evaluation.metrics._rows._TILE", 64)  # several blocks, the last one short
+    monkeypatch.setattr("morphogen.metrics._pairs._TILE", 64)  # several blocks, the last one short
     real, generated = normal(300, 4), 0.7 * normal(217, 4, seed=1) + 0.5
     assert judge(Manifold(k=k), real, generated) == pytest.approx(dense(real, generated, k), abs=1e-12)
 
@@ -170,10 +164,10 @@ def test_figures_grow_worse_with_noise() -> None:
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_feature_that_is_not_finite_is_refused_by_its_row(bad: float) -> None:
+def test_a_feature_that_is_not_finite_is_refused_by_its_position(bad: float) -> None:
     x = normal(5, 3)
     x[3, 1] = bad
-    with pytest.raises(UserError, match="row 3"):
+    with pytest.raises(UserError, match="feature vector 3"):
         Frechet().update(x, real=True)
 
 
@@ -203,7 +197,7 @@ def unbiased(x: torch.Tensor, y: torch.Tensor, values: Callable[[torch.Tensor, t
 
 def test_kernel_is_its_definition(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = normal(150, 4) + 3, normal(130, 4, seed=1) + 3.2
-    monkeypatch.setattr("morphogen.evaluation.metrics._rows._TILE", 64)
+    monkeypatch.setattr("morphogen.metrics._pairs._TILE", 64)
     assert judge(Kernel(), x[:130], y)["kernel"] == pytest.approx(unbiased(x[:130], y, cubic), rel=1e-10)
     indices = [
         (normal(150, seed=s).argsort()[:40].tolist(), normal(130, seed=s).argsort()[:50].tolist()) for s in (1, 2)
@@ -224,11 +218,11 @@ def test_pairs_are_read_together_as_apart() -> None:
         metric.update(x, real=True)
         metric.update(y, real=False)
     apart = {**judge(Kernel(size=100, subsets=7), x, y), **judge(Manifold(), x, y)}
-    assert together(pair) == apart
-    shared = sharing(Kernel(size=100, subsets=7), Manifold())
+    assert compute_together(pair) == apart
+    shared = share_features(Kernel(size=100, subsets=7), Manifold())
     shared[0].update(x, real=True)
     shared[0].update(y, real=False)
-    assert together(shared) == apart
+    assert compute_together(shared) == apart
 
 
 def test_frechet_at_infinity_of_equal_distributions_is_near_zero_where_the_plain_one_is_not() -> None:
@@ -267,7 +261,7 @@ def test_discrepancy_is_its_definition_and_its_p_value_is_honest() -> None:
 
 
 @pytest.mark.parametrize("kind", [Kernel, Manifold, Discrepancy, FrechetInfinity])
-def test_rows_that_are_held_do_not_hang_on_order_or_process(kind: Any) -> None:
+def test_sampled_features_do_not_depend_on_order_or_process(kind: Any) -> None:
     x, y = normal(900, 5), 1.1 * normal(900, 5, seed=1)
     whole = judge(kind(most=200), x, y)
     parts = [kind(most=200) for _ in range(3)]
@@ -279,12 +273,12 @@ def test_rows_that_are_held_do_not_hang_on_order_or_process(kind: Any) -> None:
     assert parts[1].compute() == pytest.approx(whole, rel=1e-12)
 
 
-def test_a_draw_of_rows_is_fair() -> None:
-    rows = Rows(500)
+def test_a_reservoir_is_a_uniform_sample() -> None:
+    reservoir = Reservoir(500)
     x = torch.arange(20_000, dtype=torch.float64)[:, None]
     for part in x.split(333):
-        rows.add(part)
-    held = rows.get()
+        reservoir.add(part)
+    held = reservoir.get()
     assert len(held) == 500
-    assert rows.seen == 20_000
+    assert reservoir.seen == 20_000
     assert stats.kstest(held.flatten().numpy() / 20_000, "uniform").pvalue > 0.01

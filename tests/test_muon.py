@@ -1,4 +1,4 @@
-"""Muon against torch's own, which computes in bfloat16, and against what it is meant to do."""
+"""Muon against torch.optim.Muon, which computes in bfloat16, and against its definition."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import pytest
 import torch
 from torch import nn
 
-from morphogen.training.muon import Muon, orthogonalised
+from morphogen.training.muon import Muon, orthogonalise
 
 
 @pytest.mark.parametrize("shape", [(3, 20, 20), (2, 16, 48), (2, 48, 16)])
 def test_singular_values_are_near_one(shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     matrices = torch.randn(shape) * torch.logspace(-3, 3, shape[0])[:, None, None]
-    found = orthogonalised(matrices, torch.float32)
-    values = torch.linalg.svdvals(found)
-    assert values.min() > 0.1  # the smallest of a square one are still on their way
+    orthogonal = orthogonalise(matrices, torch.float32)
+    values = torch.linalg.svdvals(orthogonal)
+    assert values.min() > 0.1  # the smallest of a square matrix have not converged
     assert values.median() > 0.6
     assert values.max() < 1.25
     # The same directions: U S V' becomes about U V'.
     u, _, vh = torch.linalg.svd(matrices, full_matrices=False)
-    assert (torch.linalg.diagonal(u.mT @ found @ vh.mT) > 0).all()
+    assert (torch.linalg.diagonal(u.mT @ orthogonal @ vh.mT) > 0).all()
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])
@@ -28,7 +28,7 @@ def test_steps_are_those_of_torch_but_for_its_rounding(decay: float) -> None:
     torch.manual_seed(0)
     ours = [nn.Parameter(torch.randn(12, 30)), nn.Parameter(torch.randn(30, 12)), nn.Parameter(torch.randn(12, 30))]
     theirs = [nn.Parameter(one.detach().clone()) for one in ours]
-    first = [one.detach().clone() for one in ours]
+    first = [weight.detach().clone() for weight in ours]
     muon = Muon(ours, lr=0.02, weight_decay=decay, dtype=torch.float32)
     reference = torch.optim.Muon(theirs, lr=0.02, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
     for _ in range(4):

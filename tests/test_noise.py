@@ -53,11 +53,11 @@ def test_a_sample_is_the_same_in_any_batch(seeds, shape, at, kind):
 
 
 def test_count_shifts_seeds():
-    assert torch.equal(Noise.count(3, 4).normal("x", (5,))[2], Noise.count(5, 1).normal("x", (5,))[0])
+    assert torch.equal(Noise.consecutive(3, 4).normal("x", (5,))[2], Noise.consecutive(5, 1).normal("x", (5,))[0])
 
 
 def test_streams_differ_and_are_uncorrelated():
-    noise = Noise.count(0, 2)
+    noise = Noise.consecutive(0, 2)
     draws = torch.stack(
         [
             noise.normal("a", (20_000,))[0],
@@ -72,7 +72,7 @@ def test_streams_differ_and_are_uncorrelated():
 
 
 def test_uniform_is_open_and_uniform():
-    x = Noise.count(11, 4).uniform("u", (50_000,)).flatten()
+    x = Noise.consecutive(11, 4).uniform("u", (50_000,)).flatten()
     assert 0 < x.min() < 1e-4
     assert 1 - 1e-4 < x.max() < 1
     assert stats.kstest(x.double().numpy(), "uniform").pvalue > 1e-3
@@ -88,7 +88,7 @@ def test_the_largest_and_smallest_words_stay_inside(monkeypatch):
 
 
 def test_normal_moments_and_shape():
-    x = Noise.count(5, 4).normal("n", (50_000,)).flatten().double()
+    x = Noise.consecutive(5, 4).normal("n", (50_000,)).flatten().double()
     error = len(x) ** -0.5
     assert abs(x.mean()) < 5 * error
     assert abs(x.var() - 1) < 5 * error * 2**0.5

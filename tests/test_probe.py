@@ -1,4 +1,4 @@
-"""The start-up probe: what it makes of the speeds it measures."""
+"""The start-up probe: what it chooses from the speeds that it measures."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from two_parts import ITEMS, TwoParts
 
+from morphogen.core import plugins
 from morphogen.core.config import Frozen
 from morphogen.core.model import Batch, GenerativeModel, Phase
-from morphogen.core.space import Continuous, Tokens
-from morphogen.families.autoregressive.model import Autoregressive
+from morphogen.core.space import Field, Grid, Row, Tokens, TokenSequence
 from morphogen.training.options import TrainOptions
-from morphogen.training.probe import Speed, choose, needed_items, speed
+from morphogen.training.probe import Probe, Speed, needed_items, speed
 
 seconds = st.floats(1e-6, 1e-2)
 
@@ -24,12 +24,12 @@ seconds = st.floats(1e-6, 1e-2)
 def test_a_batch_leaves_enough_steps_and_wastes_none(
     item: float, step: float, budget: float, processes: int, least: int
 ) -> None:
-    found = Speed(item, step, least_steps=least)
-    batch = found.batch(budget, 10**6, processes)
-    steps = {size: found.rate(size, processes) * budget / size for size in (16, 32, 64, 128, 256, 512)}
+    measured = Speed(item, step, min_steps=least)
+    batch = measured.batch(budget, 10**6, processes)
+    steps = {size: measured.rate(size, processes) * budget / size for size in (16, 32, 64, 128, 256, 512)}
     assert batch == 16 or steps[batch] >= least
     assert all(count < least for size, count in steps.items() if size > batch)
-    assert found.rate(batch, processes) == pytest.approx(batch / (batch * item / processes + step))
+    assert measured.rate(batch, processes) == pytest.approx(batch / (batch * item / processes + step))
 
 
 def test_a_batch_is_no_larger_than_the_data() -> None:
@@ -53,18 +53,20 @@ def test_phases_that_run_together_add_up() -> None:
         "alone": (first,),
         "both": (first, Phase("second", "second")),
         "lazy": (first, Phase("second", "second", every=100)),
-        "later": (first, Phase("second", "second", during=(0.5, 1.0))),
+        "later": (first, Phase("second", "second", span=(0.5, 1.0))),
     }
-    found = {name: speed(Slow(plan), Batch(ITEMS), "fp32", TrainOptions()).item for name, plan in plans.items()}
-    assert found["both"] > 10 * max(found["alone"], found["later"])
-    assert found["both"] > 10 * found["lazy"]
+    seconds = {name: speed(Slow(plan), Batch(ITEMS), "fp32", TrainOptions()).item for name, plan in plans.items()}
+    assert seconds["both"] > 10 * max(seconds["alone"], seconds["later"])
+    assert seconds["both"] > 10 * seconds["lazy"]
 
 
 def test_larger_items_need_not_be_as_many() -> None:
-    needed = [needed_items(Continuous(3, size), 600.0) for size in ((), (7, 7), (28, 28), (64, 64), (256, 256))]
+    needed = [needed_items(Grid(3, size), 600.0) for size in ((), (7, 7), (28, 28), (64, 64), (256, 256))]
     assert needed[0] == needed[1] == needed[2] == pytest.approx(180_000, rel=0.01)
     assert needed[2] > 2 * needed[3] > 4 * needed[4]
-    assert needed_items(Tokens(10, (28, 28)), 600.0) == needed[2]
+    assert needed_items(Tokens(10, (28, 28)), 600.0) == needed_items(Row((Field(3),)), 600.0) == needed[2]
+    contexts = [needed_items(TokenSequence(10, context, 8, 9), 600.0) for context in (100, 200)]
+    assert contexts[0] == pytest.approx(2 * contexts[1]), "of sequences tokens count, not items"
 
 
 class Width(Frozen):
@@ -88,23 +90,19 @@ def test_more_time_makes_no_smaller_network() -> None:
         assert isinstance(options, Width)
         return Wide(options)
 
-    ladder = [{"width": width} for width in (2, 100, 400)]
-
-    def chosen(budget: float | None, **plan: object) -> int:
-        choice = choose(
-            build,
-            Width(),
-            ladder,
-            lambda count: Batch(ITEMS[:count]),
+    def chosen(budget: float | None, **options: object) -> int:
+        choice = Probe(
+            build=build,
+            sample=lambda count: Batch(ITEMS[:count]),
             items=64,
             seconds=budget,
-            plan=TrainOptions(**plan),  # type: ignore[arg-type]
+            options=TrainOptions(**options),  # type: ignore[arg-type]
             processes=1,
             device=torch.device("cpu"),
-        )
+        ).choose(Width(), [{"width": width} for width in (2, 100, 400)])
         assert isinstance(choice.options, Width)
-        if "batch" in plan:
-            assert choice.batch == plan["batch"]
+        if "batch" in options:
+            assert choice.batch == options["batch"]
         return choice.options.width
 
     widths = [chosen(budget, batch=16, precision="fp32") for budget in (1e-12, 10.0, 1e15)]
@@ -113,19 +111,17 @@ def test_more_time_makes_no_smaller_network() -> None:
     assert chosen(None) == 1, "without a budget the options stay as they are"
 
 
-@pytest.mark.parametrize(("rows", "width"), [(8, 16), (10_000, 32)])
-def test_few_texts_get_a_small_network_however_long_it_trains(rows: int, width: int) -> None:
-    space = Tokens(5, (32,), end=4, start=3)
-    choice = choose(
-        lambda options: Autoregressive(space, {}, options),  # type: ignore[arg-type]
-        Autoregressive.Options(layers=1, counts=0),
-        [{"width": 16}, {"width": 32}],
-        lambda count: Batch(torch.randint(0, 3, (count, 32))),
-        items=rows,
+@pytest.mark.parametrize(("examples", "width"), [(8, 16), (10_000, 32)])
+def test_few_texts_get_a_small_network_however_long_it_trains(examples: int, width: int) -> None:
+    model = plugins.model_for("autoregressive", TokenSequence)
+    space = TokenSequence(5, context=32, start=3, end=4)
+    choice = Probe(
+        build=lambda options: model(space, {}, options),
+        sample=lambda count: Batch(torch.randint(0, 3, (count, 32))),
+        items=examples,
         seconds=1e15,
-        plan=TrainOptions(precision="fp32"),
+        options=TrainOptions(precision="fp32"),
         processes=1,
         device=torch.device("cpu"),
-    )
-    assert isinstance(choice.options, Autoregressive.Options)
-    assert choice.options.width == width
+    ).choose(model.Options(layers=1, ngram_order=0), [{"width": 16}, {"width": 32}])
+    assert choice.options.model_dump()["width"] == width

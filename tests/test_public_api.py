@@ -16,14 +16,17 @@ NAMES = [
     "TrainOptions",
     "UserError",
     "__version__",
+    "anomaly",
     "evaluate",
     "fit",
+    "latents",
+    "likelihood",
     "load",
 ]
 
 
 def loaded(code: str, *modules: str) -> set[str]:
-    """Which of the modules a fresh interpreter has loaded after some code."""
+    """Return which of the modules a fresh interpreter has loaded after some code."""
     code += f"\nprint('loaded:', *({set(modules)!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stdout.splitlines()[-1].split()[1:])

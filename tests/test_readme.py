@@ -52,6 +52,7 @@ def people(folder: Path) -> None:
     (folder / "people-with-holes.csv").write_text("\n".join(holed) + "\n")
 
 
+@pytest.mark.usefixtures("quick")
 def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     photos(tmp_path / "photos")
@@ -61,12 +62,12 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest
     for line in "".join(blocks("sh")).splitlines():
         command, *arguments = shlex.split(line, comments=True)
         if command != "morphogen":
-            assert os.access(ROOT / command, os.X_OK), f"{command} is no program of this repository"
+            assert os.access(ROOT / command, os.X_OK), f"{command} is not a program of this repository"
             continue
-        small, found = re.subn(
+        small, substitutions = re.subn(
             r"--minutes \S+", "--train.steps 2 --train.batch 16 --options.width 16", shlex.join(arguments)
         )
-        assert found == (arguments[0] == "fit"), f"{line}: a fit without --minutes would take ten"
+        assert substitutions == (arguments[0] == "fit"), f"{line}: a fit without --minutes would take ten"
         small += " -n 60" if arguments[0] == "evaluate" else ""
         code = run(shlex.split(small))
         assert code == 0, f"{line}: {capfd.readouterr().err}"
@@ -80,12 +81,13 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest
     even = (tmp_path / "as-many-of-each-city" / "rows.csv").read_text().splitlines()
     cities = [line.split(",")[2] for line in even[1:]]
     assert sorted(map(cities.count, set(cities))) == [333, 333, 334]
-    whole = (tmp_path / "whole-people" / "draw-3" / "rows.csv").read_text().splitlines()
+    whole = (tmp_path / "whole-people" / "imputation-3" / "rows.csv").read_text().splitlines()
     assert len(whole) == 301
     assert all(all(line.split(",")) for line in whole)
     assert {"sheet.png", "samples.json"} <= {path.name for path in (tmp_path / "samples").iterdir()}
 
 
+@pytest.mark.usefixtures("quick")
 def test_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
@@ -97,7 +99,7 @@ def test_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(names["pictures"]) == len(names["nats"]) == 16
     assert len(names["some"]) == 100
     assert not names["whole"].isna().any().any()
-    assert len(names["odd"]) == 500
+    assert len(names["unusual"]) == 500
     assert names["again"][0].tobytes() == names["pictures"][5].tobytes()
 
 
@@ -112,10 +114,10 @@ def test_links(link: str) -> None:
 def test_family_readme_names_every_setting_and_equation(family: str) -> None:
     folder = ROOT / "src" / "morphogen" / "families" / family
     text = (folder / "README.md").read_text(encoding="utf-8")
-    settings = plugins.load("families", family, "options")
-    for name in (*settings.Options.model_fields, *settings.Controls.model_fields):
-        assert f"`{name}`" in text, f"{family}/README.md says nothing of {name}"
-    code = (folder / "model.py").read_text(encoding="utf-8")
+    for entry in plugins.models(family).values():
+        for name in (*entry.Options.model_fields, *entry.Controls.model_fields):
+            assert f"`{name}`" in text, f"{family}/README.md does not mention {name}"
+    code = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
     cited = re.findall(r"README, equations? (\d+)(?: to (\d+))?", code)
     assert cited
     for first, last in cited:

@@ -1,4 +1,4 @@
-"""The report of an evaluation: all of it is on the page, nothing else is fetched, and what users write stays text."""
+"""The report of an evaluation: it is complete and self-contained, and texts of users stay texts."""
 
 from __future__ import annotations
 
@@ -11,19 +11,29 @@ from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from morphogen.core.errors import UserError
+from morphogen.core.results import (
+    Check,
+    ClassResult,
+    ColumnResult,
+    CopiedSpan,
+    Distribution,
+    Figure,
+    NotMeasured,
+    Pair,
+)
 from morphogen.data.sources import open_source
 from morphogen.evaluation.report import charts
-from morphogen.evaluation.report.charts import bar, curve, distribution, number
-from morphogen.evaluation.report.material import Curve, Distribution, Material, Pair
+from morphogen.evaluation.report.charts import number
+from morphogen.evaluation.report.material import Curve, Material
 from morphogen.evaluation.report.page import duration, picture, render, words, write_report
-from morphogen.evaluation.results import Check, ClassResult, ColumnResult, Evaluation, Figure, NotMeasured
+from morphogen.evaluation.results import Evaluation
+from morphogen.modalities.image.judge import JUDGE
 
 EVIL = "<script>alert(1)</script>"
 EMPTY_TAGS = {"meta", "img", "br", "hr", "link", "wbr", "input"}
@@ -33,7 +43,7 @@ CSS = Path(charts.__file__).with_name("report.css").read_text(encoding="utf-8")
 def figure(name: str = "FD", **changed: Any) -> Figure:
     told: dict[str, Any] = {
         "key": name.lower(),
-        "group": "likeness",
+        "group": "fidelity",
         "value": 6.21,
         "better": "lower",
         "real": 1797,
@@ -45,15 +55,15 @@ def figure(name: str = "FD", **changed: Any) -> Figure:
 
 
 FIGURES = [
-    figure("FD[own-3f9a12cd]", low=5.73, high=6.94, ceiling=4.82, floor=312.4, extractor="own-3f9a12cd"),
-    figure("FD[vit]", value=141.0, low=132.0, high=150.0, ceiling=120.0, floor=160.0, extractor="vit"),
-    figure("recall", group="variety", value=0.87, low=0.85, high=0.89, ceiling=0.93, floor=0.11, better="higher"),
-    figure("copies", group="copying", value=0.0, low=0.0, high=0.0011, ceiling=0.00036),
-    figure("attack", group="privacy", value=0.512, low=0.49, high=0.534, ceiling=0.5, better="near"),
-    figure("bits", group="likelihood", value=2.913, generated=0, ceiling=None),
-    figure("usefulness", group="usefulness", value=-1234.5, low=-1300.25, high=-1200.0, ceiling=-1000.0, floor=-9000.0),
-    figure("speed", group="properties", value=0.0000412, floor=1e300),
-    figure("broken", group="properties", value=1e300, low=-1e300, high=1e308, floor=1.0),
+    figure("FD[own-3f9a12cd]", low=5.73, high=6.94, real_data=4.82, baseline=312.4, extractor="own-3f9a12cd"),
+    figure("FD[vit]", value=141.0, low=132.0, high=150.0, real_data=120.0, baseline=160.0, extractor="vit"),
+    figure("recall", group="variety", value=0.87, low=0.85, high=0.89, real_data=0.93, baseline=0.11, better="higher"),
+    figure("copies", group="copying", value=0.0, low=0.0, high=0.0011, real_data=0.00036),
+    figure("attack", group="privacy", value=0.512, low=0.49, high=0.534, real_data=0.5, better="near"),
+    figure("bits", group="likelihood", value=2.913, generated=0, real_data=None),
+    figure("utility", group="utility", value=-1234.5, low=-1300.25, high=-1200.0, real_data=-1000.0, baseline=-9000.0),
+    figure("speed", group="properties", value=0.0000412, baseline=1e300),
+    figure("broken", group="properties", value=1e300, low=-1e300, high=1e308, baseline=1.0),
 ]
 
 
@@ -71,13 +81,13 @@ def evaluation(modality: str, **changed: Any) -> Evaluation:
         "train": 14380,
         "controls": {"steps": 18, "guidance": 1.5, "solver": None, "limits": {"top": math.inf, "kept": [1, 2]}},
         "seconds": 94.3,
-        "verdict": "One fault was found: copies & repeats.",
+        "summary": "1 fault detected: copies & repeats.",
         "checks": [
-            Check(name="blank", found=False, says="None of 5,000 is blank."),
-            Check(name="memory", found=True, says="31 of 5,000 are copies."),
+            Check(name="blank", detected=False, message="None of 5,000 is blank."),
+            Check(name="memory", detected=True, message="31 of 5,000 are copies."),
         ],
         "figures": FIGURES,
-        "not_measured": [NotMeasured(name="FID", why="its weights are not in the cache: give --weights")],
+        "not_measured": [NotMeasured(name="FID", reason="its weights are not in the cache: give --weights")],
     }
     return Evaluation(**{**told, **changed})
 
@@ -95,7 +105,9 @@ def pictures() -> tuple[Evaluation, Material]:
     bins = Distribution("brightness", ["0–10", "10–20", "missing"], shares(0.5, 0.4, 0.1), shares(0.6, math.nan, 0.1))
     classes = [ClassResult(name=EVIL, real_share=0.12, generated_share=0.11, accuracy=0.987, coverage=0.95)]
     classes.append(ClassResult(name="nine", real_share=0.1))
-    material = Material(sheet, sheet, pairs, [bins], curves)
+    material = Material(
+        plural="pictures", generated=sheet, real=sheet, pairs=pairs, distributions=[bins], curves=curves
+    )
     return evaluation("image", classes=classes), material
 
 
@@ -103,20 +115,22 @@ def texts() -> tuple[Evaluation, Material]:
     sheet = Image.new("RGB", (900, 300), "white")
     pairs = [Pair(f"Once {EVIL} upon a time", "Once & for all", 0.2), Pair("عن قطة " * 300, "word" * 500, 0.9)]
     kinds = Distribution(f"first word {EVIL}", [EVIL, "One", "The"], shares(0.5, 0.3, 0.2), shares(0.2, 0.3, 0.5))
-    copied = [("Then she said: ", f"a span {EVIL} \ud800 that was copied", " and went."), ("", "x" * 4000, "")]
-    return evaluation("text", train=0), Material(sheet, sheet, pairs, [kinds], [], copied)
+    copied = [CopiedSpan("Then she said: ", f"a span {EVIL} \ud800 that was copied", " and went.")]
+    copied.append(CopiedSpan("", "x" * 4000, ""))
+    material = Material("texts", True, sheet, sheet, pairs, [kinds], [], copied)
+    return evaluation("text", train=0), material
 
 
 def rows() -> tuple[Evaluation, Material]:
     row = {"age": 39, "pay": 77516.5, EVIL: "Bachelors", "gone": None, "yes": True, "hole": math.nan}
     other = {**row, "age": 41, EVIL: "Masters"}
-    columns = [ColumnResult(name=name, shape=0.98, shape_ceiling=0.99) for name in row]
-    columns.append(ColumnResult(name="worst", shape=0.5, trend=0.4, shape_ceiling=0.99, trend_ceiling=0.97))
+    columns = [ColumnResult(name=name, shape=0.98, shape_real_data=0.99) for name in row]
+    columns.append(ColumnResult(name="worst", shape=0.5, trend=0.4, shape_real_data=0.99, trend_real_data=0.97))
     many = [
         Distribution(f"column {at}", [f"kind {n}" for n in range(30)], *[np.full(30, 1 / 30)] * 2) for at in range(14)
     ]
     sheet = Image.new("RGB", (1400, 300), "white")
-    return evaluation("table", columns=columns), Material(sheet, sheet, [Pair(row, other, 0.3)] * 6, many)
+    return evaluation("table", columns=columns), Material("rows", True, sheet, sheet, [Pair(row, other, 0.3)] * 6, many)
 
 
 def nearly_empty() -> tuple[Evaluation, Material]:
@@ -125,14 +139,19 @@ def nearly_empty() -> tuple[Evaluation, Material]:
 
 def long_names() -> tuple[Evaluation, Material]:
     word = "unbroken" * 40
-    long = [figure(f"FD[{word}]", extractor=word, value=1.23456789e8, low=1.2e8, high=1.3e8, ceiling=-9.87654321e8)]
-    told: dict[str, Any] = dict.fromkeys(("family", "data", "extractor", "model", "verdict"), word)
+    long = [figure(f"FD[{word}]", extractor=word, value=1.23456789e8, low=1.2e8, high=1.3e8, real_data=-9.87654321e8)]
+    told: dict[str, Any] = dict.fromkeys(("family", "data", "extractor", "model", "summary"), word)
     told |= {"figures": long, "controls": {word: word}, "classes": [ClassResult(name=word, real_share=1)]}
-    told |= {"checks": [Check(name=word, found=True, says=word)], "not_measured": [NotMeasured(name=word, why=word)]}
-    told |= {"columns": [ColumnResult(name=word, shape=1, shape_ceiling=1)]}
+    told |= {
+        "checks": [Check(name=word, detected=True, message=word)],
+        "not_measured": [NotMeasured(name=word, reason=word)],
+    }
+    told |= {"columns": [ColumnResult(name=word, shape=1, shape_real_data=1)]}
     pairs = [Pair(word, word, 0.5), Pair({word: word}, {word: word}, 0.5)]
     kinds = Distribution(word, [word, "a"], shares(1, 0), shares(0, 1))
-    return evaluation("text", **told), Material(None, None, pairs, [kinds], [], [(word, word, word)])
+    return evaluation("text", **told), Material(
+        word, pairs=pairs, distributions=[kinds], copied_spans=[CopiedSpan(word, word, word)]
+    )
 
 
 CASES = {"pictures": pictures, "texts": texts, "rows": rows, "nearly empty": nearly_empty, "long names": long_names}
@@ -207,11 +226,17 @@ def test_headings_do_not_skip_a_level(pages: dict[str, str], case: str) -> None:
     assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
-def test_the_verdict_comes_first_and_what_was_found_before_what_was_not(pages: dict[str, str]) -> None:
+def test_the_summary_comes_first_and_faults_before_passed_checks(pages: dict[str, str]) -> None:
     text = Page(pages["pictures"]).text
-    order = ["Model of pictures: diffusion", "One fault was found: copies & repeats.", "1 of 2 found", "memory"]
-    order += ["blank", "the held-out part of <b>photos</b>", "the first samples, not picked", "Figures", "ratio 0.100"]
-    order += ["Class by class", "Distributions", "During training", "What was not measured", "FID", "--seed 12"]
+    order = ["Model of pictures: diffusion", "1 fault detected: copies & repeats.", "1 of 2 faults detected", "memory"]
+    order += [
+        "blank",
+        "the held-out part of <b>photos</b>",
+        "the first samples, not selected",
+        "Figures",
+        "ratio 0.100",
+    ]
+    order += ["ratio 0.100", "Class by class", "Distributions", "During training", "Not measured", "FID", "--seed 12"]
     places = [text.index(one) for one in order]
     assert places == sorted(places)
     for said in ("1,797", "5,000", "14,380", "own-3f9a12cd", "9f86d081" * 8, "guidance 1.5", "top: ∞, kept: 1, 2"):
@@ -223,7 +248,7 @@ def test_every_figure_is_told_whole(pages: dict[str, str]) -> None:
         text = Page(pages[case]).text
         for one in FIGURES:
             said = text[text.index(f"{one.name} {one.meaning}") :]
-            said = said[: said.index(" Ceiling ") + 20]
+            said = said[: said.index(" Real data ") + 22]
             assert "1,797 real" in said
             assert ("5,000 generated" in said) == bool(one.generated)
             assert "seed 12" in said
@@ -231,8 +256,8 @@ def test_every_figure_is_told_whole(pages: dict[str, str]) -> None:
             assert number(one.value) in said
             interval = f"{number(one.low)} to {number(one.high)}" if one.low is not None else "no interval"
             assert interval in said
-            assert f"Floor {number(one.floor)} " in said
-            assert f"Ceiling {number(one.ceiling)} " in said + " "
+            assert f"Baseline {number(one.baseline)} " in said
+            assert f"Real data {number(one.real_data)} " in said + " "
 
 
 def test_figures_of_two_extractors_share_no_table(pages: dict[str, str]) -> None:
@@ -244,8 +269,8 @@ def test_figures_of_two_extractors_share_no_table(pages: dict[str, str]) -> None
 def test_what_was_not_measured_is_told_on_a_page_with_nothing_else(pages: dict[str, str]) -> None:
     text = Page(pages["nearly empty"]).text
     assert "FID its weights are not in the cache: give --weights" in text
-    for absent in ("Faults looked for", "Samples beside", "Figures compare", "Class by class", "Distributions"):
-        assert (absent in text) == (absent == "Figures compare")
+    for absent in ("Checks:", "Samples beside", "Compare figures", "Class by class", "Distributions"):
+        assert (absent in text) == (absent == "Compare figures")
     assert "they could not be read" in text
 
 
@@ -268,18 +293,18 @@ def test_rows_are_compared_cell_by_cell(pages: dict[str, str]) -> None:
     assert "2 more" in text
 
 
-def test_items_of_other_modalities_are_drawn_by_their_sheet() -> None:
-    told, pair = evaluation("sound"), Pair((1, 2), (3, 4), 0.5)
-    drawn = Page(render(told, Material(pairs=[pair]), modality_sheet=lambda items: Image.new("L", (40, 20))))
-    assert sum(tag == "img" for tag, _ in drawn.tags) == 2
-    assert "Model of items" in drawn.text
-    assert "(1, 2)" in Page(render(told, Material(pairs=[pair]))).text
+def test_items_are_shown_by_their_previews_or_as_text() -> None:
+    preview = Image.new("L", (40, 20))
+    page = Page(render(evaluation("sound"), Material(pairs=[Pair(preview, preview, 0.5)])))
+    assert sum(tag == "img" for tag, _ in page.tags) == 2
+    assert "Model of items" in page.text
+    assert "(1, 2)" in Page(render(evaluation("sound"), Material(pairs=[Pair((1, 2), (3, 4), 0.5)]))).text
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16", "F", "CMYK"])
 def test_pictures_of_any_mode_are_shown(mode: str) -> None:
     image = Image.new(mode, (500, 40))
-    shown = picture(image, (320, 320))
+    shown = picture(JUDGE.show([image], 0), (320, 320))
     assert (shown.width, shown.height, shown.coarse) == (320, 26, False)
     assert shown.uri.startswith("data:image/png;base64,")
     assert image.size == (500, 40)
@@ -299,129 +324,11 @@ def test_it_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         write_report(tmp_path / "absent" / "report.html", *texts())
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.0, "0"),
-        (-0.0, "0"),
-        (3.0, "3"),
-        (-1234567.0, "−1,234,567"),
-        (1234.56, "1,235"),
-        (99.97, "100"),
-        (9.999, "10.0"),
-        (0.98765, "0.988"),
-        (-0.0123, "−0.0123"),
-        (0.0000412, "4.12 × 10⁻⁵"),
-        (2.5e12, "2.50 × 10¹²"),
-        (None, "–"),
-        (math.nan, "–"),
-        (-math.inf, "–"),
-    ],
-)
-def test_numbers(value: float | None, text: str) -> None:
-    assert number(value) == text
-
-
 def test_settings_and_durations_in_words() -> None:
     assert [words(one) for one in (True, -0.5, -7, [], {}, "a", ("x", None))] == [
         *("true", "−0.5", "−7", "–", "–", "a", "x, –")
     ]
     assert [duration(one) for one in (0.42, 61.7, 7300)] == ["0.420 s", "1 min 2 s", "2 h 1 min"]
-
-
-def places(one: Figure) -> dict[str, float]:
-    """Where a bar's marks are."""
-    root = ElementTree.fromstring(str(bar(one)))
-    found = {}
-    for element in root.iter():
-        kind = element.get("class", "")
-        if kind in ("floor", "ceiling", "value"):
-            found[kind] = float(element.get("x1") or element.get("cx") or "")
-        if kind == "interval":
-            found["low"], found["width"] = float(element.get("x") or ""), float(element.get("width") or "")
-    return found
-
-
-LEFT, RIGHT = 24.0, 216.0  # of a bar
-
-
-def between(share: float) -> Any:
-    return pytest.approx(LEFT + share * (RIGHT - LEFT), abs=0.01)
-
-
-@pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_a_value_lies_where_it_stands(sign: float) -> None:
-    better: Any = "higher" if sign > 0 else "lower"
-    ends = {"floor": 2.0 * sign, "ceiling": 10.0 * sign, "better": better}
-    at = places(figure(value=8.0 * sign, low=min(7.0 * sign, 9.0 * sign), high=max(7.0 * sign, 9.0 * sign), **ends))
-    assert at["floor"] == LEFT
-    assert at["ceiling"] == RIGHT
-    assert at["value"] == between(6 / 8)
-    assert at["low"] == between(5 / 8)
-    assert at["width"] == pytest.approx((RIGHT - LEFT) / 4, abs=0.01)
-    beyond = places(figure(value=18.0 * sign, **ends))
-    assert (beyond["floor"], beyond["ceiling"], beyond["value"]) == (LEFT, between(0.5), RIGHT)
-    worse = places(figure(value=-6.0 * sign, **ends))
-    assert (worse["value"], worse["floor"], worse["ceiling"]) == (LEFT, between(0.5), RIGHT)
-
-
-def test_a_wide_range_is_logarithmic() -> None:
-    one = figure(value=10.0, low=0.0, high=100.0, floor=1000.0, ceiling=1.0)
-    at = places(one)
-    assert (at["floor"], at["ceiling"], at["value"]) == (LEFT, RIGHT, between(2 / 3))
-    assert at["low"] == between(1 / 3)
-    assert at["low"] + at["width"] == 240 - 6  # what has no logarithm lies at the edge
-    assert "log scale" in bar(one)
-    assert "log scale" not in bar(figure(value=10.0, floor=100.0, ceiling=1.0))
-    assert "log scale" not in bar(figure(value=10.0, floor=1000.0, ceiling=-1.0))
-
-
-def test_bars_with_one_end_or_none() -> None:
-    assert bar(figure(low=1.0, high=9.0)) == ""
-    alone = figure(value=5.0, low=4.5, high=5.5, ceiling=4.4)
-    assert places(alone)["ceiling"] == between(1.1 / 5.5)  # zero is the better end
-    assert places(alone)["value"] == between(0.5 / 5.5)
-    assert ">0</text>" in bar(alone)
-    assert places(figure(value=5.0, floor=10.0))["value"] == between(0.5)
-    assert places(figure(value=0.5, ceiling=0.8, better="near"))["value"] == between(5 / 8)
-    same = places(figure(value=5.0, ceiling=2.0, floor=2.0))
-    assert same["ceiling"] == same["floor"] == between(3 / 5)
-    assert set(places(figure(value=0.0, ceiling=0.0, floor=0.0)).values()) == {120.0}
-
-
-def test_right_is_better_even_where_the_floor_is_better_than_real_items() -> None:
-    one = figure(value=0.985, floor=1.0, ceiling=0.99, better="higher")
-    assert places(one)["value"] < places(one)["ceiling"] < places(one)["floor"]
-    assert "the floor does better" in bar(one)
-    near = places(figure(value=0.8, floor=1.0, ceiling=0.6, better="near"))
-    assert (near["floor"], near["value"], near["ceiling"]) == (LEFT, between(0.5), RIGHT)
-
-
-def test_bars_of_a_distribution_are_as_long_as_its_shares() -> None:
-    numbers = ElementTree.fromstring(
-        str(distribution(Distribution("age", ["1", "2"], shares(0.2, 0.8), shares(0, 0.4))))
-    )
-    heights = {
-        kind: [float(r.get("height") or "") for r in numbers.iter("rect") if r.get("class") == kind]
-        for kind in ("real", "generated")
-    }
-    assert heights["real"][1] == pytest.approx(4 * heights["real"][0], abs=0.1)
-    assert heights["generated"] == [0, pytest.approx(heights["real"][1] / 2, abs=0.1)]
-    assert distribution(Distribution("none", [], shares(), shares())) == ""
-    many = distribution(Distribution("kind", [f"kind {at}" for at in range(40)], *[np.full(40, 1 / 40)] * 2))
-    assert "29 others: real 0.725, generated 0.725" in many
-    assert "all" in distribution(Distribution("zero", ["all"], shares(0), shares(0)))
-
-
-def test_a_curve_breaks_where_nothing_is_known() -> None:
-    broken = Curve("loss", [0, 1, 2, 3, 4], [4.0, 3.0, math.nan, 1.0, 0.0])
-    lines = re.findall(r'points="([^"]+)"', curve(broken))
-    assert [len(line.split()) for line in lines] == [2, 2]
-    heights = [float(point.split(",")[1]) for line in lines for point in line.split()]
-    assert heights[0] - heights[1] == pytest.approx(heights[2] - heights[3], abs=0.11)
-    assert curve(Curve("none", [], [])) == ""
-    assert "polyline" in curve(Curve("one", [1.0], [3.0]))
-    assert "log scale" in curve(Curve("wide", [0, 1], [1000.0, 1.0]))
 
 
 def luminance(colour: str) -> float:

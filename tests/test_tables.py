@@ -1,4 +1,4 @@
-"""Tables end to end: fitted, drawn under conditions and constraints, filled in, written, and judged."""
+"""Tables end to end: fitted, sampled under conditions and constraints, imputed, written, and compared."""
 
 from __future__ import annotations
 
@@ -8,33 +8,32 @@ from typing import Any
 
 import numpy as np
 import pyarrow as arrow
-import pyarrow.compute as compute
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as parquet
 import pytest
 import torch
 from scipy import stats
-from sklearn.metrics import roc_auc_score
 
 import morphogen as mg
+from morphogen.anomaly import cell_nll
+from morphogen.artifact import Artifact
 from morphogen.cli import run
 from morphogen.core.errors import UserError
 from morphogen.core.model import Batch
-from morphogen.core.space import Tokens
+from morphogen.core.plugins import model_for
+from morphogen.core.space import Row
 from morphogen.data.split import split_by_hash
 from morphogen.data.tables import TableSource
-from morphogen.evaluation import references
-from morphogen.evaluation import tables as judge
-from morphogen.evaluation.chance import area_error
-from morphogen.families.autoregressive.model import Autoregressive
-from morphogen.families.autoregressive.options import ColumnOptions, Options
+from morphogen.likelihood import log_likelihood
 from morphogen.modalities.table import constraints
 from morphogen.modalities.table.codec import TableCodec
-from morphogen.modalities.table.options import Options as TableOptions
+from morphogen.modalities.table.features import independent_baseline
+from morphogen.modalities.table.options import Options
+from morphogen.modalities.table.statistics.c2st import c2st_auc
 from morphogen.pipeline import Pipeline
 
 ROWS = 600
-TINY: dict[str, Any] = {"columns": {"width": 32, "embedding": 32, "dropout": 0.0}}
+TINY: dict[str, Any] = {"width": 32, "embedding": 32, "dropout": 0.0}
 TRAIN: dict[str, Any] = {"steps": 300, "batch": 64, "precision": "fp32", "previews": 0}
 WORDS = (
     "low <= high",
@@ -48,7 +47,7 @@ WORDS = (
 
 
 def ruled() -> arrow.Table:
-    """Rows that obey one constraint of each form."""
+    """Return rows that satisfy one constraint of each form."""
     random = np.random.default_rng(3)
     low, start, city = random.normal(size=ROWS), random.integers(0, 400, ROWS), random.integers(0, 4, ROWS)
     married, which = random.random(ROWS) < 0.4, random.integers(0, 3, ROWS)
@@ -71,54 +70,58 @@ def ruled() -> arrow.Table:
     )
 
 
-def broken(one: constraints.Constraint, made: arrow.Table, real: arrow.Table) -> bool:
-    """Whether any row does not obey; of combinations, those of the real rows are all there are."""
+def broken(one: constraints.Constraint, generated: arrow.Table, real: arrow.Table) -> bool:
+    """Return whether any row violates the constraint; fixed combinations are those of the real rows."""
     if one.form == "fixed":
-        rows = [
-            set(zip(*(table.column(name).to_pylist() for name in one.columns), strict=True)) for table in (made, real)
-        ]
-        return not rows[0] <= rows[1]
-    return bool(constraints.violations(one, made).any())
+        own, known = (
+            set(zip(*(table.column(name).to_pylist() for name in one.columns), strict=True))
+            for table in (generated, real)
+        )
+        return not own <= known
+    return bool(constraints.violations(one, generated).any())
 
 
-def untrained(table: arrow.Table, options: TableOptions) -> Pipeline:
-    """A model that knows the columns by themselves, and else says anything: only limits keep it."""
-    codec = TableCodec.fit([table], Tokens, options)
+def untrained(table: arrow.Table, **options: Any) -> Pipeline:
+    """Return a model that knows the frequencies of single tokens only; constraints hold by their masks alone."""
+    codec = TableCodec.fit([table], Row, Options(**options))
     torch.manual_seed(0)
-    model = Autoregressive(codec.space, {}, Options(columns=ColumnOptions(width=32, embedding=32)))
-    model.begin("model", [Batch(codec.encode(table))])
-    assert model.columns is not None
-    for head in model.columns.heads:
+    kind = model_for("autoregressive", Row)
+    model = kind(codec.space, {}, kind.Options(width=32, embedding=32))
+    model.initialize("model", [Batch(codec.encode(table))])
+    for head in model.network.heads:
         head.data.normal_(0, 0.2)
-    return Pipeline(family="autoregressive", modality="table", model=model, codec=codec, conditions={})
+    artifact = Artifact(family="autoregressive", modality="table", model=model, codec=codec, conditions={})
+    return Pipeline(artifact)
 
 
-def test_constraints_are_kept_by_a_model_that_knows_nothing_of_them() -> None:
+def test_constraints_hold_whatever_the_model_has_learned() -> None:
     table = ruled()
-    pipe = untrained(table, TableOptions(constraints=WORDS))
+    pipe = untrained(table, constraints=WORDS)
     codec = pipe.codec
     assert isinstance(codec, TableCodec)
     for condition in ({}, {"low": ">=0.5"}, {"married": "no", "city": "Oslo"}, {"end": "<=200"}):
-        made = pipe.sample(2000, seed=1, condition=condition)
-        assert made.schema == table.schema
+        generated = pipe.sample(2000, seed=1, condition=condition)
+        assert generated.schema == table.schema
         for one in codec.constraints:
-            assert not broken(one, made, table), (one.words, condition)
-    loose = untrained(table, TableOptions()).sample(2000)
+            assert not broken(one, generated, table), (one.words, condition)
+    loose = untrained(table).sample(2000)
     for one in codec.constraints[:6]:
-        assert broken(one, loose, table), f"{one.words} is obeyed by chance"
-    with pytest.raises(UserError, match=r"no row can meet|contradicts"):
+        assert broken(one, loose, table), f"{one.words} holds by chance"
+    with pytest.raises(UserError, match=r"no row satisfies|no row can|contradict"):
         pipe.sample(5, condition={"low": ">=1.5", "high": "<=-1.5"})
 
 
-def test_what_is_filled_in_keeps_constraints_and_what_was_given() -> None:
+def test_imputation_keeps_constraints_and_known_cells() -> None:
     table = ruled()
-    pipe = untrained(table, TableOptions(constraints=WORDS))
+    pipe = untrained(table, constraints=WORDS)
     assert isinstance(pipe.codec, TableCodec)
     holed = table
     for number, name in enumerate(("low", "end", "net", "spouse")):
         cells = table.column(name).to_pylist()
-        gone = [None if row % 4 == number else cell for row, cell in enumerate(cells)]
-        holed = holed.set_column(table.column_names.index(name), name, arrow.array(gone, table.schema.field(name).type))
+        cells_left = [None if row % 4 == number else cell for row, cell in enumerate(cells)]
+        holed = holed.set_column(
+            table.column_names.index(name), name, arrow.array(cells_left, table.schema.field(name).type)
+        )
     filled = pipe.impute(holed)
     for name in table.column_names:
         given = np.asarray(holed.column(name).is_valid().to_numpy())
@@ -127,13 +130,13 @@ def test_what_is_filled_in_keeps_constraints_and_what_was_given() -> None:
         )
         assert same[given].all(), name
     for one in pipe.codec.constraints:
-        if one.form not in ("sum", "missing"):  # a given total stands, and a missing spouse may be none
+        if one.form not in ("sum", "missing"):  # a known total stays, and a missing spouse may stay missing
             assert not broken(one, filled, table), one.words
 
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of a table whose columns have to do with each other."""
+    """Return the folder of a table with dependent columns and of a model of it."""
     folder = tmp_path_factory.mktemp("tables")
     random = np.random.default_rng(0)
     group = random.integers(0, 3, 2000)
@@ -152,42 +155,45 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_rows_look_like_the_real_ones(fitted: Path) -> None:
     pipe = mg.load(fitted / "model")
     real = arrow_csv.read_csv(fitted / "rows.csv").drop_columns(["id"])
-    made = pipe.sample(2000, seed=5).drop_columns(["id"])
-    assert made.column_names == real.column_names
-    assert made.schema.types == real.schema.types
-    ages = np.array([cell for cell in made.column("age").to_pylist() if cell is not None])
+    generated = pipe.sample(2000, seed=5).drop_columns(["id"])
+    assert generated.column_names == real.column_names
+    assert generated.schema.types == real.schema.types
+    ages = np.array([cell for cell in generated.column("age").to_pylist() if cell is not None])
     assert stats.binomtest(2000 - len(ages), 2000, 0.1).pvalue > 1e-3
-    assert judge.two_sample(real, made) < 0.65 < judge.two_sample(real, references.independent(real, 2000))
+    assert c2st_auc(real, generated) < 0.65 < c2st_auc(real, independent_baseline(real, 0))
     whole = pipe.sample(30, seed=2)
-    assert pipe.sample(1, seed=9).drop_columns(["id"]).equals(whole.slice(7, 1).drop_columns(["id"]))
-    assert whole.column("id").to_pylist() == list(range(30))
-    nats = pipe.log_likelihood(whole.slice(0, 20))
+    assert pipe.sample(1, seed=9).equals(whole.slice(7, 1))
+    assert whole.column("id").to_pylist() == list(range(2, 32))
+    nats = log_likelihood(pipe, whole.slice(0, 20))
     odd = whole.slice(0, 20).set_column(
         1, "group", arrow.array(["a" if g != "a" else "c" for g in whole.column("group").to_pylist()[:20]])
     )
-    assert (pipe.log_likelihood(odd) < nats).float().mean() > 0.9
+    assert (log_likelihood(pipe, odd) < nats).float().mean() > 0.9
 
 
-def test_a_cell_that_does_not_fit_its_row_is_told(fitted: Path) -> None:
+def test_a_wrong_cell_has_a_large_nll(fitted: Path) -> None:
     pipe = mg.load(fitted / "model")
     rows = pipe.sample(200, seed=3)
     wrong = rows.set_column(3, "pay", arrow.array(rows.column("pay").to_pylist()[::-1]))
     moved = np.abs(np.array(rows.column("pay").to_pylist()) - np.array(wrong.column("pay").to_pylist())) > 1000
-    before, after = pipe.surprise(rows), pipe.surprise(wrong)
+    before, after = cell_nll(pipe, rows), cell_nll(pipe, wrong)
     assert before.column_names == ["group", "age", "pay", "flag"]
+    frame = cell_nll(pipe, rows.to_pandas())
+    assert list(frame.columns) == before.column_names
+    assert np.array_equal(frame["pay"], before.column("pay").to_numpy())
     assert (after.column("pay").to_numpy() > before.column("pay").to_numpy())[moved].mean() > 0.9
     assert np.allclose(before.column("flag").to_numpy().mean(), after.column("flag").to_numpy().mean(), atol=0.1)
 
 
 def test_the_command_line(fitted: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, out = str(fitted / "model"), fitted / "some"
-    asked = ["--condition", "age=25..34", "--condition", "group=b", "--condition", "pay>=3000"]
-    assert run(["sample", model, "-n", "500", *asked, "--out", str(out)]) == 0, capsys.readouterr().err
+    conditions = ["--condition", "age=25..34", "--condition", "group=b", "--condition", "pay>=3000"]
+    assert run(["sample", model, "-n", "500", *conditions, "--out", str(out)]) == 0, capsys.readouterr().err
     table = arrow_csv.read_csv(out / "rows.csv").to_pydict()
     assert set(table["group"]) == {"b"}
     assert all(25 <= age <= 34 for age in table["age"])
     assert min(table["pay"]) >= 3000
-    assert json.loads((out / "samples.json").read_text())["condition"]["age"] == "25..34"
+    assert json.loads((out / "samples.json").read_text())["query"]["condition"]["age"] == "25..34"
     assert run(["replay", model, str(out)]) == 0, capsys.readouterr().err
     assert run(["impute", model, str(fitted / "rows.csv"), "--out", str(fitted / "filled")]) == 0
     filled = arrow_csv.read_csv(fitted / "filled" / "rows.csv")
@@ -199,44 +205,47 @@ def test_the_command_line(fitted: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert even == [value for value in even[::10] for _ in range(10)]
     assert run(["replay", model, str(fitted / "even")]) == 0, capsys.readouterr().err
     twice = fitted / "twice"
-    assert run(["impute", model, str(fitted / "rows.csv"), "--draws", "2", "--out", str(twice)]) == 0
-    draws = [arrow_csv.read_csv(twice / f"draw-{number}" / "rows.csv").column("age").to_numpy() for number in (1, 2)]
-    gone = np.arange(2000) % 10 == 0
-    assert (draws[0] == draws[1])[~gone].all()
-    assert (draws[0] != draws[1])[gone].mean() > 0.5
+    assert run(["impute", model, str(fitted / "rows.csv"), "--imputations", "2", "--out", str(twice)]) == 0
+    imputed = [
+        arrow_csv.read_csv(twice / f"imputation-{number}" / "rows.csv").column("age").to_numpy() for number in (1, 2)
+    ]
+    missing = np.arange(2000) % 10 == 0
+    assert (imputed[0] == imputed[1])[~missing].all()
+    assert (imputed[0] != imputed[1])[missing].mean() > 0.5
     for wrong, complaint in (
-        ("pay=all", "no turn for each"),
+        ("pay=all", "has too many values for 'all'"),
         ("agee=3", "did you mean 'age'"),
         ("group=d", "known: "),
-        ("id=3", "which is not modelled"),
+        ("id=3", "of kind key, which is not modelled"),
         ("age=", "expected NAME=VALUE"),
     ):
         assert run(["sample", model, "--condition", wrong, "--out", str(fitted / "no")]) == 2
         assert complaint in capsys.readouterr().err
     assert run(["inspect", str(fitted / "rows.csv")]) == 0
-    said = capsys.readouterr().out
-    assert "id: key" in said
-    assert "10.0% missing" in said
+    output = capsys.readouterr().out
+    assert "id: key" in output
+    assert "10.0% missing" in output
 
 
-def test_flags_of_columns_and_what_is_settled_by_the_number_of_rows(fitted: Path, tmp_path: Path) -> None:
+def test_option_flags_and_those_that_depend_on_the_number_of_rows(fitted: Path, tmp_path: Path) -> None:
     command = ["fit", str(fitted / "rows.csv"), "--train.steps", "2", "--train.batch", "8", "--train.precision", "fp32"]
-    asked = ["--options.columns.width", "48", "--options.columns.weight-decay", "0.01"]
-    assert run([*command, *asked, "--out", str(tmp_path / "model")]) == 0
-    columns = json.loads((tmp_path / "model" / "config.json").read_text())["options"]["columns"]
-    assert columns == {"width": 48, "embedding": 256, "dropout": 0.4, "weight_decay": 0.01, "in_order": 0.5}
-    many = ColumnOptions().settled(300_000)
+    options = ["--options.width", "48", "--options.weight-decay", "0.01"]
+    assert run([*command, *options, "--out", str(tmp_path / "model")]) == 0
+    written = json.loads((tmp_path / "model" / "config.json").read_text())["options"]
+    assert written == {"width": 48, "embedding": 256, "dropout": 0.4, "weight_decay": 0.01, "in_order": 0.5}
+    kind = model_for("autoregressive", Row)
+    many = kind.resolve_options(kind.Options(), 300_000)
     assert many.dropout == pytest.approx(0.4 / 10**0.5, abs=1e-3)
     assert many.weight_decay == pytest.approx(0.03)
 
 
-def test_data_frames_come_back_as_such(tmp_path: Path) -> None:
+def test_a_model_of_a_data_frame_returns_data_frames(tmp_path: Path) -> None:
     pandas = pytest.importorskip("pandas")
     random = np.random.default_rng(0)
     frame = pandas.DataFrame({"x": random.normal(size=300), "k": pandas.Categorical(random.choice(["u", "v"], 300))})
     pipe = mg.fit(frame, out=tmp_path / "model", options=TINY, train={**TRAIN, "steps": 5, "previews": 1}, say=None)
-    made = mg.load(tmp_path / "model").sample(10)
-    assert made.dtypes.to_dict() == frame.dtypes.to_dict()
+    generated = mg.load(tmp_path / "model").sample(10)
+    assert generated.dtypes.to_dict() == frame.dtypes.to_dict()
     holed = frame.copy()
     holed.loc[::2, "x"] = None
     filled = pipe.impute(holed)
@@ -270,57 +279,59 @@ def two_groups() -> arrow.Table:
             "id": list(range(ROWS)),
             "x": np.where(group, 4.0, 0.0) + random.normal(size=ROWS),
             "k": np.where(group, "yes", "no"),
-            "n": [None if gone else int(value) for gone, value in zip(group, random.integers(0, 9, ROWS), strict=True)],
+            "n": [
+                None if missing else int(value)
+                for missing, value in zip(group, random.integers(0, 9, ROWS), strict=True)
+            ],
             "net": random.integers(0, 50, ROWS),
         }
     )
 
 
+REFUSAL = "takes no conditions on fields and no constraints"
+
+
 @pytest.mark.parametrize("family", ["vae", "diffusion"])
-def test_other_families_learn_rows(tmp_path: Path, family: str) -> None:
+def test_other_families_model_rows(tmp_path: Path, family: str) -> None:
+    """What they learn is tested beside them, on planted joint distributions."""
     table = two_groups()
-    options = {"width": 16} | ({"prior_width": 64} if family == "vae" else {})
-    train = {**TRAIN, "steps": 800, "batch": 128, "lr": 3e-3}
-    pipe = mg.fit(table, family=family, out=tmp_path / "model", options=options, train=train, say=None)
-    made = mg.load(tmp_path / "model").sample(1500, seed=3)
-    assert made.schema == table.schema
-    assert made.column("id").to_pylist() == list(range(1500))
-    assert made.slice(700, 300).drop(["id"]).equals(pipe.sample(300, seed=703).drop(["id"]))
-    real = table.drop(["id"])
-    assert judge.shape(real, made.drop(["id"])) > 0.9
-    both, apart = (judge.two_sample(real, one) for one in (made.drop(["id"]), references.independent(real, ROWS)))
-    assert both < apart - 0.1
-    with pytest.raises(UserError, match="no conditions on columns"):
+    train = {**TRAIN, "steps": 20}
+    pipe = mg.fit(table, family=family, out=tmp_path / "model", options={"width": 16}, train=train, say=None)
+    generated = mg.load(tmp_path / "model").sample(300, seed=3)
+    assert generated.schema == table.schema
+    assert generated.column("id").to_pylist() == list(range(3, 303))
+    assert generated.slice(200, 50).equals(pipe.sample(50, seed=203))
+    with pytest.raises(UserError, match=REFUSAL):
         pipe.sample(3, condition={"k": "yes"})
     with pytest.raises(UserError, match="cannot fill in; fit with --family autoregressive"):
         pipe.impute(table)
 
 
-def test_a_gan_through_a_vae_of_rows(tmp_path: Path) -> None:
+def test_a_gan_of_the_latents_of_rows(tmp_path: Path) -> None:
     table = two_groups()
-    with pytest.raises(UserError, match="--through"):
+    with pytest.raises(UserError, match="cannot model rows; choose one of autoregressive, diffusion, vae"):
         mg.fit(table, family="gan", out=tmp_path / "none", train=TRAIN, say=None)
     options = {"width": 16, "prior": "normal"}
-    mg.fit(table, family="vae", out=tmp_path / "vae", options=options, train={**TRAIN, "steps": 400}, say=None)
+    mg.fit(table, family="vae", out=tmp_path / "vae", options=options, train={**TRAIN, "steps": 20}, say=None)
     mg.fit(
         table,
         family="gan",
-        through=tmp_path / "vae",
+        autoencoder=tmp_path / "vae",
         out=tmp_path / "gan",
-        train={**TRAIN, "steps": 50, "previews": 1},
+        train={**TRAIN, "steps": 20, "previews": 1},
         say=None,
     )
     pipe = mg.load(tmp_path / "gan")
-    made = pipe.sample(200)
-    assert made.schema == table.schema
-    assert made.slice(50, 50).drop(["id"]).equals(pipe.sample(50, seed=50).drop(["id"]))
-    with pytest.raises(UserError, match="no conditions on columns"):
+    generated = pipe.sample(200)
+    assert generated.schema == table.schema
+    assert generated.slice(50, 50).equals(pipe.sample(50, seed=50))
+    with pytest.raises(UserError, match=REFUSAL):
         pipe.sample(3, condition={"k": "yes"})
 
 
 @pytest.mark.parametrize("family", ["vae", "diffusion"])
-def test_constraints_that_a_family_cannot_keep_are_refused_before_training(tmp_path: Path, family: str) -> None:
-    with pytest.raises(UserError, match=r"cannot keep constraints.*fit autoregressive"):
+def test_constraints_that_a_family_does_not_support_are_refused_before_training(tmp_path: Path, family: str) -> None:
+    with pytest.raises(UserError, match=r"constraints.*autoregressive"):
         mg.fit(
             two_groups().append_column("most", arrow.array([50 + row % 7 for row in range(ROWS)])),
             family=family,
@@ -331,57 +342,7 @@ def test_constraints_that_a_family_cannot_keep_are_refused_before_training(tmp_p
         )
 
 
-def test_the_judge_against_closed_forms() -> None:
-    real = arrow.table({"x": list(range(100)), "k": ["a"] * 50 + ["b"] * 50})
-    assert judge.shape(real, real) == judge.trend(real, real) == 1
-    shifted = arrow.table({"x": list(range(20, 120)), "k": ["a"] * 80 + ["b"] * 20})
-    assert judge.shape(real, shifted) == pytest.approx((0.8 + 0.7) / 2)
-    random = np.random.default_rng(0)
-    x = random.normal(size=3000)
-    pair = arrow.table({"x": x, "y": 0.8 * x + 0.6 * random.normal(size=3000)})
-    apart = references.independent(pair, 3000)
-    assert judge.trend(pair, apart) == pytest.approx(0.6, abs=0.03)
-    assert judge.shape(pair, apart) > 0.97
-    assert judge.two_sample(pair, apart) > 0.65
-    assert judge.two_sample(pair.slice(0, 1500), pair.slice(1500)) == pytest.approx(0.5, abs=0.04)
-    labelled = pair.append_column("k", arrow.array(np.where(x > 0, "yes", "no")))
-    assert judge.utility(labelled, labelled, "k")[0] > 0.99
-    assert judge.utility(references.independent(labelled, 3000), labelled, "k")[0] == pytest.approx(0.5, abs=0.1)
-
-
-RANKS = (lambda x: -x, lambda x: -np.abs(x), lambda x: x)  # by which low, middle and high are told best
-
-
-def test_utility_of_classes_and_numbers() -> None:
-    """Of classes whose noise is known the area is known, and so is the share of a number that can be told."""
-    random = np.random.default_rng(0)
-    x = random.normal(size=8000)
-    kinds = np.digitize(x + 0.7 * random.normal(size=8000), [-0.6, 0.6])
-    number = x + random.normal(size=8000)
-    table = arrow.table({"x": x, "kind": np.array(["low", "middle", "high"])[kinds], "number": number})
-    train, test = table.slice(0, 6000), table.slice(6000)
-    value, error = judge.utility(train.drop(["number"]), test.drop(["number"]), "kind")
-    best = np.mean([roc_auc_score(kinds[6000:] == kind, rank(x[6000:])) for kind, rank in enumerate(RANKS)])
-    assert best - 0.03 < value < best + 0.01
-    assert error == pytest.approx(area_error(value, 670, 1330), rel=0.4)
-    value, error = judge.utility(train.drop(["kind"]), test.drop(["kind"]), "number")
-    assert value == pytest.approx(0.5, abs=4 * error)
-    assert 0.005 < error < 0.05
-    # A class that is never made is told by a coin.
-    train, test = train.drop(["number"]), test.drop(["number"])
-    made = train.filter(compute.not_equal(train.column("kind"), "high"))
-    assert judge.utility(made, test, "kind")[0] < judge.utility(train, test, "kind")[0] - 0.05
-    alone = train.slice(0, 1).set_column(1, "kind", arrow.array(["new"]))
-    many = arrow.concat_tables([train, train, alone])  # of which some are kept to tell when to stop
-    assert judge.utility(many, test, "kind")[0] > 0.7
-    names = arrow.array([str(at) for at in range(8000)])
-    with pytest.raises(UserError, match="classes of at least 10 rows"):
-        judge.utility(
-            train.append_column("name", names.slice(0, 6000)), test.append_column("name", names.slice(6000)), "name"
-        )
-
-
-def test_rows_that_are_alike_stay_together_unless_many_are() -> None:
+def test_equal_rows_are_on_one_side_of_a_split_unless_there_are_many() -> None:
     few = TableSource(arrow.table({"a": [*range(100), 0]}), "table", "few")
     assert few.item_names()[0] == few.item_names()[100]
     many = TableSource(arrow.table({"a": [0, 1] * 1000}), "table", "many")

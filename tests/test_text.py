@@ -1,4 +1,4 @@
-"""Texts from end to end: fit, sample with prompts and forms, stream, replay, likelihoods, and what is refused."""
+"""Texts from end to end: fit, sample with prompts and constraints, stream, replay, likelihoods, refusals."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pytest
 import torch
 
 import morphogen
-from morphogen import Pipeline, UserError
+from morphogen import Pipeline, UserError, latents, likelihood
 from morphogen.cli import run
 
 QUICK = {"steps": 150, "batch": 16, "precision": "fp32", "previews": 1, "lr": 4e-3}
-SMALL = {"width": 32, "layers": 2, "counts": 3}
+SMALL = {"width": 32, "layers": 2, "ngram_order": 3}
 PEOPLE, DEEDS, THINGS = ("ann", "bob", "cid"), ("sees", "eats", "likes"), ("a pear", "the sea", "red tea")
 
 
@@ -26,7 +26,7 @@ def sentence(maker: random.Random) -> str:
 
 @pytest.fixture(scope="module")
 def sentences(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sentence a line."""
+    """Return a file with one sentence on each line."""
     maker, file = random.Random(0), tmp_path_factory.mktemp("text") / "sentences.txt"
     file.write_text("".join(f"{number} {sentence(maker)}\n" for number in range(400)))
     return file
@@ -59,85 +59,111 @@ def test_the_same_seed_is_the_same_text_alone_in_a_batch_and_streamed(pipe: Pipe
     prompts = ["", "7 bob ", "12", "3 cid eats the "]
     together = pipe.sample(4, seed=5, prompt=prompts, max_length=60, temperature=0.9)
     for number, prompt in enumerate(prompts):
-        asked = {"seed": 5 + number, "prompt": prompt, "max_length": 60, "temperature": 0.9}
-        assert pipe.sample(1, **asked) == [together[number]]
-        drafts = list(pipe.drafts(**asked))
+        settings = {"seed": 5 + number, "prompt": prompt, "max_length": 60, "temperature": 0.9}
+        assert pipe.sample(1, **settings) == [together[number]]
+        drafts = list(pipe.drafts(**settings))
         assert drafts[-1] == together[number]
         assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(drafts))
         assert together[number].startswith(prompt)
 
 
-def test_forms(pipe: Pipeline) -> None:
+def test_a_model_trained_in_bf16_streams_past_its_context(model: Path) -> None:
+    pipe = morphogen.load(model)
+    pipe.artifact.precision = "bf16"
+    length = 2 * pipe.codec.space.context
+    settings = {"seed": 2, "min_length": length, "max_length": length}
+    drafts = pipe.drafts(**settings)
+    first = next(drafts)
+    assert not torch.is_autocast_enabled("cpu"), "the caller computes in the model's precision between two drafts"
+    *_, last = drafts
+    assert [last] == pipe.sample(1, **settings)
+    assert last.startswith(first)
+    abandoned = pipe.drafts(**settings)
+    next(abandoned)
+    abandoned.close()
+    assert not torch.is_autocast_enabled("cpu")
+
+
+def test_text_constraints(pipe: Pipeline) -> None:
     pytest.importorskip("llguidance")
     hot = {"temperature": 2.0, "max_length": 80}
     assert all(
-        re.fullmatch(r"[0-9]{3} (ann|bob)\.", text)
-        for text in pipe.sample(20, form={"regex": r"[0-9]{3} (ann|bob)\."}, **hot)
+        re.fullmatch(r"[0-9]{3} (ann|bob)\.", text) for text in pipe.sample(20, regex=r"[0-9]{3} (ann|bob)\.", **hot)
     )
-    chosen = pipe.sample(20, prompt="7 ", form={"choice": ["ann", "bob sees"]}, **hot)
-    assert set(chosen) == {"7 ann", "7 bob sees"}
-    for text in pipe.sample(20, seed=3, prompt="4", form={"stop": ["e", "bob"]}, **hot):
+    choices = pipe.sample(20, prompt="7 ", choice=["ann", "bob sees"], **hot)
+    assert set(choices) == {"7 ann", "7 bob sees"}
+    for text in pipe.sample(20, seed=3, prompt="4", stop=["e", "bob"], **hot):
         assert not {"e", "bob"} & {text[at : at + n] for n in (1, 3) for at in range(1, len(text))}
         assert text.startswith("4")
     with pytest.raises(UserError, match="exclude each other"):
-        pipe.sample(1, form={"regex": "a", "choice": ["b"]})
-    with pytest.raises(UserError, match=r"no text .* obeys the regular expression"):
-        pipe.sample(1, form={"regex": "[A-Z]+"})
+        pipe.sample(1, regex="a", choice=["b"])
+    with pytest.raises(UserError, match="cannot spell any text that satisfies the regular"):
+        pipe.sample(1, regex="[A-Z]+")
 
 
-def test_controls_of_symbols(pipe: Pipeline) -> None:
-    spell = pipe.codec.spell()  # type: ignore[attr-defined]
-    digits = tuple(number for number, piece in enumerate(spell) if piece.isdigit())
-    texts = pipe.sample(10, allowed=(*digits, spell.index(b" ")), max_length=20)
+def test_a_streamed_text_only_grows(pipe: Pipeline) -> None:
+    """A draft holds no beginning of a stop string, which the text would lose again."""
+    for seed in range(10):
+        drafts = list(pipe.drafts(seed=seed, prompt="7 ", stop=["bob sees", "ann e"], max_length=30))
+        assert drafts[-1:] == pipe.sample(1, seed=seed, prompt="7 ", stop=["bob sees", "ann e"], max_length=30)
+        assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(drafts))
+
+
+def test_controls_of_tokens(pipe: Pipeline) -> None:
+    token_bytes = pipe.codec.token_bytes  # type: ignore[attr-defined]
+    digits = tuple(number for number, piece in enumerate(token_bytes) if piece.isdigit())
+    texts = pipe.sample(10, allowed=(*digits, token_bytes.index(b" ")), max_length=20)
     assert all(re.fullmatch(r"[0-9 ]{20}", text) for text in texts)  # the end is not among them
-    assert all("1" not in text for text in pipe.sample(10, banned=(spell.index(b"1"),)))
+    assert all("1" not in text for text in pipe.sample(10, banned=(token_bytes.index(b"1"),)))
     lengths = [len(text) for text in pipe.sample(10, min_length=25, max_length=30)]
     assert min(lengths) >= 25
     for text in pipe.sample(10, no_repeat_ngram=2, max_length=30, temperature=2.0):
         pairs = [text[at : at + 2] for at in range(len(text) - 1)]
         assert len(pairs) == len(set(pairs))
-    with pytest.raises(UserError, match="every one is banned"):
+    with pytest.raises(UserError, match="allowed and banned together ban all"):
         pipe.sample(1, allowed=digits, banned=digits)
 
 
 def test_bits_per_byte_are_those_of_the_likelihood(pipe: Pipeline) -> None:
     texts = ["7 bob eats a pear.", "8 ann sees the sea."]
-    nats = pipe.log_likelihood(texts)
-    bits = pipe.bits_per_dimension(texts)
+    nats = likelihood.log_likelihood(pipe, texts)
+    bits = likelihood.bits_per_dimension(pipe, texts)
     assert bits.tolist() == pytest.approx((-nats / torch.tensor([18.0, 19.0]) / 0.693147).tolist(), rel=1e-4)
-    shuffled = pipe.bits_per_dimension(["ep .7aarats boe b", "ansssn . eaehtee 8 "])
+    shuffled = likelihood.bits_per_dimension(pipe, ["ep .7aarats boe b", "ansssn . eaehtee 8 "])
     assert (shuffled > 1.5 * bits).all()
 
 
 def test_command_line(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ["--prompt", "7 bob", "--seed", "3", "--max-length", "40", "--top-p", "0.9"]
-    assert run(["sample", str(model), "-n", "3", "--stop", ".", *asked, "--out", str(tmp_path / "out")]) == 0
+    settings = ["--prompt", "7 bob", "--seed", "3", "--max-length", "40", "--top-p", "0.9"]
+    assert run(["sample", str(model), "-n", "3", "--stop", ".", *settings, "--out", str(tmp_path / "out")]) == 0
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == ["00000.txt", "00001.txt", "00002.txt", "samples.json", "sheet.png"]
     assert run(["replay", str(model), str(tmp_path / "out")]) == 0
     assert "all 3 samples match" in capsys.readouterr().out
-    assert run(["sample", str(model), "--stream", "--stop", ".", *asked]) == 0
+    assert run(["sample", str(model), "--stream", "--stop", ".", *settings]) == 0
     assert capsys.readouterr().out.rstrip("\n") == (tmp_path / "out" / "00000.txt").read_text().rstrip("\n")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--top-p", "0"], "top_p is 0.0"),
-        (["--top-p", "1.5"], "top_p is 1.5"),
+        (["--top-p", "0"], "--top-p is 0.0"),
+        (["--top-p", "1.5"], "--top-p is 1.5"),
         (["--temperature", "-1"], "temperature"),
         (["--prompt", "É"], "É"),
         (["--regex", "(", "--max-length", "5"], "does not compile"),
-        (["--json-schema", "absent.json"], "cannot be read"),
+        (["--json-schema", "absent.json"], "--json-schema is 'absent.json'"),
+        (["--regex", "a", "--choice", "b"], "regex and choice exclude each other"),
+        (["--steps", "3"], "unknown flag '--steps'"),
     ],
 )
-def test_what_cannot_be_is_said_in_a_line(
+def test_mistakes_are_refused_in_one_line(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     assert run(["sample", str(model), *arguments, "--out", str(tmp_path / "out")]) == 2
-    said = capsys.readouterr().err
-    assert message in said
-    assert len(said.strip().splitlines()) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
 
@@ -168,39 +194,39 @@ def test_one_long_text_keeps_its_last_tenth(tmp_path: Path) -> None:
     maker = random.Random(2)
     file = tmp_path / "book.txt"
     file.write_text("\n\n".join(" ".join(sentence(maker) for _ in range(12)) for _ in range(200)))
-    said: list[str] = []
+    lines: list[str] = []
     train = {**QUICK, "steps": 140}
     pipe = morphogen.fit(
-        file, out=tmp_path / "model", train=train, options=SMALL, codec={"context": 64}, say=said.append
+        file, out=tmp_path / "model", train=train, options=SMALL, codec={"context": 64}, say=lines.append
     )
-    assert any("one text" in line for line in said)
-    assert any("rows more to tell which weights are best" in line for line in said)
+    assert any("one text" in line for line in lines)
+    assert any("more examples for validation" in line for line in lines)
     assert "validation_loss" in pipe.metrics["training"]
     (text,) = pipe.sample(1, max_length=200)  # past the context
     assert len(text) == 200
 
 
-def test_families_of_numbers_refuse_text(sentences: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="text is made of symbols"):
+def test_families_of_grids_refuse_text(sentences: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot model token sequences; choose one of autoregressive"):
         morphogen.fit(sentences, out=tmp_path / "model", family="diffusion", train=QUICK, say=None)
     digits = morphogen.fit("digits", out=tmp_path / "digits", family="vae", train={"steps": 1, "batch": 16}, say=None)
-    with pytest.raises(UserError, match="do not begin with a prompt"):
+    with pytest.raises(UserError, match="unknown argument 'prompt'"):
         digits.sample(1, prompt="a")
 
 
 def test_the_likeliest_texts_are_likelier(pipe: Pipeline) -> None:
-    asked = {"prompt": "7 ", "max_length": 40}
+    settings = {"prompt": "7 ", "max_length": 40}
 
     def bits(texts: list[str]) -> float:
-        return float(pipe.bits_per_dimension(texts).mean())
+        return float(likelihood.bits_per_dimension(pipe, texts).mean())
 
-    drawn, best = pipe.sample(12, **asked), pipe.sample(12, best_of=4, **asked)
-    (found,) = pipe.sample(1, beams=4, **asked)
-    assert bits([found]) <= bits(best) <= bits(drawn)
-    assert pipe.sample(1, seed=3, best_of=4, **asked) == best[3:4]
+    ordinary, best = pipe.sample(12, **settings), pipe.sample(12, best_of=4, **settings)
+    (likeliest,) = pipe.sample(1, beams=4, **settings)
+    assert bits([likeliest]) <= bits(best) <= bits(ordinary)
+    assert pipe.sample(1, seed=3, best_of=4, **settings) == best[3:4]
     pytest.importorskip("llguidance")
-    (chosen,) = pipe.sample(1, beams=3, form={"choice": ["ann", "zzz"]}, **asked)
-    assert chosen == "7 ann"
+    (choice,) = pipe.sample(1, beams=3, choice=["ann", "zzz"], **settings)
+    assert choice == "7 ann"
 
 
 def test_gaps_of_texts_are_filled_in(sentences: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -227,18 +253,18 @@ def test_gaps_of_texts_are_filled_in(sentences: Path, tmp_path: Path, capsys: py
 
 
 @pytest.mark.parametrize("family", ["diffusion", "gan"])
-def test_any_family_has_texts_through_a_vae(family: str, sentences: Path, tmp_path: Path) -> None:
+def test_other_families_model_the_latents_of_a_vae(family: str, sentences: Path, tmp_path: Path) -> None:
     inner = tmp_path / "vae"
     options = {"width": 32, "layers": 1, "latent_channels": 8, "prior": "normal"}
     pipe = morphogen.fit(sentences, out=inner, family="vae", train=QUICK, options=options, say=None)
-    z = pipe.encode(["7 ann sees the sea.", "12 bob eats a pear."])
+    z = latents.encode(pipe, ["7 ann sees the sea.", "12 bob eats a pear."])
     assert z.shape == (2, 8)
-    between = pipe.decode(torch.lerp(z[0], z[1], torch.linspace(0, 1, 5)[:, None]))
-    assert [between[0], between[-1]] == pipe.decode(z)
-    bits = pipe.bits_per_dimension(["7 ann sees the sea."])
+    between = latents.decode(pipe, torch.lerp(z[0], z[1], torch.linspace(0, 1, 5)[:, None]))
+    assert [between[0], between[-1]] == latents.decode(pipe, z)
+    bits = likelihood.bits_per_dimension(pipe, ["7 ann sees the sea."])
     assert 0 < float(bits) < 8
     out = tmp_path / family
-    morphogen.fit(sentences, out=out, family=family, through=inner, train=QUICK | {"steps": 20}, say=None)
+    morphogen.fit(sentences, out=out, family=family, autoencoder=inner, train=QUICK | {"steps": 20}, say=None)
     texts = morphogen.load(out).sample(3, seed=1)
     assert all(isinstance(text, str) for text in texts)
     assert morphogen.load(out).sample(1, seed=2) == texts[1:2]

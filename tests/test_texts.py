@@ -1,4 +1,4 @@
-"""The judge of texts: variety and copies against direct definitions, on texts small enough for them."""
+"""Statistics of texts against direct definitions, on texts small enough for them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from morphogen.core.errors import UserError
-from morphogen.evaluation import texts
-from morphogen.evaluation.metrics.frechet import Frechet
-from morphogen.evaluation.texts import copies
-from morphogen.evaluation.texts._drawn import drawn
-from morphogen.modalities.text.features import Grams, floor
+from morphogen.metrics.frechet import Frechet
+from morphogen.modalities.text.features import Grams, independent_baseline
+from morphogen.modalities.text.statistics import copied_spans, variety
+from morphogen.modalities.text.statistics._shuffle import shuffled
+from morphogen.modalities.text.statistics.copied_spans import longest_copied
+from morphogen.modalities.text.statistics.self_bleu import self_bleu
 
 WORDS = ["the", "a", "cat", "dog", "sat", "ran", "on", "under", "mat", "tree", ",", "."]
 SIGNS = "ab \N{COMBINING ACUTE ACCENT}\N{GRINNING FACE}\N{ZERO WIDTH JOINER}"  # few, so that spans are in common
@@ -54,78 +55,78 @@ def bleu(candidate: list[str], references: list[list[str]], order: int) -> float
 def test_self_bleu_is_the_mean_of_bleu_against_the_others(items, order):
     split = [item.split() for item in items]
     expected = [bleu(one, split[:number] + split[number + 1 :], order) for number, one in enumerate(split)]
-    assert texts.self_bleu(items, order=order) == pytest.approx(np.mean(expected), abs=1e-12)
+    assert self_bleu(items, order=order) == pytest.approx(np.mean(expected), abs=1e-12)
 
 
 def test_self_bleu_of_longer_texts():
     split = [item.split() for item in prose(12)]
     expected = [bleu(one, split[:number] + split[number + 1 :], 4) for number, one in enumerate(split)]
-    assert texts.self_bleu(prose(12)) == pytest.approx(np.mean(expected), abs=1e-12)
+    assert self_bleu(prose(12)) == pytest.approx(np.mean(expected), abs=1e-12)
 
 
 def test_self_bleu_rises_as_texts_repeat():
     items = prose(60)
-    values = [texts.self_bleu(items[: 60 - again] + items[:again]) for again in (0, 15, 30)]
+    values = [self_bleu(items[: 60 - again] + items[:again]) for again in (0, 15, 30)]
     assert values == sorted(values)
     assert values[0] < 0.8 * values[2]
-    assert texts.self_bleu(["one"] * 3) == texts.self_bleu(["a word or four, and more"] * 2) == 1
-    assert texts.self_bleu(["", ""]) == 1
-    assert texts.self_bleu(["", "a", "b"]) == 0
+    assert self_bleu(["one"] * 3) == self_bleu(["a word or four, and more"] * 2) == 1
+    assert self_bleu(["", ""]) == 1
+    assert self_bleu(["", "a", "b"]) == 0
     with pytest.raises(UserError, match="found 1"):
-        texts.self_bleu(["alone"])
+        self_bleu(["alone"])
 
 
 def test_a_draw_depends_on_the_texts_and_not_on_their_order():
     items = prose(90) + ["a copy"] * 10
     for figure in (
-        lambda some: texts.self_bleu(some, most=40),
-        lambda some: texts.distinct(some, 2, words=300),
-        texts.repetition,
+        lambda some: self_bleu(some, most=40),
+        lambda some: variety.distinct(some, 2, words=300),
+        variety.repetition,
     ):
         assert figure(items) == figure(items[::-1])
-    assert texts.self_bleu(items, most=40) != texts.self_bleu(items, most=40, seed=1)
+    assert self_bleu(items, most=40) != self_bleu(items, most=40, seed=1)
     # A fair share of the copies is among the first half, not all of them or none.
-    shares = [drawn(items, seed)[:50].count("a copy") for seed in range(20)]
+    shares = [shuffled(items, seed)[:50].count("a copy") for seed in range(20)]
     assert 3 < np.mean(shares) < 7
     assert max(shares) < 10
 
 
 def test_distinct_by_hand():
     items = ["a b a b", "a b c"]  # pairs ab ba ab, ab bc
-    assert texts.distinct(items, 1, words=7) == 3 / 7
-    assert texts.distinct(items, 2, words=7) == 3 / 5
-    assert texts.distinct(["a b a b c"], 2, words=4) == 2 / 3
-    assert texts.distinct(["Don't"], 1, words=3) == 1  # Don ' t
-    assert texts.word_count(items) == 7
-    with pytest.raises(UserError, match="7 words, and 8"):
-        texts.distinct(items, 1, words=8)
+    assert variety.distinct(items, 1, words=7) == 3 / 7
+    assert variety.distinct(items, 2, words=7) == 3 / 5
+    assert variety.distinct(["a b a b c"], 2, words=4) == 2 / 3
+    assert variety.distinct(["Don't"], 1, words=3) == 1  # Don ' t
+    assert variety.word_count(items) == 7
+    with pytest.raises(UserError, match="7 words, fewer than words=8"):
+        variety.distinct(items, 1, words=8)
     with pytest.raises(UserError, match="no text"):
-        texts.distinct(["one", "two"], 2, words=2)
+        variety.distinct(["one", "two"], 2, words=2)
 
 
 def test_distinct_compares_sets_of_any_size():
     few, many = prose(40), prose(400, seed=1)
-    whole = texts.distinct(many, 2, words=texts.word_count(many))
-    same = texts.distinct(many, 2, words=texts.word_count(few))
-    own = texts.distinct(few, 2, words=texts.word_count(few))
+    whole = variety.distinct(many, 2, words=variety.word_count(many))
+    same = variety.distinct(many, 2, words=variety.word_count(few))
+    own = variety.distinct(few, 2, words=variety.word_count(few))
     assert abs(same - own) < 0.05 < own - whole
 
 
 def test_repetition_by_hand():
-    assert texts.repetition(["a b a b a b"], 2) == 3 / 5
-    assert texts.repetition(["a b c d e"], 4) == 0
-    assert texts.repetition(["a b a b a b", "x y z", "one", ""], 2) == 3 / 5 / 2
-    assert texts.repetition(["on and on " * 50]) > 0.95
+    assert variety.repetition(["a b a b a b"], 2) == 3 / 5
+    assert variety.repetition(["a b c d e"], 4) == 0
+    assert variety.repetition(["a b a b a b", "x y z", "one", ""], 2) == 3 / 5 / 2
+    assert variety.repetition(["on and on " * 50]) > 0.95
     with pytest.raises(UserError, match="no text has 4 words"):
-        texts.repetition(["one", ""])
+        variety.repetition(["one", ""])
 
 
 def test_unknown_words_by_hand():
-    known = texts.vocabulary(["The cat.", "sat on the mat"])
-    assert texts.unknown_words(["the cat zat .", "cat"], known) == 1 / 5
-    assert texts.unknown_words(["cat"], texts.vocabulary([])) == 1
+    known = variety.vocabulary(["The cat.", "sat on the mat"])
+    assert variety.unknown_words(["the cat zat .", "cat"], known) == 1 / 5
+    assert variety.unknown_words(["cat"], variety.vocabulary([])) == 1
     with pytest.raises(UserError, match="no words"):
-        texts.unknown_words([" "], known)
+        variety.unknown_words([" "], known)
 
 
 @settings(max_examples=100, deadline=None)
@@ -134,7 +135,9 @@ def test_unknown_words_by_hand():
     corpus=st.lists(st.text("ab", max_size=60), min_size=1, max_size=4),
     length=st.integers(1, 9),
 )
-def test_texts_that_meet_the_corpus_have_a_window_of_it(items: list[str], corpus: list[str], length: int) -> None:
+def test_texts_that_may_share_a_span_have_a_window_of_the_corpus(
+    items: list[str], corpus: list[str], length: int
+) -> None:
     expected = [
         any(
             len(window := item[at : at + length]) == length and any(window in one for one in corpus)
@@ -142,7 +145,7 @@ def test_texts_that_meet_the_corpus_have_a_window_of_it(items: list[str], corpus
         )
         for item in items
     ]
-    assert texts.meeting(items, corpus, length).tolist() == expected
+    assert copied_spans.may_share(items, corpus, length).tolist() == expected
 
 
 def longest(text: str, corpus: list[str]) -> int:
@@ -152,7 +155,7 @@ def longest(text: str, corpus: list[str]) -> int:
 
 
 def check(items: list[str], corpus: list[str]) -> None:
-    found = texts.longest_copied(items, corpus)
+    found = longest_copied(items, corpus)
     assert [one.text for one in found] == list(range(len(items)))
     for one in found:
         assert corpus[one.item][one.offset : one.offset + len(one.span)] == one.span
@@ -165,7 +168,7 @@ def test_the_longest_copied_span_is_that_of_brute_force(chunk):
     @settings(max_examples=80, deadline=None)
     @given(items=st.lists(small, max_size=5), corpus=st.lists(small, min_size=1, max_size=5))
     def holds(items, corpus):
-        with mock.patch.object(copies, "_CHUNK", chunk):
+        with mock.patch.object(copied_spans, "_CHUNK", chunk):
             check(items, corpus)
 
     holds()
@@ -179,7 +182,7 @@ def test_longer_texts_of_few_signs(alphabet):
         return "".join(random.choice(list(alphabet), length))
 
     for chunk in (64, 1 << 18):
-        with mock.patch.object(copies, "_CHUNK", chunk):
+        with mock.patch.object(copied_spans, "_CHUNK", chunk):
             check([some(length) + "!" for length in (1, 17, 40, 63, 64, 90)], [some(300), some(50)])
 
 
@@ -192,20 +195,20 @@ def test_a_planted_copy_is_found_where_it_is():
     for number, (item, offset, length) in enumerate(planted):
         span = corpus[item][offset : offset + length]
         texts_made[number] = texts_made[number][:100] + "!" + span + "!" + texts_made[number][100:]
-    found = texts.longest_copied(texts_made, corpus)
+    found = longest_copied(texts_made, corpus)
     assert [(one.item, one.offset, len(one.span)) for one in found[: len(planted)]] == planted
     assert all(2 <= len(one.span) < 10 for one in found[len(planted) :])
 
 
 def test_texts_with_nothing_in_common():
-    assert texts.longest_copied(["", "xyz"], ["", "abc"]) == [(0, 0, 0, ""), (1, 0, 0, "")]
-    assert texts.longest_copied([], ["abc"]) == []
+    assert longest_copied(["", "xyz"], ["", "abc"]) == [(0, 0, 0, ""), (1, 0, 0, "")]
+    assert longest_copied([], ["abc"]) == []
     with pytest.raises(UserError, match="corpus is empty"):
-        texts.longest_copied(["a"], [])
+        longest_copied(["a"], [])
 
 
 def test_hashes_that_collide_are_noticed():
-    exact, salts = copies._combined, []
+    exact, salts = copied_spans._combined, []
 
     def weak(one, other):
         if not np.ndim(other):
@@ -214,12 +217,12 @@ def test_hashes_that_collide_are_noticed():
 
     random = np.random.default_rng(0)
     items, corpus = (["".join(random.choice(list("abcdefgh"), 60)) for _ in range(3)] for _ in range(2))
-    with mock.patch.object(copies, "_combined", weak):
+    with mock.patch.object(copied_spans, "_combined", weak):
         check(items, corpus)
     assert salts == [0, 0, 1, 1]
 
 
-def test_the_distance_of_features_tells_texts_from_the_floor():
+def test_the_distance_of_features_tells_texts_from_the_baseline():
     real, other, third = prose(300, seed=1), prose(300, seed=2), prose(300, seed=3)
     random = np.random.default_rng(0)
     turned = ["".join(random.permutation(third[number].split(" ")).tolist()) for number in range(300)]
@@ -230,5 +233,5 @@ def test_the_distance_of_features_tells_texts_from_the_floor():
         metric.update(Grams().features(generated), real=False)
         return metric.compute()["frechet"]
 
-    assert distance(other) < distance(turned) / 2 < distance(floor(third, 0))
-    assert distance(other) < distance(floor(third, 0)) / 5
+    assert distance(other) < distance(turned) / 2 < distance(independent_baseline(third, 0))
+    assert distance(other) < distance(independent_baseline(third, 0)) / 5

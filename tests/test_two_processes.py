@@ -1,4 +1,4 @@
-"""Two processes train one model: they end with equal weights, and with those of one process where nothing is random."""
+"""Two processes that train one model end with equal weights, and with those of one process where nothing is random."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from morphogen.core import plugins
 
 
 def launch(*arguments: str | Path) -> str:
-    """Run in two processes on this machine; returns what they said."""
+    """Run in two processes on this machine; return what they print to stderr."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -33,16 +33,16 @@ def launch(*arguments: str | Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
-    folder = tmp_path_factory.mktemp("ranks")
+def processes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    folder = tmp_path_factory.mktemp("processes")
     launch(Path(__file__).with_name("two_parts.py"), folder)
-    return folder, [json.loads((folder / f"rank-{rank}.json").read_text()) for rank in range(2)]
+    return folder, [json.loads((folder / f"process-{number}.json").read_text()) for number in range(2)]
 
 
-def test_the_ranks_end_equal(ranks: tuple[Path, list[dict[str, Any]]]) -> None:
-    folder, (first, second) = ranks
+def test_both_end_with_equal_weights(processes: tuple[Path, list[dict[str, Any]]]) -> None:
+    folder, (first, second) = processes
     assert first == second
-    assert first["ranks"] == 2
+    assert first["processes"] == 2
     own = {name for name, module in plugins.known("families").items() if module.startswith("morphogen.families.")}
     assert set(FITS) == own
     for family in FITS:
@@ -50,18 +50,18 @@ def test_the_ranks_end_equal(ranks: tuple[Path, list[dict[str, Any]]]) -> None:
 
 
 @pytest.mark.parametrize(("name", "plan"), [("in turn", IN_TURN), ("together", TOGETHER)])
-def test_two_are_as_one(ranks: tuple[Path, list[dict[str, Any]]], name: str, plan: Any) -> None:
+def test_two_processes_are_as_one(processes: tuple[Path, list[dict[str, Any]]], name: str, plan: Any) -> None:
     """The same global batches, without random numbers: equal up to the order in which gradients are summed."""
     if torch.cuda.is_available():
-        pytest.skip("the two ran without a GPU")
+        pytest.skip("the two processes ran without a GPU")
     alone = weights(plan, Accelerator(cpu=True))
-    for parameter, value in ranks[1][0][name].items():
+    for parameter, value in processes[1][0][name].items():
         torch.testing.assert_close(torch.tensor(value), torch.tensor(alone[parameter]), rtol=1e-3, atol=1e-4)
 
 
-def test_the_command_line(ranks: tuple[Path, list[dict[str, Any]]], flags: Any, tmp_path: Path) -> None:
-    said = launch(
+def test_the_command_line(processes: tuple[Path, list[dict[str, Any]]], flags: Any, tmp_path: Path) -> None:
+    messages = launch(
         "-m", "morphogen", "fit", "digits", "--condition", "label", *flags("diffusion"), "--out", tmp_path / "out"
     )
-    assert said.count("wrote ") == 1, "only one process speaks and writes"
-    assert morphogen.load(tmp_path / "out", device="cpu").hash == ranks[1][0]["diffusion"]
+    assert messages.count("wrote ") == 1, "only one process prints and writes"
+    assert morphogen.load(tmp_path / "out", device="cpu").hash == processes[1][0]["diffusion"]

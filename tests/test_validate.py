@@ -1,4 +1,4 @@
-"""Weights are taken from when the loss on items kept from training was lowest."""
+"""Early stopping: the weights are those with the lowest loss on validation items."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from PIL import Image
 
 import morphogen
 from morphogen.core import plugins
-from morphogen.core.model import Batch, GenerativeModel
+from morphogen.core.model import Batch
 from morphogen.core.space import Tokens
+from morphogen.likelihood import bits_per_dimension
 from morphogen.training import validate
 from morphogen.training.loop import TrainState
 from morphogen.training.options import TrainOptions
 
 
 def noise(count: int, seed: int = 0) -> np.ndarray:
-    """Black and white pictures of which nothing can be learned but by heart."""
+    """Return black and white pictures from which nothing can be learned but to memorise them."""
     return np.random.default_rng(seed).integers(0, 2, (count, 8, 8)).astype(np.uint8) * 255
 
 
@@ -31,31 +32,38 @@ def fit(items: np.ndarray, out: Path, steps: int, family: str = "autoregressive"
     return morphogen.fit(items, family=family, out=out, train=train, options=options, say=None)
 
 
-def test_noise_is_not_learned_by_heart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bit a pixel is the best there is; without validation the model costs a tenth more than that."""
+def test_noise_is_not_memorised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One bit per pixel is the best there is; the last weights need a tenth more."""
+    last: dict[str, torch.Tensor] = {}
+    honest = validate.restore_best
+
+    def restore_best(state: TrainState) -> None:
+        last.update({name: value.clone() for name, value in state.model.state_dict().items()})
+        honest(state)
+
+    monkeypatch.setattr(validate, "restore_best", restore_best)
     fresh = [Image.fromarray(one) for one in noise(100, seed=1)]
-    pipe = fit(noise(260), tmp_path / "kept", 300, width=64, layers=2)
-    assert pipe.bits_per_dimension(fresh).mean().item() == pytest.approx(1, abs=0.03)
-    training = json.loads((tmp_path / "kept" / "metrics.json").read_text())["training"]
+    pipe = fit(noise(260), tmp_path / "best", 300, width=64, layers=2)
+    assert bits_per_dimension(pipe, fresh).mean().item() == pytest.approx(1, abs=0.03)
+    training = json.loads((tmp_path / "best" / "metrics.json").read_text())["training"]
     assert training["validation_loss"] == pytest.approx(math.log(2), abs=0.03)
-    monkeypatch.setattr(validate, "due", lambda state: False)
-    last = fit(noise(260), tmp_path / "last", 300, width=64, layers=2)
-    assert last.bits_per_dimension(fresh).mean() > 1.07
+    pipe.model.load_state_dict(last)
+    assert bits_per_dimension(pipe, fresh).mean() > 1.07
 
 
-def test_what_is_kept_is_not_trained_on(tmp_path: Path) -> None:
-    """Two kinds of pictures, of which the one that is kept is nothing like what was learned."""
+def test_validation_items_are_not_trained_on(tmp_path: Path) -> None:
+    """All validation items are white, which no training item is: the model does not learn white."""
     pipe = fit(noise(260), tmp_path / "model", 2, width=16, layers=1)
     split = json.loads((tmp_path / "model" / "split.json").read_text())
     assert split["train"] == pipe.metrics["training"]["items"]
     assert split["train"] + len(split["validation"]) + len(split["held_out"]) == 260
     assert not set(split["validation"]) & set(split["held_out"])
     items = noise(260)
-    items[split["validation"]] = 255  # all white, which no other one is
+    items[split["validation"]] = 255
     pipe = fit(items, tmp_path / "white", 60, width=32, layers=2)
     trained = min(set(range(260)) - set(split["validation"]))
     pictures = [Image.fromarray(items[index]) for index in (split["validation"][0], trained)]
-    white, other = pipe.bits_per_dimension(pictures).tolist()
+    white, other = bits_per_dimension(pipe, pictures).tolist()
     assert white > 0.9
     assert other < 1.1
     assert pipe.metrics["training"]["validation_loss"] > 0.6
@@ -69,31 +77,31 @@ def test_a_few_items_are_all_trained_on(tmp_path: Path) -> None:
     assert pipe.metrics["training"]["items"] == split["train"] == 120 - len(split["held_out"])
 
 
-def test_families_whose_loss_does_not_tell_keep_nothing(tmp_path: Path) -> None:
+def test_a_model_without_early_stopping_spares_no_items(tmp_path: Path) -> None:
     fit(noise(260), tmp_path / "model", 2, family="diffusion", width=16)
     assert json.loads((tmp_path / "model" / "split.json").read_text())["validation"] == []
 
 
 def test_the_loss_is_the_same_every_time() -> None:
-    kind = plugins.sole(plugins.load("families", "autoregressive", "model"), GenerativeModel)
+    kind = plugins.model_for("autoregressive", Tokens)
     torch.manual_seed(0)
-    model = kind(Tokens(5, (6,)), {}, kind.Options(width=32, layers=1, dropout=0.5, fill=0.5))
+    model = kind(Tokens(5, (6,)), {}, kind.Options(width=32, layers=1, dropout=0.5, inpaint_prob=0.5))
     torch.nn.init.normal_(model.head.weight)
     state = TrainState.create(model, TrainOptions())
     x = torch.randint(0, 5, (7, 6))
-    found = {validate.loss(state, [Batch(x[:4]), Batch(x[4:])], "fp32") for _ in range(3)}
-    assert len(found) == 1
+    losses = {validate.validation_loss(state, [Batch(x[:4]), Batch(x[4:])], "fp32") for _ in range(3)}
+    assert len(losses) == 1
 
 
-def test_looking_costs_a_twentieth_of_training() -> None:
-    assert validate.affordable(20_000) == 150  # 20 times 150, at a third of the price: 1,000
-    assert validate.affordable(1_000) == 0, "a handful of items tells nothing"
+def test_validation_costs_a_twentieth_of_training() -> None:
+    assert validate.affordable_items(20_000) == 150  # 20 times 150 items, at a third of the cost: 1,000
+    assert validate.affordable_items(1_000) == 0, "the loss of a handful of items says nothing"
 
 
 def test_a_class_of_one_is_trained_on(tmp_path: Path) -> None:
     fit(noise(260), tmp_path / "model", 2, width=16, layers=1)
-    kept = json.loads((tmp_path / "model" / "split.json").read_text())["validation"]
-    labels = ["rare" if index == kept[0] else "ab"[index % 2] for index in range(260)]
+    validation = json.loads((tmp_path / "model" / "split.json").read_text())["validation"]
+    labels = ["rare" if index == validation[0] else "ab"[index % 2] for index in range(260)]
     pipe = morphogen.fit(
         (noise(260), labels),
         family="autoregressive",
@@ -103,5 +111,5 @@ def test_a_class_of_one_is_trained_on(tmp_path: Path) -> None:
         options={"width": 16, "layers": 1},
         say=None,
     )
-    assert json.loads((tmp_path / "classes" / "split.json").read_text())["validation"] == kept[1:]
+    assert json.loads((tmp_path / "classes" / "split.json").read_text())["validation"] == validation[1:]
     assert pipe.sample(1, condition={"label": "rare"})

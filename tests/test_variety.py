@@ -15,10 +15,11 @@ from scipy import ndimage, stats
 from scipy.spatial.distance import jensenshannon
 
 from morphogen.core.errors import UserError
-from morphogen.evaluation.inception_score import inception_score
-from morphogen.evaluation.modes import clusters, modes, of_counts
-from morphogen.evaluation.ms_ssim import ms_ssim, similarity
-from morphogen.evaluation.texts.passages import length_of, passages
+from morphogen.metrics.statistics.inception_score import inception_score
+from morphogen.metrics.statistics.modes import clusters, compare_counts, compare_modes
+from morphogen.metrics.statistics.ms_ssim import mean_similarity, ms_ssim
+from morphogen.modalities.image.features import planes
+from morphogen.modalities.text.statistics.passages import passage_length, passages
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -40,32 +41,32 @@ def islands(count: int, seed: int, kept: tuple[int, ...] = tuple(range(10))) -> 
 def test_an_island_that_is_left_out_is_found_with_its_mass(dropped: int) -> None:
     real, which = islands(1500, dropped)
     generated, _ = islands(1000, dropped + 100, tuple(one for one in range(10) if one != dropped))
-    found = modes(real, generated)
-    assert found.found
+    found = compare_modes(real, generated)
+    assert found.detected
     assert found.lost == pytest.approx((which == dropped).mean(), abs=0.015)
     centres = clusters(real, len(found.real))
-    assert {int(centres[at].argmax()) for at in found.starved} == {dropped}
+    assert {int(centres[at].argmax()) for at in found.missing} == {dropped}
 
 
 def test_of_fresh_items_no_region_is_missing() -> None:
-    found = [modes(islands(900, seed)[0], islands(700, seed + 1)[0]) for seed in range(0, 80, 2)]
-    assert sum(one.found for one in found) <= 1
+    found = [compare_modes(islands(900, seed)[0], islands(700, seed + 1)[0]) for seed in range(0, 80, 2)]
+    assert sum(one.detected for one in found) <= 1
     assert np.mean([one.lost for one in found]) < 0.002
     assert np.mean([one.different for one in found]) == pytest.approx(0.05, abs=0.02)
 
 
 def test_half_of_an_island_is_too_few_to_be_left_out_and_still_differs() -> None:
-    found = of_counts(np.array([500, 500]), np.array([700, 300]))
-    assert found.starved == []
+    found = compare_counts(np.array([500, 500]), np.array([700, 300]))
+    assert found.missing == []
     assert found.different == 1
-    assert of_counts(np.array([500, 500]), np.array([990, 10])).lost == 0.5
+    assert compare_counts(np.array([500, 500]), np.array([990, 10])).lost == 0.5
 
 
 def test_chance_is_that_of_all_bins_together_unless_it_is_said() -> None:
     real, generated = np.full(50, 24), np.array([6, *[24] * 49])
-    assert of_counts(real, generated).starved == []
-    assert of_counts(real, np.array([0, *[24] * 49])).starved == [0]
-    assert of_counts(real, np.array([5, *[24] * 49]), chance=1e-3).starved == [0]
+    assert compare_counts(real, generated).missing == []
+    assert compare_counts(real, np.array([0, *[24] * 49])).missing == [0]
+    assert compare_counts(real, np.array([5, *[24] * 49]), alpha=1e-3).missing == [0]
 
 
 counts = st.lists(st.tuples(st.integers(0, 200), st.integers(0, 200)), min_size=1, max_size=12).filter(
@@ -77,20 +78,20 @@ counts = st.lists(st.tuples(st.integers(0, 200), st.integers(0, 200)), min_size=
 @given(pairs=counts)
 def test_the_divergence_of_bins_is_jensen_shannons(pairs: list[tuple[int, int]]) -> None:
     real, generated = (np.array(side) for side in zip(*pairs, strict=True))
-    found = of_counts(real, generated)
+    found = compare_counts(real, generated)
     assert found.divergence == pytest.approx(jensenshannon(real, generated, base=2) ** 2, abs=1e-9)
     assert found.real.sum() == pytest.approx(1)
-    assert found.lost == pytest.approx(found.real[found.starved].sum())
-    mirrored = of_counts(generated, real)
+    assert found.lost == pytest.approx(found.real[found.missing].sum())
+    mirrored = compare_counts(generated, real)
     assert found.divergence == pytest.approx(mirrored.divergence)
     assert found.different == mirrored.different
-    assert of_counts(real[::-1], generated[::-1]).lost == pytest.approx(found.lost)
+    assert compare_counts(real[::-1], generated[::-1]).lost == pytest.approx(found.lost)
 
 
 def test_divergences_by_hand() -> None:
-    assert of_counts(np.array([9, 0]), np.array([0, 4])).divergence == 1
-    assert of_counts(np.array([9, 3]), np.array([3, 1])).divergence == 0
-    half = of_counts(np.array([1, 1]), np.array([1, 0])).divergence
+    assert compare_counts(np.array([9, 0]), np.array([0, 4])).divergence == 1
+    assert compare_counts(np.array([9, 3]), np.array([3, 1])).divergence == 0
+    half = compare_counts(np.array([1, 1]), np.array([1, 0])).divergence
     assert half == pytest.approx(0.5 * (0.5 * math.log2(2 / 3) + 0.5) + 0.5 * math.log2(4 / 3))
 
 
@@ -103,20 +104,20 @@ def test_different_bins_are_those_of_the_test_of_two_proportions(pairs: list[tup
         table = [[a, b], [real.sum() - a, generated.sum() - b]]
         always = min(map(sum, table)) == 0
         expected.append(not always and stats.chi2_contingency(table, correction=False).pvalue < 0.05)
-    assert of_counts(real, generated).different == pytest.approx(np.mean(expected))
+    assert compare_counts(real, generated).different == pytest.approx(np.mean(expected))
 
 
 @pytest.mark.parametrize("rows", [1, 7, 60])
 def test_few_and_equal_items_have_modes_too(rows: int) -> None:
     for x in (torch.ones(rows, 3), normal(rows, 3), normal(rows, 3).round().float()):
-        found = modes(x, x)
+        found = compare_modes(x, x)
         assert (found.lost, found.different, found.divergence) == (0, 0, 0)
 
 
 def test_bins_hold_twenty_items() -> None:
-    assert len(modes(normal(2000, 3), normal(400, 3, seed=1)).real) == 20
-    assert len(modes(normal(5000, 3), normal(5000, 3, seed=1)).real) == 50
-    assert len(modes(normal(400, 3), normal(400, 3, seed=1), bins=7).real) == 7
+    assert len(compare_modes(normal(2000, 3), normal(400, 3, seed=1)).real) == 20
+    assert len(compare_modes(normal(5000, 3), normal(5000, 3, seed=1)).real) == 50
+    assert len(compare_modes(normal(400, 3), normal(400, 3, seed=1), bins=7).real) == 7
 
 
 # The Inception Score
@@ -241,27 +242,30 @@ def test_similarity_is_the_mean_over_all_pairs() -> None:
     x = torch.stack([torch.from_numpy(np.asarray(one) / 255.0)[None] for one in pictures])
     pairs = [(a, b) for a in range(12) for b in range(12) if a != b]
     every = ms_ssim(x[[a for a, _ in pairs]], x[[b for _, b in pairs]])
-    value, error = similarity(pictures, pairs=4000)
+    pictures = planes(pictures, 1)
+    value, error = mean_similarity(pictures, pairs=4000)
     assert value == pytest.approx(float(every.mean()), abs=4 * float(every.std()) / 4000**0.5)
     assert error == pytest.approx(float(every.std()) / 6**0.5, rel=0.1)
-    assert similarity(pictures, pairs=50) == similarity(pictures, pairs=50) != similarity(pictures, pairs=50, seed=1)
+    assert mean_similarity(pictures, pairs=50) == mean_similarity(pictures, pairs=50)
+    assert mean_similarity(pictures, pairs=50) != mean_similarity(pictures, pairs=50, seed=1)
 
 
 def test_the_error_of_similarity_holds_what_new_pictures_give() -> None:
-    found = [similarity([picture(smooth(12, 100 * s + at)) for at in range(20)], pairs=190) for s in range(25)]
-    assert np.std([value for value, _ in found]) < np.mean([error for _, error in found])
+    sets = [[picture(smooth(12, 100 * seed + at)) for at in range(20)] for seed in range(25)]
+    similarities = [mean_similarity(planes(pictures, 1), pairs=190) for pictures in sets]
+    assert np.std([value for value, _ in similarities]) < np.mean([error for _, error in similarities])
 
 
 def test_similarity_of_what_is_all_the_same_of_any_kind() -> None:
     grey = picture(smooth(16, 0))
     for one in (grey, grey.convert("RGB"), Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)):
-        assert similarity([one] * 10) == pytest.approx((1, 0), abs=1e-6)
-    assert similarity([grey, grey.convert("RGB")] * 5)[0] == pytest.approx(1, abs=1e-6)
+        assert mean_similarity(planes([one] * 10, 3)) == pytest.approx((1, 0), abs=1e-6)
+    assert mean_similarity(planes([grey, grey.convert("RGB")] * 5, 3))[0] == pytest.approx(1, abs=1e-6)
 
 
 def test_too_few_pictures_are_counted() -> None:
     with pytest.raises(UserError, match="at least 10 pictures; found 9"):
-        similarity([picture(smooth(8, 0))] * 9)
+        mean_similarity(planes([picture(smooth(8, 0))] * 9, 1))
 
 
 # Passages
@@ -281,8 +285,8 @@ def test_passages_are_the_texts_in_order(texts: list[str], length: int) -> None:
 
 
 def test_passages_are_as_long_as_what_is_generated() -> None:
-    assert length_of(["long"] * 49, ["x" * 10, "x" * 70, "x" * 300]) == 70
-    assert length_of(["long"] * 49, ["x"]) == 40
-    assert length_of(["long"] * 50, ["x" * 70]) is None
-    assert length_of(["long"], []) is None
+    assert passage_length(["long"] * 49, ["x" * 10, "x" * 70, "x" * 300]) == 70
+    assert passage_length(["long"] * 49, ["x"]) == 40
+    assert passage_length(["long"] * 50, ["x" * 70]) is None
+    assert passage_length(["long"], []) is None
     assert [len(one) for one in passages(["x" * 250, "y" * 149], 100)] == [100, 100, 50, 100]

@@ -1,22 +1,29 @@
-"""The smallest models worth training."""
+"""The smallest fits of the digits."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from morphogen.core import plugins
+from morphogen.core.modality import modality
+from morphogen.core.space import Space
 
 TRAIN: dict[str, Any] = {"steps": 6, "batch": 16, "precision": "fp32", "previews": 0}
 
 
+def kind(family: str) -> type[Space]:
+    """Return the kind of space in which a family models pictures."""
+    return plugins.kind_for(family, modality("image").spaces)
+
+
 def conditions(family: str) -> list[str]:
-    """What a family can be conditioned on, of the digits' columns."""
-    return [] if family == "vq" else ["label"]
+    """Return the columns of the digits that a family can be conditioned on."""
+    return ["label"] if plugins.model_for(family, kind(family)).supports_conditions else []
 
 
 def tiny(family: str) -> dict[str, Any]:
-    """Options of the narrowest network of a family."""
-    fields = plugins.load("families", family, "options").Options.model_fields
-    found: dict[str, Any] = {name: 16 for name in fields if name.endswith("width")}
-    found |= {name: 1 for name, field in fields.items() if name.endswith("_blocks") and field.annotation is int}
-    return found | {name: (1, 1) for name in fields if name == "blocks"}
+    """Return options of the narrowest network that a family has for pictures."""
+    fields = plugins.entry_for(family, kind(family)).Options.model_fields
+    options: dict[str, Any] = {name: 16 for name in fields if name.endswith("width")}
+    options |= {name: 1 for name, field in fields.items() if name.endswith("_blocks") and field.annotation is int}
+    return options | {name: (1, 1) for name in fields if name == "blocks"}

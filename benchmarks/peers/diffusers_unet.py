@@ -2,25 +2,27 @@
 
 The recipe is examples/unconditional_image_generation/train_unconditional.py: noise prediction over 1000 linear steps,
 AdamW (.95, .999), clipping at 1, EMA with warm-up, learning rate with warm-up and cosine decay. The widths, and 1e-3 as
-the rate, are those of small grey pictures in its course; the schedule is stretched over the time there is.
+the rate, are those of small grey pictures in its course; the schedule is stretched over the budget.
 
 Groups of four channels are normalised. With the default of 32 groups each of the 32 channels is normalised alone, the
-network cannot say the mean of the noise, and DPM-Solver++, which does not clip, makes black and white pictures of it.
-DDIM clips the predicted data, so both are tried.
+network cannot predict the mean of the noise, and the samples of DPM-Solver++, which does not clip, are black and white.
+DDIM clips the predicted data, so both are measured.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import time
+from typing import Any
 
 import numpy as np
 import torch
 from contest import (
+    Mode,
     epochs,
     fastest,
-    leave,
     parser,
     peak_memory,
     pictures,
@@ -31,6 +33,7 @@ from contest import (
     to_bytes,
     train,
     write_json,
+    write_samples,
 )
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DModel
 from diffusers.training_utils import EMAModel
@@ -76,7 +79,7 @@ def main() -> None:
         return functional.mse_loss(network(schedule.add_noise(x, noise, t), t).sample.float(), noise)
 
     weights = out / "weights.pt"
-    if not weights.exists():  # a finished training is not done again when only sampling failed
+    if not weights.exists():  # a finished training is not repeated when only sampling failed
         mode, rates = fastest(model, loss, images[:BATCH])
         print(f"{mode}: {rates}", flush=True)
         torch.manual_seed(arguments.seed)
@@ -106,28 +109,35 @@ def main() -> None:
     mode = plain(json.loads((out / "training.json").read_text())["precisions_tried"])
     model.load_state_dict(torch.load(weights, weights_only=True))
     model = model.to(memory_format=mode.layout).eval()
-    for name, kind in SAMPLERS.items():
-        if (out / name / "sampling.json").exists():
-            continue
-        random = torch.Generator().manual_seed(arguments.seed)
+    for name in SAMPLERS:
+        if not (out / name / "sampling.json").exists():
+            samples, record = generate(model, schedule, name, mode, arguments)
+            write_samples(out / name, samples, record)
 
-        @torch.no_grad()
-        def draw(first: int, count: int, kind: type = kind, random: torch.Generator = random) -> np.ndarray:
-            solver = kind.from_config(schedule.config)
-            solver.set_timesteps(STEPS)
-            x = torch.randn(count, *size, generator=random).contiguous(memory_format=mode.layout)
-            for t in solver.timesteps:
-                x = solver.step(model(x, t).sample.float(), t, x).prev_sample
-            return to_bytes(x, -1, 1)
 
-        # Judged in float32, to be on the safe side for its quality; the other format is only timed.
-        start = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16):
-            draw(0, 50)
-        alone = 50 / (time.perf_counter() - start)
-        samples, record = sample(draw, arguments.samples, 250)
-        record |= {"images_per_second_bfloat16": alone, "evaluations": STEPS, "precision": str(mode)}
-        leave(out / name, samples, record)
+def generate(
+    model: UNet2DModel, schedule: DDPMScheduler, name: str, mode: Mode, arguments: argparse.Namespace
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Return samples by one of the samplers, and the record of how they were made."""
+    random = torch.Generator().manual_seed(arguments.seed)
+    size = (model.config.in_channels, model.config.sample_size, model.config.sample_size)
+
+    @torch.no_grad()
+    def draw(first: int, count: int) -> np.ndarray:
+        solver = SAMPLERS[name].from_config(schedule.config)
+        solver.set_timesteps(STEPS)
+        x = torch.randn(count, *size, generator=random).contiguous(memory_format=mode.layout)
+        for t in solver.timesteps:
+            x = solver.step(model(x, t).sample.float(), t, x).prev_sample
+        return to_bytes(x, -1, 1)
+
+    # Judged in float32, so that its quality does not suffer; bfloat16 is only timed.
+    start = time.perf_counter()
+    with torch.autocast("cpu", torch.bfloat16):
+        draw(0, 50)
+    rate = 50 / (time.perf_counter() - start)
+    samples, record = sample(draw, arguments.samples, 250)
+    return samples, record | {"images_per_second_bfloat16": rate, "evaluations": STEPS, "precision": str(mode)}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The peers' own virtual environments: made once, kept beside the work folder, versions written down."""
+"""The peers' own virtual environments: made once, in the work folder, with the versions of their packages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RECIPES: dict[str, list[list[str]]] = {
     ],
     "pythae": [
         ["torch==2.13.0", "numpy>=2,<3", "pillow"],
-        # It asks for the back-port "dataclasses", which is for Python 3.6 only; all else it needs follows.
+        # It requires the back-port "dataclasses", which is for Python 3.6 only; its other requirements follow.
         ["--no-deps", "pythae==0.1.2"],
         ["pydantic>=2", "scikit-learn", "scipy", "cloudpickle", "imageio", "tqdm"],
     ],
@@ -30,17 +30,17 @@ RECIPES: dict[str, list[list[str]]] = {
     ],
     "fidelity": [
         ["torch==2.13.0", "numpy>=2,<3", "pillow", "scipy", "tqdm"],
-        # It asks for torchvision, which does not load beside the CPU build of torch; the scripts put a stub there.
+        # It requires torchvision, which does not load beside the CPU build of torch; the scripts import a stub.
         ["--no-deps", "torch-fidelity==0.4.0"],
     ],
 }
 
-# What a peer pulls in, does not need, and cannot be imported beside the CPU build of torch.
+# Dependencies that a peer does not need, and that cannot be imported beside the CPU build of torch.
 UNLOADABLE = {"mostlyai": ["torchvision", "torchaudio"]}
 
 
 def make(peer: str) -> tuple[Path, list[str]]:
-    """The peer's interpreter and its `pip freeze`; builds the environment where it is absent or its recipe changed."""
+    """Return the peer's interpreter and its `pip freeze`; make its environment if there is none for this recipe."""
     folder = HOME / f"venv-{peer}"
     python, marker = folder / "bin" / "python", folder / "recipe.json"
     if not marker.exists() or json.loads(marker.read_text())["recipe"] != RECIPES[peer]:

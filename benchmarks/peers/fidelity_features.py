@@ -22,8 +22,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
 
-    wanted = ["2048", "logits_unbiased"]
-    theirs = FeatureExtractorInceptionV3("inception-v3-compat", wanted, feature_extractor_weights_path=options.weights)
+    names = ["2048", "logits_unbiased"]
+    theirs = FeatureExtractorInceptionV3("inception-v3-compat", names, feature_extractor_weights_path=options.weights)
     pictures = torch.from_numpy(np.load(options.pictures)).permute(0, 3, 1, 2)
     with torch.no_grad():
         parts = [theirs(part) for part in pictures.split(16)]

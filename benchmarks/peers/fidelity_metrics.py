@@ -1,6 +1,6 @@
 """torch-fidelity's FID, KID, precision and recall on given features, timed one after the other.
 
-It draws its subsets for KID by a seed of its own; which these are is written down, too.
+It samples the subsets for KID with a seed of its own; their indices are written, too.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ SEED, SUBSETS, SIZE = 2020, 100, 1000
 
 
 def main() -> None:
-    found = argparse.ArgumentParser(description=__doc__)
-    found.add_argument("--generated", type=Path, required=True, help="npy, (N, d)")
-    found.add_argument("--real", type=Path, required=True)
-    found.add_argument("--threads", type=int, default=2)
-    found.add_argument("--double", action="store_true", help="the features in double precision, for agreement")
-    found.add_argument("--subsets", type=Path, help="where to write which rows are in its subsets")
-    options = found.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--generated", type=Path, required=True, help="npy, (N, d)")
+    parser.add_argument("--real", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--double", action="store_true", help="features in double precision, to compare values")
+    parser.add_argument("--subsets", type=Path, help="file for the indices of its subsets")
+    options = parser.parse_args()
     torch.set_num_threads(options.threads)
     kind = torch.float64 if options.double else torch.float32
     generated, real = (torch.from_numpy(np.load(path)).to(kind) for path in (options.generated, options.real))
     common = {"verbose": False}
-    done: dict[str, float] = {}
+    figures: dict[str, float] = {}
     seconds: dict[str, float] = {}
 
     started = time.perf_counter()
     statistics = [fid_features_to_statistics(features) for features in (generated, real)]
-    done |= fid_statistics_to_metric(*statistics, verbose=False)
+    figures |= fid_statistics_to_metric(*statistics, verbose=False)
     seconds["fid"] = time.perf_counter() - started
 
     started = time.perf_counter()
     kernel = {"kid_subsets": SUBSETS, "kid_subset_size": SIZE, "kid_kernel": "poly", "kid_kernel_poly_degree": 3}
     kernel |= {"kid_kernel_poly_gamma": None, "kid_kernel_poly_coef0": 1.0, "rng_seed": SEED}
-    done |= kid_features_to_metric(generated, real, **kernel, **common)
+    figures |= kid_features_to_metric(generated, real, **kernel, **common)
     seconds["kid"] = time.perf_counter() - started
 
     started = time.perf_counter()
-    done |= prc_features_to_metric(
+    figures |= prc_features_to_metric(
         generated, real, prc_neighborhood=3, prc_batch_size=10_000, save_cpu_ram=False, **common
     )
     seconds["prc"] = time.perf_counter() - started
@@ -59,7 +59,7 @@ def main() -> None:
             for _ in range(SUBSETS)
         ]
         np.save(options.subsets, np.array(rows))
-    print(json.dumps({"figures": done, "seconds": seconds}))
+    print(json.dumps({"figures": figures, "seconds": seconds}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The peer of the race on tables: mostlyai-engine at its defaults, from a table to as many rows."""
+"""The peer on tables: mostlyai-engine at its defaults, from a table to generated rows."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import torch
 
 def main() -> None:
     started = time.perf_counter()
-    found = argparse.ArgumentParser(description=__doc__)
-    found.add_argument("--data", type=Path, required=True, help="parquet file to train on")
-    found.add_argument("--out", type=Path, required=True, help="parquet file to write")
-    found.add_argument("--rows", type=int, required=True)
-    found.add_argument("--seed", type=int, default=0)
-    found.add_argument("--threads", type=int, default=2)
-    arguments = found.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="parquet file to train on")
+    parser.add_argument("--out", type=Path, required=True, help="parquet file to write")
+    parser.add_argument("--rows", type=int, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.set_flush_denormal(True)
     torch.manual_seed(arguments.seed)

@@ -1,4 +1,4 @@
-"""The peer of the race on text: a GPT of nanoGPT's configuration for CPUs, written with transformers' GPT-2 classes.
+"""The peer on text: a GPT of nanoGPT's configuration for CPUs, written with transformers' GPT-2 classes.
 
 4 layers, 4 heads, 128 wide, no dropout, context 64, batches of 12, 2,000 steps of AdamW at 1e-3 (betas .9, .99, weight
 decay .1 on matrices, clip 1), 100 steps of warm-up and a cosine to 1e-4. The first 90 % of the text, by characters.
@@ -23,20 +23,20 @@ CONTEXT, BATCH, STEPS, RATE, LOWEST, WARM_UP = 64, 12, 2000, 1e-3, 1e-4, 100
 
 def main() -> None:
     started = time.perf_counter()
-    found = argparse.ArgumentParser()
-    found.add_argument("--text", type=Path, required=True)
-    found.add_argument("--out", type=Path, required=True)
-    found.add_argument("--seed", type=int, default=0)
-    found.add_argument("--threads", type=int, default=2)
-    found.add_argument("--score", action="store_true", help="score what is in --out instead of training")
-    arguments = found.parse_args()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--text", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--score", action="store_true", help="score the model in --out instead of training")
+    arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.set_flush_denormal(True)
     torch.manual_seed(arguments.seed)
     text = arguments.text.read_text()
     alphabet = sorted(set(text))
-    symbols = torch.tensor([alphabet.index(character) for character in text])
-    train, test = symbols[: int(0.9 * len(text))], symbols[int(0.9 * len(text)) :]
+    tokens = torch.tensor([alphabet.index(character) for character in text])
+    train, test = tokens[: int(0.9 * len(text))], tokens[int(0.9 * len(text)) :]
     if arguments.score:
         model = GPT2LMHeadModel.from_pretrained(arguments.out).eval()
 

@@ -1,8 +1,8 @@
 """The peer `pythae`: its benchmark's convolutional VAE for MNIST, sampled by its normal and its mixture sampler.
 
 Settings are its examples/scripts/configs/mnist: 16 latents, squared error, Adam 1e-3, batches of 100. At 64 x 64 in
-colour they are those of configs/celeba: its network for CelebA and 64 latents. Its trainer knows epochs and no clock,
-so the same steps are taken here in a loop that does.
+colour they are those of configs/celeba: its network for CelebA and 64 latents. Its trainer counts epochs, not
+seconds, so the same steps are taken in a loop with a clock.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import torch
 from contest import (
     epochs,
     fastest,
-    leave,
     parser,
     peak_memory,
     pictures,
@@ -26,6 +25,7 @@ from contest import (
     to_bytes,
     train,
     write_json,
+    write_samples,
 )
 from pythae.models import VAE, VAEConfig
 from pythae.models.nn.benchmarks.celeba import Decoder_Conv_AE_CELEBA, Encoder_Conv_VAE_CELEBA
@@ -37,25 +37,30 @@ BATCH = 100
 COMPONENTS = 10
 
 
+def network(channels: int) -> VAE:
+    """Return its network for grey pictures of 28 x 28, or for colour pictures of 64 x 64."""
+    if channels == 1:
+        config = VAEConfig(input_dim=(1, 28, 28), latent_dim=16, reconstruction_loss="mse")
+        encoder, decoder = Encoder_Conv_VAE_MNIST(config), Decoder_Conv_AE_MNIST(config)
+    else:
+        config = VAEConfig(input_dim=(3, 64, 64), latent_dim=64, reconstruction_loss="mse")
+        encoder, decoder = Encoder_Conv_VAE_CELEBA(config), Decoder_Conv_AE_CELEBA(config)
+    return VAE(config, encoder=encoder, decoder=decoder)
+
+
 def main() -> None:
     arguments = parser().parse_args()
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     prepare(arguments.threads, arguments.seed)
     images = planes(pictures(arguments.data, "train")[0])
-    if images.shape[1] == 1:
-        config = VAEConfig(input_dim=(1, 28, 28), latent_dim=16, reconstruction_loss="mse")
-        encoder, decoder = Encoder_Conv_VAE_MNIST(config), Decoder_Conv_AE_MNIST(config)
-    else:
-        config = VAEConfig(input_dim=(3, 64, 64), latent_dim=64, reconstruction_loss="mse")
-        encoder, decoder = Encoder_Conv_VAE_CELEBA(config), Decoder_Conv_AE_CELEBA(config)
-    model = VAE(config, encoder=encoder, decoder=decoder)
+    model = network(images.shape[1])
 
-    def loss(network: nn.Module, x: Tensor) -> Tensor:
-        return network({"data": x}).loss
+    def loss(vae: nn.Module, x: Tensor) -> Tensor:
+        return vae({"data": x}).loss
 
     weights = out / "weights.pt"
-    if not weights.exists():  # a finished training is not done again when only sampling failed
+    if not weights.exists():  # a finished training is not repeated when only sampling failed
         mode, rates = fastest(model, loss, images[:BATCH])
         print(f"{mode}: {rates}", flush=True)
         torch.manual_seed(arguments.seed)
@@ -81,7 +86,7 @@ def main() -> None:
     model = model.to(memory_format=mode.layout).eval()
     start = time.perf_counter()
     mixture = GaussianMixtureSampler(model, GaussianMixtureSamplerConfig(n_components=COMPONENTS))
-    # Its sampler runs encoder and decoder over all it is given; this is not charged to its ten minutes.
+    # Its sampler encodes and decodes all pictures; this does not count towards its ten minutes.
     mixture.fit(images if arguments.minutes >= 1 else images[:1000])
     fitted = time.perf_counter() - start
     for name, sampler, seconds in (("mixture", mixture, fitted), ("normal", NormalSampler(model), 0.0)):
@@ -98,7 +103,7 @@ def main() -> None:
             "precision": str(mode),
             "fit_seconds": seconds,
         }
-        leave(out / name, samples, record)
+        write_samples(out / name, samples, record)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Something to import instead of torchvision, which does not load beside the CPU build of torch: it does nothing."""
+"""An empty stand-in for torchvision, which does not load beside the CPU build of torch."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The peer of the race on decoding: transformers' `generate` with its cache, GPT-2 classes, random weights.
+"""The peer on decoding: transformers' `generate` with its cache, GPT-2 classes, random weights.
 
-Prints one JSON line: tokens/s by batch and precision, the faster of each kept, each the best of a few rounds.
+Prints one JSON line: tokens/s by batch and precision, each the best of a few rounds.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 
 def main() -> None:
-    found = argparse.ArgumentParser()
-    found.add_argument("--layers", type=int, required=True)
-    found.add_argument("--width", type=int, required=True)
-    found.add_argument("--vocab", type=int, required=True)
-    found.add_argument("--prompt", type=int, required=True)
-    found.add_argument("--tokens", type=int, required=True)
-    found.add_argument("--batches", type=int, nargs="+", required=True)
-    found.add_argument("--rounds", type=int, default=3)
-    found.add_argument("--threads", type=int, default=2)
-    found.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"])
-    arguments = found.parse_args()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--layers", type=int, required=True)
+    parser.add_argument("--width", type=int, required=True)
+    parser.add_argument("--vocab", type=int, required=True)
+    parser.add_argument("--prompt", type=int, required=True)
+    parser.add_argument("--tokens", type=int, required=True)
+    parser.add_argument("--batches", type=int, nargs="+", required=True)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"])
+    arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.set_flush_denormal(True)
     rates: dict[str, dict[str, float]] = {}
@@ -44,7 +44,7 @@ def main() -> None:
             def draw(count: int, prompt: torch.Tensor = prompt, model: GPT2LMHeadModel = model) -> float:
                 start = time.perf_counter()
                 with torch.inference_mode():
-                    made = model.generate(
+                    tokens = model.generate(
                         prompt,
                         attention_mask=torch.ones_like(prompt),
                         do_sample=True,
@@ -55,7 +55,7 @@ def main() -> None:
                         eos_token_id=None,
                         pad_token_id=0,
                     )
-                assert made.shape[1] == prompt.shape[1] + count
+                assert tokens.shape[1] == prompt.shape[1] + count
                 return time.perf_counter() - start
 
             draw(4)

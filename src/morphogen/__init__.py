@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__
 
 if TYPE_CHECKING:
+    from . import anomaly, latents, likelihood
     from .core.errors import UserError
     from .evaluation.evaluate import evaluate
     from .evaluation.results import Evaluation
@@ -23,12 +24,16 @@ __all__ = [
     "TrainOptions",
     "UserError",
     "__version__",
+    "anomaly",
     "evaluate",
     "fit",
+    "latents",
+    "likelihood",
     "load",
 ]
 
 # Imported when first used: `import morphogen` must not import torch.
+_MODULES = ("anomaly", "latents", "likelihood")
 _HOMES = {
     "Evaluation": ".evaluation.results",
     "Interrupted": ".training.signals",
@@ -42,6 +47,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name], __name__), name)
     raise AttributeError(f"module 'morphogen' has no attribute '{name}'")

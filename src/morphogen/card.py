@@ -6,68 +6,74 @@ from pathlib import Path
 from typing import Any
 
 from .core.codec import Codec
-from .core.condition import LabelCodec
 from .core.config import replacing
+from .core.modality import modality
 from .pipeline import Pipeline
+
+_LISTED = 20  # classes
 
 
 def write_card(folder: Path, pipeline: Pipeline) -> None:
     """Write `README.md` with the metadata block that the Hub reads."""
     training = {"parameters": 0, "steps": 0, "batch": 0, "seconds": 0.0} | pipeline.metrics.get("training", {})
-    conditions = "".join(f"\n- condition `{name}`: {_told(codec)}" for name, codec in pipeline.conditions.items())
-    text = f"""---
+    space = pipeline.model.space
+    conditions = "".join(f"\n- condition `{name}`: {_describe(codec)}" for name, codec in pipeline.conditions.items())
+    noun = modality(pipeline.modality).noun.upper()
+    needed = "".join(f" --condition {name}={noun}" for name in pipeline.artifact.required_conditions)
+    card = f"""---
 library_name: morphogen
 tags: [{pipeline.family}, {pipeline.modality}, generative]
 ---
 
 # {folder.resolve().name}
 
-A `{pipeline.family}` model of modality `{pipeline.modality}`, trained with morphogen on: {pipeline.source}.
+A `{pipeline.family}` model of modality `{pipeline.modality}`, trained with morphogen on: {pipeline.artifact.source}.
 
-- space: `{pipeline.model.space}`{conditions}
+- models {space.plural}, shape `{space.shape}`{conditions}
 - {training["parameters"]:,} parameters
 - {training["steps"]:,} steps of {training["batch"]} items in {training["seconds"]:,} s
 - model hash: `{pipeline.hash[:16]}`
 
 ```
-morphogen sample {folder.resolve().name} -n 16 --out samples
+morphogen sample {folder.resolve().name} -n 16{needed} --out samples
 ```
 
-{_evaluated(pipeline)}
+{_evaluation(pipeline)}
 """
     with replacing(folder / "README.md") as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="replace")
+        temporary.write_text(card, encoding="utf-8", errors="replace")
 
 
-def _evaluated(pipeline: Pipeline) -> str:
-    """What the last evaluation found, as a table; or that there was none, of this very model."""
-    found = pipeline.metrics.get("evaluation")
-    if not found or found["model"] != pipeline.hash:
+def _evaluation(pipeline: Pipeline) -> str:
+    """Return the last evaluation of this very model as a table, or a sentence that says there is none."""
+    evaluation = pipeline.metrics.get("evaluation")
+    if not evaluation or evaluation["model"] != pipeline.hash:
         return (
-            "It has not been evaluated: look at samples, and do not rely on them before you have measured it on "
-            "held-out data,\nwith `morphogen evaluate`."
+            "It has not been evaluated. Measure it on held-out data with `morphogen evaluate` before you rely on its "
+            "samples."
         )
     lines = [
         "## Evaluation",
         "",
-        found["verdict"],
+        evaluation["summary"],
         "",
-        f"On {found['real']:,} items of {found['data']}; {found['generated']:,} generated, seed {found['seed']}. The "
-        "ceiling is what real items get; the floor, items that are right part by part and in nothing else.",
+        f"On {evaluation['real']:,} items of {evaluation['data']}; {evaluation['generated']:,} generated, seed "
+        f"{evaluation['seed']}. Real data: the value for training items in the place of generated ones. Baseline: the "
+        "value for items with correct marginals and no dependence between parts.",
         "",
-        "| figure | value | 95 % interval | ceiling | floor |",
+        "| figure | value | 95 % interval | real data | baseline |",
         "|---|---|---|---|---|",
     ]
-    for one in found["figures"]:
-        if one["group"] == "properties":
+    for figure in evaluation["figures"]:
+        if figure["group"] == "properties":
             continue
-        interval = f"{one['low']:.4g} to {one['high']:.4g}" if one["low"] is not None else "–"
-        bounds = ["–" if one[name] is None else f"{one[name]:.4g}" for name in ("ceiling", "floor")]
-        lines.append(f"| {one['name']} | {one['value']:.4g} | {interval} | {bounds[0]} | {bounds[1]} |")
+        interval = f"{figure['low']:.4g} to {figure['high']:.4g}" if figure["low"] is not None else "–"
+        bounds = ["–" if figure[name] is None else f"{figure[name]:.4g}" for name in ("real_data", "baseline")]
+        lines.append(f"| {figure['name']} | {figure['value']:.4g} | {interval} | {bounds[0]} | {bounds[1]} |")
     return "\n".join(lines)
 
 
-def _told(codec: Codec[Any]) -> str:
-    if not isinstance(codec, LabelCodec):
-        return f"an item at `{codec.space}`"
-    return ", ".join(codec.names[:20]) + (" …" if len(codec.names) > 20 else "")
+def _describe(codec: Codec[Any]) -> str:
+    if not codec.classes:
+        return f"an item, shape `{codec.space.shape}`"
+    return ", ".join(codec.classes[:_LISTED]) + (" …" if len(codec.classes) > _LISTED else "")

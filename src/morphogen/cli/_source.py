@@ -1,23 +1,43 @@
-"""What commands on a source have to know of it before all flags are known."""
+"""The source that a command line names, opened once: its modality decides which flags there are."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..core.errors import UserError
-from ._flags import flag_value, positional
+from ._flags import flag_value, is_number
+
+if TYPE_CHECKING:
+    from ..data.base import Source
+
+_SWITCHES = ("-h", "--help", "--resume", "--train.compile")  # flags of `fit` and `inspect` that take no value
+SOURCE_HELP = "A folder, a file, a Hub data set id, or digits."
+COLUMN_HELP = "Column of the items, in a table with several."
+SEPARATOR_HELP = "What separates the documents of a text file: line, blank, none, or a text."
 
 
-def taken_for(arguments: Sequence[str], recipe: Mapping[str, Any]) -> str:
-    """The modality of the source; where it cannot be opened, that of pictures: the fit itself will say why."""
-    source = positional(arguments) or recipe.get("source")
-    if source is None or "--resume" in arguments:
-        return "image"
+def source_argument(arguments: Sequence[str]) -> str | None:
+    """Return the first argument that is neither a flag nor the value of one; None: there is none."""
+    previous = ""
+    for argument in arguments:
+        follows_flag = previous.startswith("-") and "=" not in previous and previous not in _SWITCHES
+        if not argument.startswith("-") and not follows_flag and not is_number(argument):
+            return argument
+        previous = argument
+    return None
+
+
+def open_argument(arguments: Sequence[str], recipe: Mapping[str, Any] | None = None) -> Source | None:
+    """Return the opened source that the arguments, or a recipe, name; None where they name none.
+
+    Raises UserError where it cannot be opened.
+    """
+    recipe = recipe or {}
+    spec = source_argument(arguments) or recipe.get("source")
+    if spec is None:
+        return None
     from ..data.sources import open_source
 
-    try:
-        column, separator = flag_value(arguments, "column"), flag_value(arguments, "separator")
-        return open_source(source, None, column or recipe.get("column"), separator or recipe.get("separator")).modality
-    except UserError:
-        return "image"
+    flags = {name: flag_value(arguments, name) for name in ("modality", "column", "separator")}
+    modality, column, separator = (recipe.get(name) if flag is None else flag for name, flag in flags.items())
+    return open_source(spec, modality, column, separator)

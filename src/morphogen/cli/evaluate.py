@@ -4,45 +4,33 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ._model import chosen, flag, parse_on_model
+from ..core.judge import Judge, pretrained_names
+from ..core.modality import modalities
+from ._flags import flag
+from ._model import control_values, folder_settings, parse_on_model
+
+if TYPE_CHECKING:
+    from ..evaluation.results import Evaluation
 
 
 def run(arguments: list[str]) -> int:
-    fields = [
-        ("data", flag(str | None, "Items that the model has not seen; None: those held out when it was fitted."), None),
-        ("source", flag(str | None, "Where the training source is now, if it moved."), None),
-        (
-            "n",
-            flag(int | None, "Items to generate and judge; None: 1,000, texts 500, rows 10,000.", aliases=["-n"]),
-            None,
-        ),
-        (
-            "extractor",
-            flag(
-                str | None,
-                "What sees features: own (a small network of the training data, or none), model (its own embeddings), "
-                "inception-2015, dinov2, clip, minilm, or a folder evaluation/extractor of another model, to compare.",
-            ),
-            None,
-        ),
-        (
-            "extractor_weights",
-            flag(Path | None, "File or folder of a pretrained extractor's weights; None: download."),
-            None,
-        ),
-        ("label", flag(str | None, "Column of the classes; None: the model's condition, or label."), None),
-        ("target", flag(str | None, "Of tables, the column that a downstream model learns."), None),
-        ("json", flag(bool, "Print all that was found as JSON."), False),
-    ]
-    parsed = parse_on_model(arguments, "evaluate", "DIR", __doc__, fields, writes=False)
+    model = folder_settings(arguments)
+    modality = model.modality if model is not None else None
+    parsed = parse_on_model(
+        arguments,
+        "evaluate",
+        "DIR",
+        __doc__ or "",
+        _fields(modality.judge() if modality else None, every=modality is None),
+        condition=False,
+        writes=False,
+    )
 
-    from ..core.errors import UserError
     from ..evaluation.evaluate import evaluate
 
-    if parsed.condition:
-        raise UserError("--condition does not apply: classes are drawn as often as held-out items have them")
-    found = evaluate(
+    evaluation = evaluate(
         parsed.folder,
         data=parsed.data,
         source=parsed.source,
@@ -55,25 +43,50 @@ def run(arguments: list[str]) -> int:
         batch=parsed.batch,
         out=parsed.out,
         say=lambda line: print(line, file=sys.stderr),
-        **chosen(parsed),
+        **control_values(parsed),
     )
-    if found is None:  # another process tells
+    if evaluation is None:  # the first process prints
         return 0
     if parsed.json:
-        print(found.model_dump_json(indent=2))
+        print(evaluation.model_dump_json(indent=2))
         return 0
-    for one in found.figures:
-        if one.group == "properties":
-            continue
-        interval = f" ({one.low:.4g} to {one.high:.4g})" if one.low is not None and one.high is not None else ""
-        bounds = "".join(
-            f", {name} {value:.4g}"
-            for name, value in (("ceiling", one.ceiling), ("floor", one.floor))
-            if value is not None
-        )
-        print(f"{one.name:40} {one.value:.4g}{interval}{bounds}")
-    for missing in found.not_measured:
-        print(f"{missing.name:40} not measured: {missing.why}")
-    print(f"\n{found.verdict}")
+    _print(evaluation)
     print(f"wrote {parsed.out or parsed.folder}/report.html", file=sys.stderr)
     return 0
+
+
+def _fields(judge: Judge[Any] | None, every: bool) -> list[tuple[str, Any, Any]]:
+    """Return the flags; the names of extractors are those of the judge, or of all modalities."""
+    names = pretrained_names({other.name: other.judge() for other in modalities().values()}) if every else ()
+    pretrained = "".join(f"{name}, " for name in (judge.pretrained if judge else names))
+    samples = f"{judge.samples if judge else Judge.samples:,}" if not every else "by modality"
+    extractor = (
+        "Features to compare: own (the modality's default), model (the model's embeddings), "
+        f"{pretrained}or, to compare two models, the folder evaluation/extractor of the other one."
+    )
+    weights = "File or folder of a pretrained extractor's weights; None: download."
+    return [
+        ("data", flag(str | None, "Items that the model has not seen; None: those held out when it was fitted."), None),
+        ("source", flag(str | None, "Where the training source is now, if it moved."), None),
+        ("n", flag(int | None, f"Number of items to generate; None: {samples}.", aliases=["-n"]), None),
+        ("extractor", flag(str | None, extractor), None),
+        ("extractor_weights", flag(Path | None, weights), None),
+        ("label", flag(str | None, "Column of the classes; None: the model's condition, or label."), None),
+        ("target", flag(str | None, "Column to predict, to test utility, of items with columns."), None),
+        ("json", flag(bool, "Print the whole evaluation as JSON."), False),
+    ]
+
+
+def _print(evaluation: Evaluation) -> None:
+    for figure in evaluation.figures:
+        if figure.group == "properties":
+            continue
+        interval = ""
+        if figure.low is not None and figure.high is not None:
+            interval = f" ({figure.low:.4g} to {figure.high:.4g})"
+        references = (("real data", figure.real_data), ("baseline", figure.baseline))
+        shown = "".join(f", {name} {value:.4g}" for name, value in references if value is not None)
+        print(f"{figure.name:40} {figure.value:.4g}{interval}{shown}")
+    for missing in evaluation.not_measured:
+        print(f"{missing.name:40} not measured: {missing.reason}")
+    print(f"\n{evaluation.summary}")

@@ -1,129 +1,206 @@
-"""Train a family on your data and write a model folder."""
+"""Train a generative model on your data and write a model folder."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tyro
+from pydantic import Field
 
 from ..core import plugins
 from ..core.config import Frozen, build, read_toml
 from ..core.errors import UserError, unknown
-from ..training.options import TrainOptions
-from ._flags import flag_value, given, parse
-from ._source import taken_for
+from ..core.modality import Modality
+from ..core.modality import modality as modality_of
+from ..core.plugins import ModelEntry
+from ..core.space import Space
+from ..training.options import TrainOptions, check_names, model_options
+from ._flags import Repeatable, flag, flag_value, given, group, parse
+from ._source import COLUMN_HELP, SEPARATOR_HELP, SOURCE_HELP, open_argument, source_argument
 
-_Names: Any = tyro.conf.UseAppendAction[tuple[str, ...]]
-_NESTED = ("train", "options", "codec")
+if TYPE_CHECKING:
+    from ..artifact import Artifact
+    from ..data.base import Source
+
+_SOURCE: Any = tyro.conf.Positional[str | None]  # type: ignore[misc]
+_TABLES = ("train", "options", "codec")  # of a recipe
+_KEYS = (
+    *("source", "family", "modality", "minutes", "condition", "autoencoder", "super_resolution", "column", "separator"),
+    *("out", *_TABLES),
+)
+_MORE = (
+    "The options of a model and of its codec depend on the data and the family; list them with: "
+    "morphogen fit SOURCE --family FAMILY --help"
+)
+
+
+class Further(Frozen):
+    """What few fits need."""
+
+    super_resolution: int | None = Field(
+        None, description="Learn to enlarge items by this factor: the small version is the condition low_res."
+    )
+    column: str | None = Field(None, description=COLUMN_HELP)
+    separator: str | None = Field(None, description=SEPARATOR_HELP)
+    recipe: Path | None = Field(None, description="TOML file with any of these settings; flags override it.")
+
+
+class Context(NamedTuple):
+    """What decides which options there are; each is None where it is not known."""
+
+    source: Source | None
+    autoencoder: Artifact | None
+    family: str | None
+    modality: Modality[Any] | None
+    kind: type[Space] | None  # of space that is modelled
+    entry: ModelEntry | None
 
 
 def run(arguments: list[str]) -> int:
+    """Run the verb; return the exit code."""
     recipe = _recipe(flag_value(arguments, "recipe"))
-    modality = str(flag_value(arguments, "modality") or recipe.get("modality") or taken_for(arguments, recipe))
-    codec = plugins.load("modalities", modality, "options")
-    family = str(flag_value(arguments, "family") or recipe.get("family") or getattr(codec, "FAMILY", "vae"))
-    kinds: dict[str, type[Frozen]] = {
-        "train": TrainOptions,
-        "options": plugins.load("families", family, "options").Options,
-        "codec": codec.Options,
-    }
-    if flag_value(arguments, "train.steps"):
-        recipe.pop("minutes", None)  # a flag overrides the recipe, and the two exclude each other
-    if flag_value(arguments, "minutes"):
-        recipe.get("train", {}).pop("steps", None)
-    if flag_value(arguments, "condition"):
-        recipe.pop("condition", None)  # else the flag's would be added to the recipe's
-    command = _command(kinds, recipe, family)
-    parsed = parse(command, arguments, "fit")
-    if not parsed.resume and parsed.source is None:
-        raise UserError("no source was given; expected: morphogen fit SOURCE --out DIR, or --resume --out DIR")
-    # Only what was asked for: the rest is left to the probe, which may size it.
-    explicit = {
-        name: {
-            field: getattr(getattr(parsed, name), field)
-            for field in (given(arguments, f"{name}.") | set(recipe.get(name, {}))) & set(kinds[name].model_fields)
-        }
-        for name in _NESTED
-    }
+    resume = "--resume" in arguments
+    if resume:
+        _refuse_with_resume(arguments)
+    _override(recipe, arguments)
+    context = _context(arguments, recipe, open_it=not resume)
+    if context.family and context.kind:
+        check_names(context.family, context.kind, sorted(given(arguments, "options.")))
+    parsed = parse(_command(context, recipe), arguments, "fit")
+    if not resume and context.source is None:
+        raise UserError("the source is missing; expected: morphogen fit SOURCE --out DIR, or --resume --out DIR")
     from ..training.fit import fit
     from ..training.signals import Interrupted
 
     try:
         fit(
-            parsed.source,
+            context.source,
             out=parsed.out,
-            family=family,
-            modality=parsed.modality,
+            family=context.family,
             condition=parsed.condition,
             minutes=parsed.minutes,
-            train=parsed.train,
-            options=explicit["options"],
-            codec=explicit["codec"],
-            through=parsed.through,
-            enlarge=parsed.enlarge,
-            column=parsed.column,
-            separator=parsed.separator,
+            train=TrainOptions(**_chosen(parsed, "train", recipe, arguments)),
+            options=_chosen(parsed, "options", recipe, arguments),
+            codec=_chosen(parsed, "codec", recipe, arguments),
+            autoencoder=context.autoencoder,
+            super_resolution=parsed.further.super_resolution,
             resume=parsed.resume,
             say=lambda line: print(line, file=sys.stderr, flush=True),
         )
     except Interrupted as error:
-        if os.environ.get("RANK", "0") == "0":  # all processes stop together, and one says so
+        if os.environ.get("RANK", "0") == "0":  # all processes stop together, and one reports it
             print(f"morphogen: {error}", file=sys.stderr)
         return 128 + error.signal
     return 0
 
 
-def _command(kinds: dict[str, type[Frozen]], recipe: dict[str, Any], family: str) -> type[Any]:
-    """The dataclass whose fields are the flags, with a recipe's values as defaults."""
-    plain: list[tuple[str, Any, Any, str]] = [
-        ("out", Path, dataclasses.MISSING, "Model folder to write."),
-        ("family", str, family, "Family: " + ", ".join(plugins.known("families")) + "."),
-        ("modality", str | None, None, "Modality; inferred where not given."),
-        ("condition", _Names, (), "Column to condition on, such as label; may be given again for one more."),
-        ("through", Path | None, None, "Folder of a trained vae or vq: its latents are what is modelled."),
-        ("enlarge", int | None, None, "Learn to make items from versions this many times smaller: condition small."),
-        ("minutes", float | None, None, "Budget of wall-clock minutes; 10 where no steps are given either."),
-        ("recipe", Path | None, None, "TOML file with any of these settings; flags override it."),
-        ("column", str | None, None, "Column that holds the items, in a table with several."),
-        ("separator", str | None, None, "What parts the documents of a text file: line, blank, none, or a text."),
-        ("resume", bool, False, "Continue the interrupted fit in --out."),
+def _context(arguments: Sequence[str], recipe: dict[str, Any], *, open_it: bool) -> Context:
+    """Open the source and read the autoencoder, once; torch is imported for no more than these need."""
+    helps = bool({"-h", "--help"} & set(arguments))
+    name = flag_value(arguments, "modality") or recipe.get("modality")
+    source = open_argument(arguments, recipe) if open_it and not (helps and name) else None
+    name = source.modality if source is not None else name
+    own = modality_of(name) if name else None
+    family = flag_value(arguments, "family") or recipe.get("family") or (own.default_family if own else None)
+    if family:
+        plugins.models(family)  # an unknown family is refused, whatever the source
+    folder = flag_value(arguments, "autoencoder") or recipe.get("autoencoder")
+    autoencoder, kind = None, None
+    if folder and own and family and open_it:
+        from ..model_folder import load_artifact
+        from ..training.resolve import kind_to_model
+
+        autoencoder = load_artifact(folder)
+        kind = kind_to_model(family, own, autoencoder)
+    elif own and family:
+        kind = plugins.kind_for(family, own.spaces)
+    entry = plugins.entry_for(family, kind) if family and kind else None
+    return Context(source, autoencoder, family, own, kind, entry)
+
+
+def _command(context: Context, recipe: dict[str, Any]) -> type[Any]:
+    """Return the dataclass whose fields are the flags, with the recipe's values as defaults."""
+    families = ", ".join(plugins.known("families"))
+    by_default = "" if context.modality else "; None: the modality's first choice"
+    flags: list[tuple[str, Any, str, Any]] = [
+        ("source", _SOURCE, SOURCE_HELP, None),
+        ("out", Path, "Folder for the model.", dataclasses.MISSING),
+        ("family", str | None, f"Kind of model: {families}{by_default}.", context.family),
+        ("modality", str | None, "Kind of data; None: inferred from the source.", None),
+        ("minutes", float | None, "Minutes for everything; 10 where --train.steps is not given either.", None),
+        ("condition", Repeatable, "Column to condition on, such as label; repeatable.", ()),
+        ("autoencoder", Path | None, "Folder of a trained autoencoder, whose latents are modelled.", None),
+        ("resume", bool, "Continue the interrupted fit in --out, with its settings.", False),
     ]
-    for name in recipe:
-        if name not in (*_NESTED, "source", *(one[0] for one in plain)):
-            raise unknown("key of the recipe", name, [*_NESTED, "source", *(one[0] for one in plain)])
-    source = tyro.conf.Positional[str | None]
-    words = tyro.conf.arg(help="A folder, a file, a Hub id, or digits.", metavar="SOURCE")
-    fields: list[Any] = [("source", Annotated[source, words], dataclasses.field(default=recipe.get("source")))]
-    for name, kind, default, purpose in plain:
+    fields = []
+    for name, kind, purpose, default in flags:
         value = recipe.get(name, default)
         value = Path(value) if kind in (Path, Path | None) and isinstance(value, str) else value
-        flag: Any = Annotated[kind, tyro.conf.arg(help=purpose)]
-        field = dataclasses.field() if value is dataclasses.MISSING else dataclasses.field(default=value)
-        fields.append((name, flag, field))
-    for name, nested in kinds.items():
-        default = build(nested, recipe.get(name, {}), name)
-        fields.append((name, nested, dataclasses.field(default=default)))
-    command = dataclasses.make_dataclass("Fit", fields, kw_only=True)
-    command.__doc__ = __doc__
+        metavar = {"metavar": "SOURCE"} if name == "source" else {}
+        fields.append((name, flag(kind, purpose, **metavar), value))
+    further = build(Further, {name: recipe[name] for name in Further.model_fields if name in recipe}, "recipe")
+    fields.append(("further", *group(further, "further")))
+    train = build(TrainOptions, recipe.get("train", {}), "train")
+    fields.append(("train", *group(train, "training", "train.")))
+    if context.family and context.kind:
+        options = model_options(context.family, context.kind, recipe.get("options", {}))
+        fields.append(("options", *group(options, context.family, "options.")))
+    if context.modality:
+        codec = build(context.modality.Options, recipe.get("codec", {}), "codec")
+        fields.append(("codec", *group(codec, f"{context.modality.name} codec", "codec.")))
+    command = dataclasses.make_dataclass(
+        "Fit", [(name, kind, dataclasses.field(default=default)) for name, kind, default in fields], kw_only=True
+    )
+    command.__doc__ = __doc__ if context.kind else f"{__doc__}\n\n{_MORE}"
     return command
 
 
+def _chosen(parsed: Any, name: str, recipe: dict[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
+    """Return the settings that flags or the recipe give; all others are left to the probe and the data."""
+    settings = getattr(parsed, name, None)
+    if settings is None:
+        return {}
+    names = (given(arguments, f"{name}.") | set(recipe.get(name, {}))) & set(type(settings).model_fields)
+    return {field: getattr(settings, field) for field in sorted(names)}
+
+
+def _refuse_with_resume(arguments: Sequence[str]) -> None:
+    flags = [argument.partition("=")[0] for argument in arguments if argument.startswith("-")]
+    others = [name for name in flags if name not in ("--resume", "--out", "-h", "--help")]
+    if other := next(iter(others), source_argument(arguments)):
+        raise UserError(f"--resume continues with the settings of the interrupted fit; drop {other}")
+
+
+def _override(recipe: dict[str, Any], arguments: Sequence[str]) -> None:
+    """Drop what a flag replaces although it has another name, or would be added to."""
+    if flag_value(arguments, "train.steps"):
+        recipe.pop("minutes", None)  # the two exclude each other
+    if flag_value(arguments, "minutes"):
+        recipe.get("train", {}).pop("steps", None)
+    if flag_value(arguments, "condition"):
+        recipe.pop("condition", None)
+
+
 def _recipe(path: str | None) -> dict[str, Any]:
+    """Return the settings in a recipe. Raises UserError on a key that is unknown or of another type."""
     recipe = read_toml(Path(path)) if path else {}
-    for name in _NESTED:
-        if not isinstance(recipe.get(name, {}), dict):
-            raise UserError(f"recipe {path}: {name} is {recipe[name]!r}; expected a table, [{name}]")
+    for name, value in recipe.items():
+        if name not in _KEYS:
+            raise unknown("key of the recipe", name, _KEYS)
+        if name in _TABLES and not isinstance(value, dict):
+            raise UserError(f"recipe {path}: {name} is {value!r}; expected a table, [{name}]")
+        if name in ("source", "family", "modality", "column", "separator") and not isinstance(value, str):
+            what = "a path" if name == "source" else "a name"
+            raise UserError(f"recipe {path}: {name} is {value!r}; expected {what}")
     names = recipe.get("condition", [])
     names = [names] if isinstance(names, str) else names
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UserError(f"recipe {path}: condition is {names!r}; expected a name or a list of names")
     if names:
         recipe["condition"] = tuple(names)
-    for name in ("family", "modality"):
-        if not isinstance(recipe.get(name, ""), str):
-            raise UserError(f"recipe {path}: {name} is {recipe[name]!r}; expected a name")
     return recipe

@@ -1,62 +1,63 @@
-"""Say what a source is taken for."""
+"""Say what a source is taken for, and how its items would be encoded."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from typing import Annotated, Any
+from typing import Any
 
 import tyro
 
-from ..core import plugins
-from ._flags import flag_value, parse
-from ._source import taken_for
+from ..core.errors import UserError
+from ..core.modality import modalities, modality
+from ._flags import flag, flag_value, group, parse
+from ._source import COLUMN_HELP, SEPARATOR_HELP, SOURCE_HELP, open_argument
 
-
-def _command(modality: str) -> type[Any]:
-    """The flags, those of the modality's codec among them."""
-    codec = plugins.load("modalities", modality, "options").Options
-    plain: list[tuple[str, Any, Any, str]] = [
-        ("source", tyro.conf.Positional[str], dataclasses.MISSING, "A folder, a file, a Hub id, or digits."),
-        ("modality", str | None, None, "Modality; inferred where not given."),
-        ("column", str | None, None, "Column that holds the items, in a table with several."),
-        ("separator", str | None, None, "What parts the documents of a text file: line, blank, none, or a text."),
-    ]
-    fields: list[Any] = []
-    for name, kind, default, purpose in plain:
-        field = dataclasses.field() if default is dataclasses.MISSING else dataclasses.field(default=default)
-        fields.append((name, Annotated[kind, tyro.conf.arg(help=purpose)], field))
-    fields.append(("codec", codec, dataclasses.field(default_factory=codec)))
-    command = dataclasses.make_dataclass("Inspect", fields, kw_only=True)
-    command.__doc__ = __doc__
-    return command
+_SAMPLE = 1000  # items by which the encoding is chosen
 
 
 def run(arguments: list[str]) -> int:
-    modality = flag_value(arguments, "modality") or taken_for(arguments, {})
-    parsed = parse(_command(modality), arguments, "inspect")
+    """Run the verb; return the exit code."""
+    source = open_argument(arguments)
+    name = source.modality if source else flag_value(arguments, "modality")
+    parsed = parse(_command(name), arguments, "inspect")
+    if source is None:
+        raise UserError("no source was given; expected: morphogen inspect SOURCE")
     import numpy as np
 
-    from ..core.codec import Codec
     from ..data.encode import chunks
-    from ..data.sources import open_source
 
-    source = open_source(parsed.source, parsed.modality, parsed.column, parsed.separator)
-    print(f"{source.description}: {len(source):,} items, taken for modality '{source.modality}'")
-    looked = np.unique(np.linspace(0, len(source) - 1, min(1000, len(source))).astype(int))
-    kind = plugins.sole(plugins.load("modalities", source.modality, "codec"), Codec)
-    if kind.fits_to_all:
-        looked = np.arange(len(source))
-    codec = kind.fit(chunks(source, looked), kind.spaces[0], parsed.codec)
-    if len(looked) < len(source):
-        print(f"looked at {len(looked):,} of them:")
+    own = modality(source.modality)
+    print(f"{source.description}: {len(source):,} items, taken for modality '{own.name}'")
+    indices = np.arange(len(source))
+    if not own.fits_to_all:
+        indices = np.unique(np.linspace(0, len(source) - 1, min(_SAMPLE, len(source))).astype(int))
+    codec = own.fit(chunks(source, indices), own.spaces[0], parsed.codec)
+    if len(indices) < len(source):
+        print(f"{len(indices):,} of them were read:")
     for note in getattr(codec, "notes", ()):
         print(note)
     print(f"space: {codec.space}")
-    for name, values in source.columns.items():
+    for column, values in source.columns.items():
         counts = Counter(values)
-        few = ", ".join(f"{value or '(empty)'} {count:,}" for value, count in counts.most_common(10))
-        print(f"column '{name}': {len(counts)} classes: {few}{' …' if len(counts) > 10 else ''}")
+        common = ", ".join(f"{value or '(empty)'} {count:,}" for value, count in counts.most_common(10))
+        print(f"column '{column}': {len(counts)} classes: {common}{' …' if len(counts) > 10 else ''}")
     if source.test is not None:
         print(f"official test split: {int(source.test.sum()):,} items")
     return 0
+
+
+def _command(name: str | None) -> type[Any]:
+    """Return the flags, those of the modality's codec among them where it is known."""
+    plain: list[tuple[str, Any, Any]] = [
+        ("source", flag(tyro.conf.Positional[str], SOURCE_HELP), dataclasses.MISSING),
+        ("modality", flag(str | None, f"One of {', '.join(modalities())}; None: that which claims the source."), None),
+        ("column", flag(str | None, COLUMN_HELP), None),
+        ("separator", flag(str | None, SEPARATOR_HELP), None),
+    ]
+    if name is not None:
+        plain.append(("codec", *group(modality(name).Options(), f"{name} codec", "codec.")))
+    fields = [(field, kind, dataclasses.field(default=default)) for field, kind, default in plain]
+    command = dataclasses.make_dataclass("Inspect", fields, kw_only=True)
+    command.__doc__ = __doc__
+    return command

@@ -1,4 +1,4 @@
-"""Make recorded samples again and say whether they match."""
+"""Sample recorded samples again, and say whether they match."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ._flags import parse
 
 @dataclass(kw_only=True)
 class Replay:
-    """Make recorded samples again and say whether they match."""
+    """Sample recorded samples again, and say whether they match."""
 
     folder: tyro.conf.Positional[Path]
     """Model folder."""
@@ -28,35 +28,27 @@ def run(arguments: list[str]) -> int:
     record = parsed.samples / "samples.json" if parsed.samples.is_dir() else parsed.samples
     import torch
 
-    from ..core import plugins
-    from ..core.codec import RowCodec
+    from ..core.modality import modality
+    from ..latent_codec import innermost
     from ..pipeline import load
     from ..samples import replay
 
     pipeline = load(parsed.folder)
     items = replay(record, pipeline)
-    read = plugins.load("modalities", pipeline.modality, "files").read
-    names = read_json(record).get("files", [])
-    if isinstance(pipeline.codec, RowCodec):
-        before, after = (pipeline.codec.adopted(one) for one in (read(record.parent / names[0]), items))
-        if before.equals(after):
-            print(f"all {len(after)} rows match")
-            return 0
-        print(f"the rows of {record.parent / names[0]} differ from those made now", file=sys.stderr)
-        return 1
-    if len(names) != len(items):
-        raise UserError(f"{record} names {len(names)} files for {len(items)} samples; draw them anew")
-    # Together, for sequences become as long as the longest of them.
-    encoded = pipeline.codec.encode([*(read(record.parent / name) for name in names), *items])
-    before, after = encoded[: len(names)], encoded[len(names) :]
-    different = (before != after).flatten(1).any(1).sum().item()
-    if not different:
-        print(f"all {len(names)} samples match")
+    own, data = modality(pipeline.modality), read_json(record)
+    recorded = own.load([record.parent / name for name in data.get("files", [])])
+    if len(recorded) != len(items):
+        raise UserError(
+            f"{record} names the files of {len(recorded)} samples, and has {len(items)} seeds; sample again"
+        )
+    differing = own.differing(recorded, items, innermost(pipeline.codec))
+    if not differing:
+        print(f"all {len(items)} samples match")
         return 0
-    largest = (before.float() - after.float()).abs().max().item()
-    recorded, current = read_json(record)["versions"]["torch"], torch.__version__
+    then, now = data["versions"]["torch"], torch.__version__
     print(
-        f"{different} of {len(names)} samples differ, by {largest:.3g} at most (torch {recorded} then, {current} now)",
+        f"{len(differing)} of {len(items)} samples differ, the first is number {differing[0]} "
+        f"(torch {then} then, {now} now)",
         file=sys.stderr,
     )
     return 1

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -13,8 +12,10 @@ from torch import Tensor
 
 from .config import read_json, replacing, write_json
 from .errors import UserError
-from .model import Evidence, Partial
-from .space import Continuous, Space, Tokens
+from .model import Evidence, Partial, Request
+from .noise import Noise
+from .query import Query
+from .space import Space
 
 Items = TypeVar("Items")
 
@@ -22,64 +23,109 @@ Items = TypeVar("Items")
 class Codec(ABC, Generic[Items]):
     """Maps the modality's own collection of items (a list of pictures, a table of rows) to `(B, *space.shape)`."""
 
+    kind: ClassVar[str] = "items"  # what it encodes; stands in its folder
     space: Space
-    spaces: ClassVar[tuple[type[Space], ...]] = (Continuous, Tokens)  # the kinds it offers
-    fits_to_all: ClassVar[bool] = False  # every item has to be seen by `fit`, not some thousands alone
-    batch: ClassVar[int] = 64  # items to make at once, where nothing is said
+    classes: Sequence[str] = ()  # of a condition that is a class, in the order of their tokens
+    batch: ClassVar[int] = 64  # items to sample at once by default
+    notes: Sequence[str] = ()  # what `fit` decided, in words
 
     @classmethod
     @abstractmethod
     def fit(cls, chunks: Iterable[Items], kind: type[Space], options: Any) -> Self:
-        """A codec for these items, with a space of that kind. One pass, so that more data than memory works."""
+        """Return a codec for these items, with a space of that kind. One pass, so that more data than memory works."""
 
     @abstractmethod
     def encode(self, items: Items) -> Tensor:
-        """`(B, *space.shape)`: float32 for a Continuous space, int64 for Tokens.
+        """Return `(B, *space.shape)`: float32 for a Grid, int64 for all other spaces.
 
-        Of Tokens with an `end`, as long as the longest item, filled up with `end`, and at least `space.size`.
+        A TokenSequence is as long as the longest item, at least `space.context`, and padded with `end`.
         """
 
-    def cut(self, items: Items, alone: bool) -> tuple[Tensor, Tensor]:
-        """Rows to train on, `(R, *space.shape)`, and which item each is of, int64 `(R,)`, not falling.
+    def pack(self, items: Items, alone: bool) -> tuple[Tensor, Tensor]:
+        """Return training examples `(N, *space.shape)`, and the number of the item of each, int64 `(N,)`, not falling.
 
-        One row an item, but where items are longer than the space, or shorter. With `alone` no row holds two items.
+        By default each item is one example. A codec of sequences cuts a long item into several examples and, unless
+        each has to stand `alone`, packs short items into one, which has the number of the first.
         """
         return self.encode(items), torch.arange(len(items))  # type: ignore[arg-type]
 
-    def blank(self, count: int) -> Partial | None:
-        """What is known of `count` items before anything is known of them; None: nothing."""
-        return None
-
-    def sizes(self, items: Items) -> Tensor:
-        """The raw numbers in each item, `(B,)`, over which bits are spread: pixels times colours, bytes of a text."""
+    def num_values(self, items: Items) -> Tensor:
+        """Return the raw values in each item, `(B,)`, to spread bits over: pixels times colours, bytes of a text."""
         return torch.full((len(items),), self.space.dimensions)  # type: ignore[arg-type]
 
     @abstractmethod
-    def decode(self, x: Tensor) -> Items:
-        """The items of `x`; the reverse of `encode` up to what the codec rounds."""
+    def decode(self, x: Tensor, noise: Noise) -> Items:
+        """Return the items of `x`, one for each seed of `noise`; the reverse of `encode` up to what the codec rounds.
 
-    def reduced(self, factor: int) -> Self:
-        """The codec of the same items, coarser by that factor along each axis.
+        What `x` leaves open, such as where inside its cell a number lies, is sampled from `noise`.
+        """
 
-        Raises UserError where the modality knows none.
+    def downscaled(self, factor: int) -> Self:
+        """Return the codec of the same items, coarser by that factor along each axis.
+
+        Raises UserError where the modality has no smaller version.
         """
         raise UserError("items of this modality have no smaller version")
 
-    def observe(self, items: Items, holes: Any) -> Partial:
-        """The encoded items of which all but the `holes`, in the modality's own terms, are known.
+    def requests(self, query: Query, noise: Noise) -> Iterator[Request]:
+        """Yield requests for all samples of `noise`, in order: the one door for prompts, grammars, ranges and `all`.
 
-        Raises UserError where the modality knows no holes, or one does not fit its item.
+        `query.condition` holds what is left after the model's own conditions. Raises UserError on what no item can
+        satisfy.
+        """
+        if query.condition:
+            name = next(iter(query.condition))
+            raise UserError(f"this model takes no condition '{name}'; drop it, or fit with --condition {name}")
+        yield Request(noise=noise)
+
+    def finish(self, x: Tensor, request: Request) -> Items:
+        """Return the items of samples `x` drawn for a request, after what tokens alone cannot satisfy."""
+        return self.decode(x, request.noise)
+
+    def draft(self, draft: Partial, request: Request) -> Items:
+        """Return the items of a draft; a sequence ends before its first unknown token."""
+        x = draft.x.where(draft.known, self.space.padding) if self.space.variable_length else draft.x
+        return self.finish(x, request)
+
+    def gather(self, parts: Iterable[Items]) -> Any:
+        """Return collections of items as one, of the type that the codec was fitted to."""
+        return [item for part in parts for item in part]  # type: ignore[attr-defined]
+
+    def align(self, items: Any) -> Items:
+        """Return items as this codec encodes them, from a type that a user may hold them in."""
+        return items
+
+    def observe(self, items: Items, mask: Any) -> Partial:
+        """Return the encoded items of which all but what is missing by `mask` (see `Modality.mask`) is known.
+
+        Raises UserError where the modality knows no masks, or one does not fit its item.
         """
         raise UserError("items of this modality cannot be given in part")
 
+    def imputation(self) -> Evidence | None:
+        """Return the evidence under which missing parts are imputed, where there is any."""
+        return None
+
+    def merge_known(self, x: Tensor, noise: Noise, items: Items, mask: Any) -> Items:
+        """Return the items of `x`, with what is known of `items` as it was given, up to what the codec rounds."""
+        observed, imputed = self.observe(items, mask), self.encode(self.decode(x, noise))
+        return self.decode(torch.where(observed.known, observed.x, imputed), noise)
+
+    def field_table(self, values: Tensor, like: Items) -> Any:
+        """Return numbers `(B, fields)`, one for each field of a Row, under the names and as the type of `like`.
+
+        Raises UserError where items have no fields.
+        """
+        raise UserError("items of this modality have no fields")
+
     @abstractmethod
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """All that is needed to build it again: plain JSON, and named tensors."""
+        """Return all that is needed to build the codec again: plain JSON, and named tensors."""
 
     @classmethod
     @abstractmethod
     def from_state(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
-        """The codec that `state` described."""
+        """Return the codec of which `state` returned these."""
 
     def save(self, folder: Path) -> None:
         """Write `config.json` and, where there are tensors, `codec.safetensors`."""
@@ -90,7 +136,7 @@ class Codec(ABC, Generic[Items]):
         if tensors:
             with replacing(folder / "codec.safetensors") as temporary:
                 save_file(tensors, temporary)
-        write_json(folder / "config.json", config)
+        write_json(folder / "config.json", {"kind": self.kind, **config})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -101,59 +147,9 @@ class Codec(ABC, Generic[Items]):
         file = folder / "codec.safetensors"
         try:
             tensors = load_file(file) if file.exists() else {}
-            return cls.from_state(read_json(folder / "config.json"), tensors)
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            config = {name: value for name, value in read_json(folder / "config.json").items() if name != "kind"}
+            return cls.from_state(config, tensors)
+        except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(
                 f"the codec in {folder} cannot be read ({error}); restore the folder or fit again"
             ) from None
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What rows are asked to be: of some columns what its codec makes of it, and how likely symbols meet that."""
-
-    wanted: Mapping[str, Any]
-    evidence: Evidence
-
-
-class RowCodec(Codec[Items]):
-    """Items are rows of one table, with columns that may be asked for, and given in part."""
-
-    @abstractmethod
-    def asked(self, condition: Mapping[str, Any]) -> Asked:
-        """What rows are asked to be, by column. Raises UserError on what no row can be."""
-
-    @abstractmethod
-    def turns(self, condition: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The conditions that take turns in it, in equal numbers of rows: of a column asked for as `all`, each value.
-
-        Raises UserError where a column has no values to count.
-        """
-
-    @abstractmethod
-    def of_columns(self, values: Tensor) -> Items:
-        """A table of numbers `(B, parts)`, one column for each part of the space, named as it is."""
-
-    @abstractmethod
-    def filling(self) -> Evidence:
-        """What rows are asked to be whose holes are filled in."""
-
-    @abstractmethod
-    def decode_asked(self, x: Tensor, asked: Asked, first: int) -> Items:
-        """The table of rows drawn so; `first` is the number of its first row."""
-
-    @abstractmethod
-    def adopted(self, items: Any) -> Items:
-        """A table, or a data frame, with the columns that the codec was fitted to; one that is absent is missing."""
-
-    @abstractmethod
-    def missing(self, items: Items) -> Any:
-        """Its holes, as `observe` takes them: where cells are missing."""
-
-    @abstractmethod
-    def pasted(self, x: Tensor, items: Items, holes: Any) -> Items:
-        """The rows `x` with all that was known as it was given."""
-
-    @abstractmethod
-    def given_back(self, parts: Iterable[Items]) -> Any:
-        """Tables, one after the other, as one of the kind that the codec was fitted to."""

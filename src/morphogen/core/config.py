@@ -10,18 +10,68 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from safetensors import SafetensorError
 
 from .errors import UserError, unknown
 
 
+class ReadIf(NamedTuple):
+    """Fields that are read only where another one, `setting`, has one of `values`, or is a number above `above`."""
+
+    fields: tuple[str, ...]
+    setting: str
+    values: tuple[Any, ...] = ()
+    above: float | None = None
+
+    def holds(self, value: Any) -> bool:
+        """Return whether the fields are read where the setting has this value."""
+        return value in self.values if self.above is None else value > self.above
+
+    @property
+    def expected(self) -> str:
+        """Return the values of the setting with which the fields are read, in words."""
+        return " or ".join(str(value) for value in self.values) if self.above is None else f"above {self.above:g}"
+
+
+class VoidField(ValueError):
+    """A field has no effect because of another one; the message begins with its name."""
+
+
 class Frozen(BaseModel):
-    """Base of every Options, Controls and solver: immutable, and an unknown field is an error."""
+    """Base of every Options, Controls and solver: immutable, and an unknown field is an error.
+
+    So is a field that another one makes void, unless it has its default. A subclass declares such fields in `read_if`,
+    after those of its base.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    read_if: ClassVar[tuple[ReadIf, ...]] = ()
+
+    @classmethod
+    def default(cls, name: str) -> Any:
+        """Return the default of a field."""
+        return cls.model_fields[name].get_default(call_default_factory=True)
+
+    def read_fields(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those of the values, changes to these settings, whose fields are read."""
+        void = {name for rule in self.read_if if not rule.holds(getattr(self, rule.setting)) for name in rule.fields}
+        return {name: value for name, value in values.items() if name not in void}
+
+    @model_validator(mode="after")
+    def _no_field_is_void(self) -> Self:
+        for rule in self.read_if:
+            setting = getattr(self, rule.setting)
+            for name in rule.fields if not rule.holds(setting) else ():
+                if getattr(self, name) != self.default(name):
+                    raise VoidField(
+                        f"{name} has no effect with {rule.setting} {setting}; drop it, or use {rule.setting} "
+                        f"{rule.expected}"
+                    )
+        return self
 
 
 # Of a disk: full, over a quota or a limit, read-only, broken, or gone.
@@ -31,9 +81,9 @@ Settings = TypeVar("Settings", bound=Frozen)
 
 
 def build(kind: type[Settings], values: Mapping[str, Any], name: str) -> Settings:
-    """Settings from values that a user wrote; `name` is what they are called, such as `options`.
+    """Return settings with the values that a user wrote; `name` stands in messages, such as `options`.
 
-    Raises UserError that names the field, what was found and what was expected, or the nearest known field.
+    Raises UserError that names the field, its value and what was expected, or the nearest known field.
     """
     for field in values:
         if field not in kind.model_fields:
@@ -45,9 +95,11 @@ def build(kind: type[Settings], values: Mapping[str, Any], name: str) -> Setting
 
 
 def invalid(error: ValidationError, prefix: str) -> UserError:
-    """What pydantic refused first, in one line; `prefix` stands before the field's name."""
+    """Return the error for what pydantic refused first, in one line; `prefix` stands before the field's name."""
     first = error.errors()[0]
     message = first["msg"].removeprefix("Value error, ")
+    if isinstance(first.get("ctx", {}).get("error"), VoidField):
+        return UserError(f"{prefix}{message}")
     if not first["loc"]:  # fields that contradict each other
         return UserError(f"{prefix.rstrip('.')}: {message}")
     field = ".".join(str(part) for part in first["loc"])
@@ -56,7 +108,7 @@ def invalid(error: ValidationError, prefix: str) -> UserError:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place only if the block ends well.
+    """Yield a temporary path beside `path` that takes its place only if the block ends well.
 
     Raises UserError where the disk refuses (full, read-only), naming the file; nothing half-written is left.
     """
@@ -89,11 +141,11 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file. Raises UserError that names the file where it is absent or broken."""
+    """Return what is in a JSON file. Raises UserError that names the file where it is absent or broken."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; expected a morphogen model folder") from None
+        raise UserError(f"{path} does not exist; expected a folder or record that morphogen wrote") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -103,7 +155,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML recipe. Raises UserError that names the file where it is absent or broken."""
+    """Return what is in a TOML recipe. Raises UserError that names the file where it is absent or broken."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

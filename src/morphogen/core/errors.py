@@ -15,13 +15,13 @@ class BadItem(UserError):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a name nobody knows, with the nearest known one."""
-    names = sorted(known)
-    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"did you mean '{nearest[0]}'?" if nearest else f"known: {', '.join(names)}"
+    """Return the error for an unknown name, with the nearest known one; leading dashes do not make names similar."""
+    names = {known_name.lstrip("-"): known_name for known_name in sorted(known)}
+    nearest = difflib.get_close_matches(name.lstrip("-"), names, n=1, cutoff=0.5)
+    hint = f"did you mean '{names[nearest[0]]}'?" if nearest else f"known: {', '.join(names.values())}"
     return UserError(f"unknown {kind} '{name}'; {hint}")
 
 
 def needs_extra(package: str, extra: str, purpose: str) -> UserError:
-    """The error for an optional dependency that is not installed."""
+    """Return the error for an optional dependency that is not installed."""
     return UserError(f"{purpose} needs the package '{package}': pip install 'morphogen[{extra}]'")

@@ -25,12 +25,12 @@ class Extractor(ABC, Generic[Items]):
 
     @abstractmethod
     def features(self, items: Items) -> Tensor:
-        """`(N, d)`, float32, on the CPU. Raises UserError on items that it cannot read."""
+        """Return features `(N, d)`, float32, on the CPU. Raises UserError on items that it cannot read."""
 
     def probabilities(self, items: Items) -> Tensor:
-        """`(N, len(classes))`, on the CPU, where it is a classifier."""
+        """Return the probability of each class, `(N, len(classes))`, on the CPU, where it is a classifier."""
         raise NotImplementedError(f"{self.name} knows no classes")
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """All that is needed to build it again, where it was trained on the user's data: plain JSON, and tensors."""
+        """Return all that is needed to build it again, if trained on the user's data: plain JSON, and named tensors."""
         raise NotImplementedError(f"{self.name} is not saved")

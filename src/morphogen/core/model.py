@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,14 +17,19 @@ from .space import Space
 
 
 class Partial(NamedTuple):
-    """`x` of which only `known` is settled: what is observed goes in as one, every draft comes out as one."""
+    """`x` of which only the `known` entries are fixed: an observation on the way in, a draft on the way out."""
 
     x: Tensor  # (B, *shape)
     known: Tensor  # bool, broadcastable to x
 
+    def select(self, part: slice | Tensor) -> Partial:
+        """Return what is known of some of the items; `known` may be the same for all of them."""
+        known = self.known if len(self.known) == 1 else self.known[part]
+        return Partial(self.x[part], known)
+
 
 class Batch(NamedTuple):
-    """What a loss sees. An absent condition, or a negative symbol in one, is the null condition."""
+    """What a loss reads. An absent condition, or a negative token in one, is the null condition."""
 
     x: Tensor  # (B, *shape)
     condition: dict[str, Tensor] = {}  # (B, *shape of that condition's space)
@@ -37,7 +43,7 @@ class Loss(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """What a denoiser says of a noisy x: the clean data in it, and the noise."""
+    """A denoiser's estimate of the clean data in a noisy x, and of the noise."""
 
     data: Tensor
     noise: Tensor
@@ -46,134 +52,162 @@ class Prediction(NamedTuple):
 Predict = Callable[[Tensor, Tensor], Prediction]  # (x, t) with t broadcastable against x
 
 
-class Rule(Protocol):
-    """What one sample's symbols must obey: a grammar, a stop string. It keeps what was drawn so far."""
+class TokenConstraint(Protocol):
+    """What the tokens of one sample must obey: a grammar, a stop string. It remembers the tokens so far."""
 
     def allowed(self) -> Tensor | None:
-        """Bool `(vocab,)`: the symbols that may come next, at least one of them; None: all."""
+        """Return which tokens may come next, bool `(vocab,)`, at least one of them; None: all."""
 
-    def advance(self, symbol: int) -> None:
-        """That symbol was drawn, or was given."""
+    def advance(self, token: int) -> None:
+        """Take note of the next token, sampled or given."""
 
-    def fork(self) -> Rule:
-        """A copy that goes its own way from here on."""
+    def fork(self) -> TokenConstraint:
+        """Return a copy that continues independently."""
 
 
-class Limit(Protocol):
-    """What symbols at some positions have to be, given those at others."""
+class FieldConstraint(Protocol):
+    """A relation between fields of a row that every sample must satisfy."""
 
-    positions: frozenset[int]  # that it is about
+    fields: frozenset[int]  # that it relates
 
-    def allowed(self, position: int, x: Tensor, known: Tensor) -> Tensor | None:
-        """Bool `(B, K)`: which symbols there go with those of `x` `(B, n)` that are `known` `(B, n)`; None: all."""
+    def allowed(self, field: int, x: Tensor, known: Tensor) -> Tensor | None:
+        """Return which cells of `field` are consistent with those of x `(B, F)` that are `known` `(B, F)`.
+
+        Bool `(B, size of the field)`, or `(1, size)`; None: all.
+        """
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What items are asked to be: of some positions, P(an item is so | its symbol there), as far as that one tells.
+    """What rows are conditioned on: for some fields the likelihood P(condition holds | cell), `(size,)` each.
 
-    `chances` are `(K,)`, or `(K before, K)` where the symbol before it in the same part counts, too. `limits` are what
-    holds in all items anyway, and is not left to chance.
+    `constraints` hold for all rows, whatever the condition.
     """
 
-    chances: Mapping[int, Tensor] = field(default_factory=dict)
-    limits: Sequence[Limit] = ()
+    likelihoods: Mapping[int, Tensor] = dataclass_field(default_factory=dict)
+    constraints: Sequence[FieldConstraint] = ()
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a batch of samples is asked to be, one per seed in `noise`.
+    """What a batch of samples has to satisfy, one sample per seed in `noise`.
 
-    What a caller may save and publish is in Controls; what it may not (masks, keys, callables) is here.
+    What a caller may save and publish stands in Controls; what it may not (masks, keys, callables) stands here.
     """
 
     noise: Noise
-    condition: Mapping[str, Tensor] = field(default_factory=dict)
+    condition: Mapping[str, Tensor] = dataclass_field(default_factory=dict)
     given: Partial | None = None
-    rules: Sequence[Sequence[Rule]] = ()  # of each sample, where there are any
-    evidence: Evidence | None = None  # alike for all samples
+    token_constraints: Sequence[Sequence[TokenConstraint]] = ()  # of each sample, where there are any
+    evidence: Evidence | None = None  # the same for all samples
     drafts: bool = False  # whether drafts before the last are wanted, where making them costs something
+    parsed: Any = None  # the codec's own, for `Codec.finish`; the same for all samples
 
     def __len__(self) -> int:
         return len(self.noise)
 
+    def split(self, size: int) -> Iterator[Request]:
+        """Yield requests for at most `size` of the samples each, in order."""
+        for start in range(0, len(self), size):
+            part = slice(start, start + size)
+            yield replace(
+                self,
+                noise=Noise(self.noise.seeds[part], self.noise.device),
+                condition={name: value[part] for name, value in self.condition.items()},
+                given=self.given and self.given.select(part),
+                token_constraints=self.token_constraints[part],
+            )
+
 
 @dataclass(frozen=True)
 class Phase:
-    """One loss and the part of the model it trains.
+    """One loss and the module it trains.
 
-    `trains` names a submodule ("" is the whole model); each part has one optimiser. `every` is lazy regularisation:
-    the phase runs on each such step. `during` is the share of the budget in which it runs: when it ends, the part
-    takes its averaged weights and is frozen. `optimizer`, `betas` (AdamW's), the peak rate `lr`, the largest norm of
-    the gradient `clip`, the decoupled `weight_decay`, and as shares of the phase `hold`, after which the rate falls,
-    and `average`, the half-life of the averaged weights, are what serves this loss; what a user gives in TrainOptions
-    goes before. Phases of one part share its optimiser, its betas, its decay and its average.
+    `module` names a submodule ("" is the whole model); each has one optimiser: Muon for the parameters named in `muon`
+    (within the module; see `nn.hidden_matrices`), AdamW with `betas` for all others. `every` is lazy regularisation:
+    the phase runs on each such step. `span` is the share of the budget in which it runs: at its end the module takes
+    its averaged weights and is frozen. The peak rate `lr`, the gradient norm `clip`, the decoupled `weight_decay`, and
+    as shares of the span `decay_start`, after which the rate falls, and `ema_half_life`, the half-life of the averaged
+    weights, are this loss's defaults; TrainOptions override them. Phases of one module share its optimiser, betas,
+    weight decay and half-life.
     """
 
     name: str = "model"
-    trains: str = ""
+    module: str = ""
     every: int = 1
-    during: tuple[float, float] = (0.0, 1.0)
-    optimizer: Literal["adamw", "muon"] = "muon"
+    span: tuple[float, float] = (0.0, 1.0)
+    muon: frozenset[str] = frozenset()
     betas: tuple[float, float] = (0.9, 0.99)
     lr: float = 2e-3
     clip: float = 1.0
     weight_decay: float = 0.0
-    hold: float = 0.3
-    average: float = 0.05
+    decay_start: float = 0.3
+    ema_half_life: float = 0.05
 
 
 class GenerativeModel(nn.Module, ABC):
-    """A distribution over a space, given conditions. Subclasses are final: to change one, wrap it."""
+    """A distribution over a space, given conditions. Subclasses are final: to change one, wrap it.
+
+    A family declares in `options.py` which model it has for which kind of space, see `plugins.ModelEntry`.
+    """
 
     Options: ClassVar[type[Frozen]]
     Controls: ClassVar[type[Frozen]]
-    accepts: ClassVar[tuple[type, ...]]  # kinds of space; a codec is fitted to the first of them it offers
-    fills: bool = False  # honours `request.given`
-    weighs: bool = False  # honours `request.evidence`
-    validates: ClassVar[bool] = False  # its loss on items kept from training tells which weights are the best
-    one_item_a_row: ClassVar[bool] = False  # a row that it is trained on holds no second item
-    begin_items: int = 10_000  # that `begin` is given at most, spread over all
-    least_steps: int = 1500  # that training should have: what the size of a batch is chosen by
-    one_size: bool = False  # the probe does not size it for a budget
-    most_passes: float = 0.0  # over the data, after which training ends before its budget; 0: never
-    many_steps: int = 0  # up to which more steps are worth more than a larger batch
-    symbols_a_parameter: float = 0.0  # in rows of sequences; where there are fewer, it learns them by heart
+    supports_given: bool = False  # `request.given`
+    supports_evidence: ClassVar[bool] = False  # `request.evidence`
+    supports_token_constraints: ClassVar[bool] = False  # `request.token_constraints`
+    supports_conditions: ClassVar[bool] = True  # classes and vectors of numbers, at training time
+    supports_grid_conditions: ClassVar[bool] = False  # grids, such as a picture at a low resolution
+    early_stopping: ClassVar[bool] = False  # its loss on validation items chooses the weights
+    no_packing: ClassVar[bool] = False  # a training example never holds a second item
+    initialize_items: ClassVar[int] = 10_000  # most items that `initialize` reads, spread over all
+    min_steps: ClassVar[int] = 1500  # that training should have: the probe chooses the batch by it
+    preferred_steps: ClassVar[int] = 0  # up to which more steps are worth more than a larger batch
+    fixed_size: ClassVar[bool] = False  # the probe does not choose its size
+    max_epochs: ClassVar[float] = 0.0  # after which training ends before its budget; 0: never
+    min_tokens_per_parameter: ClassVar[float] = 0.0  # below it the probe picks a smaller network
 
     def __init__(self, space: Space, conditions: Mapping[str, Space], options: Any) -> None:
         super().__init__()
         self.space, self.conditions, self.options = space, dict(conditions), options
 
     @classmethod
-    def settled(cls, options: Any, items: int) -> Any:
-        """The options, what was left open being settled for so many items to train on."""
+    def resolve_options(cls, options: Any, items: int) -> Any:
+        """Return the options with every None that depends on the number of training items replaced."""
         return options
 
     def phases(self) -> Sequence[Phase]:
-        """The phases of training, in the order in which they run within a step."""
+        """Return the phases of training, in the order in which they run within a step."""
         return (Phase(),)
 
     @torch.no_grad()
-    def begin(self, phase: str, batches: Iterable[Batch]) -> None:
-        """Once, before a phase's first step: sets what is computed from data. What it keeps is a buffer."""
+    def initialize(self, phase: str, batches: Iterable[Batch]) -> None:
+        """Set what is computed from data; called once before a phase's first step. What it keeps is a buffer."""
 
-    def adapt(self, progress: float, passes: float, seen: Mapping[str, float]) -> None:
-        """Between steps, alike on all ranks. What it keeps is a buffer.
+    def on_step_end(self, progress: float, epochs: float, losses: Mapping[str, float]) -> None:
+        """Adapt between steps, equally on all ranks. What it keeps is a buffer.
 
-        `progress` is the share of the budget spent, `passes` how often each training item has been read so far, and
-        `seen` holds the parts of the step's losses.
+        `progress` is the share of the budget spent, `epochs` how often each training item has been read, and `losses`
+        are the parts of the step's losses.
         """
 
     def calibrate(self, batches: Iterable[Batch]) -> None:
-        """After training, alike on all ranks, where it `validates`: settles what items kept from training tell."""
+        """Fit to validation items after training, equally on all ranks; called where `early_stopping` is set."""
 
     @abstractmethod
     def forward(self, batch: Batch, phase: str = "model") -> Loss:
-        """The training loss of a phase; it is `forward` so that DDP, FSDP and compile wrap it."""
+        """Return the training loss of a phase; it is `forward` so that DDP, FSDP and compile wrap it."""
 
     @abstractmethod
     def generate(self, request: Request, controls: Any) -> Iterator[Partial]:
-        """Full-shaped drafts; the last one is all known and is the sample. A draft is valid until the next."""
+        """Yield full-shaped drafts; the last one is all known and is the sample. A draft is valid until the next."""
+
+    def void_controls(self, controls: Any) -> dict[str, str]:
+        """Return the controls that this model does not read, each with what makes it void, such as "prior normal".
+
+        What other controls make void stands in their `read_if`.
+        """
+        return {} if self.conditions else {"guidance": "a model without conditions"}
 
     @property
     def device(self) -> torch.device:
@@ -181,11 +215,11 @@ class GenerativeModel(nn.Module, ABC):
 
 
 class Denoiser(ABC):
-    """Capability: tells data from noise at any noise level; guidance, inversion and distillation ask for it."""
+    """Capability: separates data and noise at any noise level; guidance, inversion and distillation need it."""
 
     @abstractmethod
     def predict(self, x: Tensor, t: Tensor, condition: Mapping[str, Tensor]) -> Prediction:
-        """x `(B, *shape)`; t broadcastable against x, in the path's own time."""
+        """Return predicted data and noise at x `(B, *shape)`; t, in the schedule's own time, broadcasts against x."""
 
 
 class LatentModel(ABC):
@@ -195,27 +229,27 @@ class LatentModel(ABC):
 
     @abstractmethod
     def encode(self, batch: Batch) -> Tensor:
-        """The latent of each item, `(B, *latent.shape)`."""
+        """Return the latent of each item, `(B, *latent.shape)`."""
 
     @abstractmethod
-    def decode(self, z: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
-        """The item of each latent, `(B, *space.shape)`."""
+    def decode(self, z: Tensor, condition: Mapping[str, Tensor], noise: Noise) -> Tensor:
+        """Return an item of each latent, `(B, *space.shape)`; a decoder that samples does so from `noise`."""
 
 
 class EmbeddingModel(ABC):
-    """Capability: a vector for each item, of what the model has made of it, where it has no latent space."""
+    """Capability: an embedding of each item, for models without a latent space."""
 
     @abstractmethod
     def embeddings(self, batch: Batch) -> Tensor:
-        """`(B, d)`, float32. Raises UserError on a space of which it makes none."""
+        """Return `(B, d)`, float32."""
 
 
-class PartwiseModel(ABC):
-    """Capability: how odd each part of an item is, given the others: which cell of a row is wrong."""
+class FieldwiseModel(ABC):
+    """Capability: the likelihood of each field of a row given the others, which finds wrong cells."""
 
     @abstractmethod
-    def surprise(self, x: Tensor) -> Tensor:
-        """Nats of each part given all others, `(B, parts)`, of items `(B, *shape)` of a space that has parts."""
+    def field_nll(self, x: Tensor) -> Tensor:
+        """Return −ln p of each field given all others, in nats, `(B, F)`, for rows x `(B, F)`."""
 
 
 class LikelihoodModel(ABC):
@@ -225,4 +259,7 @@ class LikelihoodModel(ABC):
 
     @abstractmethod
     def log_likelihood(self, batch: Batch, noise: Noise) -> Tensor:
-        """Nats per item, `(B,)`, as a probability of the raw values where the space has a `step`, else a density."""
+        """Return the log-likelihood of each item, `(B,)`, in nats.
+
+        It is the probability of the raw values where the space has a `step`, else a density.
+        """

@@ -20,7 +20,7 @@ _WEYL = (0x9E3779B9, 0xBB67AE85)
 
 
 def philox(counter: Sequence[Tensor], key: Sequence[Tensor], rounds: int = 10) -> tuple[Tensor, ...]:
-    """Philox4x32: four 32-bit words from a counter of four words and a key of two, all held in int64 tensors."""
+    """Return four 32-bit words of Philox4x32, from a counter of four and a key of two, all held in int64 tensors."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(rounds):
@@ -47,9 +47,9 @@ class Noise:
         self.device = torch.device(device)
 
     @classmethod
-    def count(cls, seed: int, samples: int, device: torch.device | str = "cpu") -> Noise:
-        """Seeds `seed, seed + 1, …`: sample i of seed s is sample 0 of seed s + i."""
-        return cls(torch.arange(seed, seed + samples, dtype=torch.int64), device)
+    def consecutive(cls, seed: int, count: int, device: torch.device | str = "cpu") -> Noise:
+        """Return the noise of the seeds `seed`, `seed + 1`, …: sample i of seed s is sample 0 of seed s + i."""
+        return cls(torch.arange(seed, seed + count, dtype=torch.int64), device)
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -63,16 +63,19 @@ class Noise:
         key = ((self.seeds & _MASK).unsqueeze(1), (self.seeds >> 32 & _MASK).unsqueeze(1))
         return torch.stack(philox(counter, key), dim=-1)
 
+    def words(self, name: str, count: int, at: int | Tensor = 0) -> Tensor:
+        """Return `count` uniform words of 32 bits for each sample, int64 `(B, count)` in [0, 2^32), on the CPU."""
+        return self._words(name, count, at).reshape(len(self), -1)[:, :count]
+
     def uniform(self, name: str, shape: tuple[int, ...], at: int | Tensor = 0) -> Tensor:
-        """Uniform on the open interval (0, 1), `(B, *shape)`; never 0 or 1, so its logarithm is finite."""
-        count = math.prod(shape)
-        words = self._words(name, count, at).reshape(len(self), -1)[:, :count]
+        """Return uniform numbers in (0, 1), `(B, *shape)`; never 0 or 1, so that their logarithms are finite."""
+        words = self.words(name, math.prod(shape), at)
         # 23 bits and a half: the largest value, 1 - 2^-24, is still below 1 in float32.
         values = ((words >> 9).to(torch.float64) + 0.5) * 2.0**-23
         return values.to(torch.float32).reshape(len(self), *shape).to(self.device)
 
     def normal(self, name: str, shape: tuple[int, ...], at: int | Tensor = 0) -> Tensor:
-        """Standard normal, `(B, *shape)`, by Box-Muller in double precision."""
+        """Return standard normal numbers, `(B, *shape)`, by Box-Muller in double precision."""
         count = math.prod(shape)
         u = (self._words(name, count, at).to(torch.float64) + 0.5) * 2.0**-32
         radius, angle = torch.sqrt(-2 * torch.log(u[..., :2])), 2 * math.pi * u[..., 2:]

@@ -1,116 +1,110 @@
-"""What a source of raw items is, and what every kind of source shares."""
+"""The contract of a source of raw items, and what every kind of source shares."""
 
 from __future__ import annotations
 
-import importlib.util
-import warnings
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from types import ModuleType
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from morphogen.core import plugins
-from morphogen.core.errors import UserError
+from morphogen.core.errors import BadItem
+from morphogen.core.modality import modality
 
-_CLASSES = 1000  # a column with more different values than this is no class
+_MOST_CLASSES = 1000  # a column with more distinct values than this holds no classes
 
 
 class Source(ABC):
-    """Raw items of one modality, each read only when it is asked for; reading is safe from several threads."""
+    """Raw items of one modality, each read only when it is indexed; reading is safe from several threads."""
 
     description: str  # what the source was taken for, in plain words
-    modality: str
+    modality: str  # its name
     columns: Mapping[str, Sequence[str]] = {}  # candidate conditions, one string per item
     test: NDArray[np.bool_] | None = None  # the source's own test split
+    spec: str | Path | None = None  # what `open_source` opened it from, with column and separator; None: from memory
+    column: str | None = None
+    separator: str | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
     def read(self, index: int) -> Any:
-        """The raw item. Raises BadItem, naming it, where it cannot be read."""
+        """Return the raw item. Raises BadItem, naming it, where it cannot be read."""
 
     def item_name(self, index: int) -> str:
-        """A name for messages and for splitting by hash, stable as far as the source allows."""
+        """Return a name for messages and for splitting by hash, stable as far as the source allows."""
         return f"item {index}"
 
     def block(self, indices: NDArray[np.int64]) -> Any:
-        """The items together, as the modality's own collection, where they are held as such; None: they are not."""
+        """Return the items together, as the modality's own collection; None: they are not held as such."""
         return None
 
     def item_names(self) -> list[str]:
-        """The names of all."""
+        """Return the names of all items."""
         return [self.item_name(index) for index in range(len(self))]
 
+    def collect(self, items: Sequence[Any]) -> Any:
+        """Return items that were read one by one as the modality's own collection."""
+        return modality(self.modality).collect(items)
+
     def weigh(self, item: Any) -> int:
-        """The memory a decoded item takes, in bytes; 0 where its modality does not say."""
-        weigh = getattr(readers().get(self.modality), "weigh", None)
-        return weigh(item) if weigh else 0
+        """Return the memory that a decoded item takes, in bytes; 0: unknown."""
+        return modality(self.modality).weigh(item)
 
 
-@cache
-def readers() -> dict[str, ModuleType]:
-    """Modality → its `files` module (`ITEM`, `SUFFIXES`, `read`, `from_array`), for every modality that has one."""
-    found = {}
-    for name, dotted in plugins.known("modalities").items():
-        try:
-            present = importlib.util.find_spec(f"{dotted}.files") is not None
-        except ModuleNotFoundError:  # a modality that is a plain module, or is not installed
-            present = False
-        if not present:
-            continue
-        try:
-            found[name] = plugins.load("modalities", name, "files")
-        except UserError as error:  # somebody else's plug-in must not stop a fit that does not name it
-            warnings.warn(f"the modality '{name}' is left out: {error}", stacklevel=2)
-    return found
-
-
-def of_suffix(name: str) -> str | None:
-    """The modality whose files end as `name` does."""
-    ending = f".{name.rpartition('.')[2].lower()}"
-    return next((modality for modality, files in readers().items() if ending in files.SUFFIXES), None)
-
-
-class Column:
-    """Collects one string per item, each distinct one held once; gives up on what cannot be a class."""
+class ClassColumn:
+    """Collects one string per item, each distinct one held once; gives up where there are too many to be classes."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] | None = {}
         self._values: list[str] = []
 
     def add(self, value: object) -> None:
-        """The next item's value; None is the empty string."""
+        """Append the next item's value; None is the empty string."""
         if self._known is None:
             return
         text = "" if value is None else str(value)
         self._values.append(self._known.setdefault(text, text))
-        if len(self._known) > _CLASSES:
+        if len(self._known) > _MOST_CLASSES:
             self._known, self._values = None, []
 
-    def offered(self) -> list[str] | None:
-        """The values, if there are few enough of them to be classes."""
+    def values(self) -> list[str] | None:
+        """Return the values, if there are few enough of them to be classes."""
         if self._known is None or len(self._known) > max(2, len(self._values) // 2):
             return None
         return self._values
 
 
-def offered(columns: Mapping[str, Iterable[object]]) -> dict[str, list[str]]:
-    """Those columns that can serve as classes."""
-    found = {}
-    for name, column in columns.items():
-        collected = Column()
-        for value in column:
-            collected.add(value)
-        if (values := collected.offered()) is not None:
-            found[name] = values
-    return found
+def class_columns(columns: Mapping[str, Iterable[object]]) -> dict[str, list[str]]:
+    """Return those columns that can serve as classes."""
+    classes = {}
+    for name, cells in columns.items():
+        column = ClassColumn()
+        for cell in cells:
+            column.add(cell)
+        if (values := column.values()) is not None:
+            classes[name] = values
+    return classes
 
 
-def some(names: Sequence[str], most: int = 3) -> str:
-    """The first few of many names, for a message."""
+def content_name(text: str) -> str:
+    """Return a name by what a text says: equal texts have one name, so that a split keeps them together."""
+    return text if len(text) <= 40 else f"{text[:40]}… {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def name_by_content(source: Source, index: int, otherwise: str) -> str:
+    """Return a name by what an item says, where it is a string that can be read."""
+    try:
+        item = source.read(index)
+    except BadItem:
+        return otherwise
+    return content_name(item) if isinstance(item, str) else otherwise
+
+
+def abbreviated(names: Sequence[str], most: int = 3) -> str:
+    """Return the first few of many names, for a message."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

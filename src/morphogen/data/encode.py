@@ -17,17 +17,19 @@ from torch import Tensor
 from morphogen.core.codec import Codec
 from morphogen.core.errors import BadItem, UserError
 
-from .base import Source, some
+from .base import Source, abbreviated
 from .store import EncodedStore
 
 _BLOCK = 1 << 16  # items at a time of a source that holds them together
 _MEMORY = 32 << 20  # bytes of decoded items a thread holds before it encodes them
 
+Indices = Sequence[int] | NDArray[np.int64]
 
-def chunks(source: Source, indices: Sequence[int] | NDArray[np.int64], size: int = 256) -> Iterator[list[Any]]:
-    """Items for `Codec.fit`, at most `size` and about 32 MB at a time; those that cannot be read are left out.
 
-    Raises UserError, naming the first, where none can be read.
+def chunks(source: Source, indices: Indices, size: int = 256) -> Iterator[Any]:
+    """Yield collections of items for `Codec.fit`, at most `size` and about 32 MB at a time.
+
+    Items that cannot be read are left out. Raises UserError, naming the first, where none can be read.
     """
     wanted = np.asarray(indices, dtype=np.int64)
     if source.block(wanted[:1]) is not None:
@@ -45,69 +47,68 @@ def chunks(source: Source, indices: Sequence[int] | NDArray[np.int64], size: int
         readable = True
         weight += source.weigh(items[-1])
         if len(items) == size or weight >= _MEMORY:
-            yield items
+            yield source.collect(items)
             items, weight = [], 0
     if items:
-        yield items
+        yield source.collect(items)
     if first_error and not readable:
         raise UserError(f"none of {len(indices)} items can be read; the first: {first_error}")
 
 
 class Encoded(NamedTuple):
-    """What `encode_source` left on disk, and what it read."""
+    """What `encode_source` wrote, and which items it read."""
 
     store: EncodedStore
-    kept: NDArray[np.int64]  # the indices of the items that could be read
-    items: NDArray[np.int64]  # which of these each row is of, not falling
-    skipped: list[str]  # a message for each of the others
+    indices: NDArray[np.int64]  # of the items in the source that could be read
+    owners: NDArray[np.int64]  # for each example, the position in `indices` of its first item; not falling
+    skipped: list[str]  # a message for each item that could not be read
 
 
 def encode_source(
     source: Source,
     codec: Codec[Any],
     path: Path,
-    *parts: Sequence[int] | NDArray[np.int64],
+    *parts: Indices,
     alone: bool = True,
     chunk: int = 256,
     tolerance: float = 0.05,
 ) -> Encoded:
-    """The items at the indices of each part, cut to rows by `codec.cut`, in that order at `path`.
+    """Write the items at the indices of each part to `path`, packed by `codec.pack`, in that order.
 
-    No row holds items of two parts, nor, where they are `alone`, two items.
+    No example holds items of two parts, nor, where they are `alone`, two items.
     Raises UserError where more than `tolerance` of the items cannot be read, naming the first of them.
     """
-    kept: list[NDArray[np.int64]] = []
-    items: list[NDArray[np.int64]] = []
+    indices: list[NDArray[np.int64]] = []
+    owners: list[NDArray[np.int64]] = []
     skipped: list[str] = []
     wanted = [np.asarray(part, dtype=np.int64) for part in parts]
     count = sum(map(len, wanted))
 
-    def encoded() -> Iterator[Tensor]:
+    def examples() -> Iterator[Tensor]:
         read = 0
-        for rows, owners, good, bad in _in_order(source, codec, wanted, chunk, alone):
-            skipped.extend(bad)
+        for group in _in_order(source, codec, wanted, chunk, alone):
+            skipped.extend(group.problems)
             if len(skipped) > tolerance * count:
                 raise UserError(
                     f"at least {len(skipped)} of {count} items cannot be read, more than {tolerance:.0%}: "
-                    f"{some(skipped)}"
+                    f"{abbreviated(skipped)}"
                 )
-            kept.append(good)
-            items.append(owners + read)
-            read += len(good)
-            yield from rows
+            indices.append(group.indices)
+            owners.append(group.owners + read)
+            read += len(group.indices)
+            yield from group.examples
 
-    store = EncodedStore.build(path, codec.space, encoded())
+    store = EncodedStore.build(path, codec.space, examples())
     empty = np.empty(0, np.int64)
-    return Encoded(store, np.concatenate([empty, *kept]), np.concatenate([empty, *items]), skipped)
+    return Encoded(store, np.concatenate([empty, *indices]), np.concatenate([empty, *owners]), skipped)
 
 
 def unreadable(source: Source, indices: NDArray[np.int64]) -> dict[int, str]:
-    """Of the items at `indices`, those that cannot be read, each with a message that names it."""
-
+    """Return those of the items at `indices` that cannot be read, each with a message that names it."""
     if len(indices) and source.block(indices[:1]) is not None:
         return {}
 
-    def look(index: int) -> str | None:
+    def problem(index: int) -> str | None:
         try:
             source.read(index)
         except BadItem as error:
@@ -115,21 +116,21 @@ def unreadable(source: Source, indices: NDArray[np.int64]) -> dict[int, str]:
         return None
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        said = zip(indices.tolist(), pool.map(look, indices.tolist()), strict=True)
-        return {index: message for index, message in said if message}
+        problems = zip(indices.tolist(), pool.map(problem, indices.tolist()), strict=True)
+        return {index: message for index, message in problems if message}
 
 
 class _Group(NamedTuple):
-    rows: list[Tensor]
-    items: NDArray[np.int64]  # which of the good ones each row is of
-    good: NDArray[np.int64]
-    bad: list[str]
+    examples: list[Tensor]
+    owners: NDArray[np.int64]  # for each example, the position in `indices` of its first item
+    indices: NDArray[np.int64]  # of the items that could be read
+    problems: list[str]  # a message for each other item
 
 
 def _in_order(
     source: Source, codec: Codec[Any], parts: Sequence[NDArray[np.int64]], chunk: int, alone: bool
 ) -> Iterator[_Group]:
-    """Groups of encoded items in order, a bounded number under way."""
+    """Yield groups of encoded items in order, a bounded number under way."""
     threads = min(4, os.cpu_count() or 1)
     waiting: deque[Future[_Group]] = deque()
     with ThreadPoolExecutor(threads) as pool:
@@ -149,34 +150,35 @@ def _in_order(
 
 
 def _encode(source: Source, codec: Codec[Any], indices: NDArray[np.int64], alone: bool) -> _Group:
-    together = source.block(indices) if len(indices) else None
-    if together is not None:
-        cells, of = codec.cut(together, alone)
-        return _Group([cells], of.numpy(), indices, [])
-    rows: list[Tensor] = []
+    block = source.block(indices) if len(indices) else None
+    if block is not None:
+        packed_block, owners_in_block = codec.pack(block, alone)
+        return _Group([packed_block], owners_in_block.numpy(), indices, [])
+    packed: list[Tensor] = []
     owners: list[Tensor] = []
-    good: list[int] = []
-    bad: list[str] = []
+    readable: list[int] = []
+    problems: list[str] = []
     items: list[Any] = []
     weight = 0
 
-    def cut() -> None:
-        found, of = codec.cut(items, alone)
-        rows.append(found)
-        owners.append(of + len(good) - len(items))
+    def pack() -> None:
+        examples, positions = codec.pack(source.collect(items), alone)
+        packed.append(examples)
+        owners.append(positions + len(readable) - len(items))
 
     for index in indices.tolist():
         try:
             items.append(source.read(index))
         except BadItem as error:
-            bad.append(str(error))
+            problems.append(str(error))
             continue
-        good.append(index)
+        readable.append(index)
         weight += source.weigh(items[-1])
         if weight >= _MEMORY:
-            cut()
+            pack()
             items, weight = [], 0
     if items:
-        cut()
-    found = torch.cat(owners).numpy() if owners else np.empty(0, np.int64)
-    return _Group([torch.cat(rows)] if rows else [], found, np.array(good, dtype=np.int64), bad)
+        pack()
+    positions = torch.cat(owners).numpy() if owners else np.empty(0, np.int64)
+    examples = [torch.cat(packed)] if packed else []
+    return _Group(examples, positions, np.array(readable, dtype=np.int64), problems)

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from morphogen.core.errors import UserError, unknown
+from morphogen.core.errors import UserError
+from morphogen.core.modality import Modality, Record
 
-from .base import Source, of_suffix, readers
+from .base import Source
+from .claims import Claim, accepted, claim
 
 _TRAIN = {"train", "training"}
 _TEST = {"test", "testing", "val", "valid", "validation"}
@@ -21,12 +23,12 @@ _TEST = {"test", "testing", "val", "valid", "validation"}
 class FolderSource(Source):
     """The files of one modality under a folder, or a single file."""
 
-    def __init__(self, root: Path, names: list[str], modality: str, ignored: int = 0) -> None:
-        self.root, self.modality = root, modality
-        self._names = sorted(names)  # paths relative to root
-        self._reader = readers()[modality]
-        noun = f"{modality} file{'s' * (len(names) != 1)}"
-        self.description = f"folder {root.name or root}: {len(names)} {noun}"
+    def __init__(self, root: Path, names: list[str], modality: Modality[Any], ignored: int = 0) -> None:
+        """`names` are paths relative to `root`; `ignored` is how many other files stand there."""
+        self.root, self.modality, self._modality = root, modality.name, modality
+        self._names = sorted(names)
+        kind = f"{modality.name} file{'s' * (len(names) != 1)}"
+        self.description = f"folder {root.name or root}: {len(names)} {kind}"
         levels = [name.split("/")[:-1] for name in self._names]
         if all(levels):
             tops = {level[0].lower() for level in levels}
@@ -35,9 +37,9 @@ class FolderSource(Source):
                 self.description += f", {int(self.test.sum())} of them in its own test split"
                 levels = [level[1:] for level in levels]
         if all(len(level) == 1 for level in levels):
-            known: dict[str, str] = {}
-            self.columns = {"label": [known.setdefault(level[0], level[0]) for level in levels]}
-            self.description += f", label from {len(known)} sub-folder{'s' * (len(known) > 1)}"
+            labels: dict[str, str] = {}
+            self.columns = {"label": [labels.setdefault(level[0], level[0]) for level in levels]}
+            self.description += f", label from {len(labels)} sub-folder{'s' * (len(labels) > 1)}"
         elif any(levels):
             self.description += ", no label (not every file stands in exactly one level of sub-folder)"
         if ignored:
@@ -47,37 +49,58 @@ class FolderSource(Source):
         return len(self._names)
 
     def read(self, index: int) -> Any:
-        return self._reader.read(self.root / self._names[index])
+        path = self.root / self._names[index]
+        return self._modality.read(path, str(path))
 
     def item_name(self, index: int) -> str:
         return self._names[index]
 
 
+def single_file(path: Path, modality: Modality[Any]) -> FolderSource:
+    """Return one file as a source of one item."""
+    source = FolderSource(path.parent, [path.name], modality)
+    source.description = f"the single file {path.name}"
+    return source
+
+
 def open_folder(root: Path, modality: str | None) -> FolderSource:
-    """The files of `modality`, else of the modality with most files. Raises UserError naming what was found instead."""
-    if modality is not None and modality not in readers():
-        raise unknown("modality", modality, readers())
+    """Return the files of the modality that claims most of them; of as many, that whose claim is the surest.
+
+    Files that end alike are of one modality. Raises UserError naming what stands there instead.
+    """
     names: dict[str, list[str]] = {}
-    endings: Counter[str] = Counter()
     for name in walk(root):
-        endings[Path(name).suffix.lower() or "without suffix"] += 1
-        kind = of_suffix(name)
-        if kind is not None and modality in (None, kind):
-            names.setdefault(kind, []).append(name)
-    if not endings:
-        raise UserError(f"the folder {root} is empty; expected files such as {_examples(modality)}")
+        names.setdefault(ending(name), []).append(name)
     if not names:
-        found = ", ".join(f"{number} {ending}" for ending, number in endings.most_common(4))
+        raise UserError(f"the folder {root} is empty; expected files such as {accepted('file', modality)}")
+    claims: dict[str, Claim] = {}
+    for suffix, group in names.items():
+        if winner := claim([Record("file", root / group[0], Path(group[0]).name)], modality):
+            claims[suffix] = winner
+    if not claims:
+        counts = Counter({suffix: len(group) for suffix, group in names.items()})
+        content = ", ".join(f"{number} {suffix or 'without suffix'}" for suffix, number in counts.most_common(4))
         raise UserError(
-            f"the folder {root} holds {found}; expected files such as {_examples(modality)}, in it or in sub-folders"
+            f"the folder {root} holds {content}; expected files such as {accepted('file', modality)}, in it or in "
+            "sub-folders"
         )
-    # As many captions as pictures are not what a folder is of.
-    kind = max(names, key=lambda name: (len(names[name]), name != "text"))
-    return FolderSource(root, names[kind], kind, ignored=endings.total() - len(names[kind]))
+    files: dict[str, list[str]] = {}
+    for suffix, winner in claims.items():
+        files.setdefault(winner.modality.name, []).extend(names[suffix])
+    strength = {winner.modality.name: winner.strength for winner in claims.values()}
+    most = max(files, key=lambda name: (len(files[name]), strength[name]))
+    chosen = next(winner.modality for winner in claims.values() if winner.modality.name == most)
+    return FolderSource(root, files[most], chosen, ignored=sum(map(len, names.values())) - len(files[most]))
+
+
+def ending(name: str) -> str:
+    """Return the suffix of a file, lower case; with the one before `.gz`."""
+    suffixes = Path(name.lower()).suffixes
+    return "".join(suffixes[-2:] if suffixes[-1:] == [".gz"] else suffixes[-1:])
 
 
 def walk(root: Path) -> Iterator[str]:
-    """Relative paths of all files below, hidden ones left out; links are followed, each folder entered once."""
+    """Yield relative paths of all files below, hidden ones left out; links are followed, each folder entered once."""
     seen = set()
     for folder, below, files in os.walk(root, followlinks=True):
         status = os.stat(folder)
@@ -89,8 +112,3 @@ def walk(root: Path) -> Iterator[str]:
         relative = os.path.relpath(folder, root).replace(os.sep, "/")
         prefix = "" if relative == "." else f"{relative}/"
         yield from (f"{prefix}{name}" for name in sorted(files) if not name.startswith("."))
-
-
-def _examples(modality: str | None) -> str:
-    modules = [readers()[modality]] if modality else list(readers().values())
-    return ", ".join(sorted(suffix for module in modules for suffix in module.SUFFIXES)[:6])

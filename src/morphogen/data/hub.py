@@ -3,60 +3,36 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from morphogen.core.errors import UserError, needs_extra
 
-from .base import Source, offered
-from .documents import named_by_text
-from .rows import HEAD, choose_column, mean_lengths, read_cell
+from .base import Source, class_columns, name_by_content
+from .choose_column import HEAD, choose_column, no_column
 
 
 class HubSource(Source):
-    """The splits `train` and `test` of a Hub data set, memory-mapped by `datasets`, items decoded when asked for."""
+    """The splits `train` and `test` of a Hub data set, memory-mapped by `datasets`, items decoded when indexed."""
 
     def __init__(self, identifier: str, modality: str | None, column: str | None) -> None:
-        try:
-            import datasets
-        except ImportError:
-            raise needs_extra("datasets", "hub", f"the Hub data set {identifier}") from None
-        _check_reachable(identifier)
-        try:
-            found = datasets.load_dataset(identifier)
-        except Exception as error:  # the hub client raises its own, its transport's and the operating system's
-            raise UserError(f"the Hub data set {identifier} could not be opened ({_line(error)})") from None
-        splits = [name for name in ("train", "test") if name in found] or list(found)[:1]
-        self._parts = [found[name] for name in splits]
+        """`modality` and `column` are those that the user names. Raises UserError where there are no items."""
+        splits, self._parts = _load(identifier)
         features = self._parts[0].features
-        media = {
-            name: "audio" if isinstance(feature, datasets.Audio) else "image"
-            for name, feature in features.items()
-            if isinstance(feature, (datasets.Image, datasets.Audio))
-        }
-        strings = [name for name, one in features.items() if isinstance(one, datasets.Value) and "string" in one.dtype]
-        head = self._parts[0].select_columns(strings)[:HEAD] if strings else {}
-        lengths = mean_lengths([dict(zip(head, row, strict=True)) for row in zip(*head.values(), strict=True)])
-        file = f"the Hub data set {identifier}"
-        chosen = choose_column(media, lengths, list(features), column, modality, file)
-        self._column, self._literal, self.modality = chosen.column, chosen.literal, chosen.modality
-        audio = isinstance(features[self._column], datasets.Audio)
+        title = f"the Hub data set {identifier}"
+        chosen = choose_column(
+            {name: _first_cells(self._parts[0], name) for name in features},
+            chosen=column,
+            modality=modality,
+            file=title,
+            features={name: type(feature).__name__ for name, feature in features.items()},
+        )
+        if chosen is None:
+            raise no_column(features, modality, title)
+        self._column, self._reader, self.modality = chosen.name, chosen.reader, chosen.reader.modality.name
         self._identifier, self._lock = identifier, threading.Lock()
-        raw = datasets.Audio(decode=False) if audio else datasets.Image(decode=False)
-        others = {}
-        for name, feature in features.items():
-            simple = isinstance(feature, (datasets.ClassLabel, datasets.Value)) and "float" not in str(feature)
-            if simple and name != self._column:
-                values = [value for part in self._parts for value in part[name]]
-                names = feature.names if isinstance(feature, datasets.ClassLabel) else None
-                others[name] = [
-                    names[value] if names and value is not None and value >= 0 else value for value in values
-                ]
-        self.columns = offered(others)
-        if isinstance(features[self._column], (datasets.Image, datasets.Audio)):
-            self._parts = [part.cast_column(self._column, raw) for part in self._parts]
+        self.columns = class_columns({name: self._classes(name) for name in features if self._is_class_like(name)})
         self._sizes = [len(part) for part in self._parts]
         self.description = f"Hub data set {identifier}: {sum(self._sizes)} rows, {chosen.words}"
         if len(splits) == 2:
@@ -70,13 +46,58 @@ class HubSource(Source):
         part, row = (0, index) if index < self._sizes[0] else (1, index - self._sizes[0])
         with self._lock:
             cell = self._parts[part][row][self._column]
-        return read_cell(cell, self.modality, Path(), self._row(index), self._literal)
+        return self._reader.read(cell, self._row(index))
 
     def item_name(self, index: int) -> str:
-        return named_by_text(self, index, self._row(index)) if self._literal else self._row(index)
+        if _is_string(self._parts[0].features[self._column]):
+            return name_by_content(self, index, self._row(index))
+        return self._row(index)
 
     def _row(self, index: int) -> str:
         return f"{self._identifier} row {index}"
+
+    def _is_class_like(self, name: str) -> bool:
+        feature = self._parts[0].features[name]
+        names, dtype = hasattr(feature, "names"), getattr(feature, "dtype", "")
+        return name != self._column and (names or (_is_simple(feature) and "float" not in dtype))
+
+    def _classes(self, name: str) -> list[object]:
+        values = [value for part in self._parts for value in part[name]]
+        names = getattr(self._parts[0].features[name], "names", None)
+        return [names[value] if names and value is not None and value >= 0 else value for value in values]
+
+
+def _load(identifier: str) -> tuple[list[str], list[Any]]:
+    """Return the names of the splits that are used, and their data, media as bytes or paths."""
+    try:
+        import datasets
+    except ImportError:
+        raise needs_extra("datasets", "hub", f"the Hub data set {identifier}") from None
+    _check_reachable(identifier)
+    try:
+        loaded = datasets.load_dataset(identifier)
+    except Exception as error:  # the hub client raises its own, its transport's and the operating system's
+        raise UserError(f"the Hub data set {identifier} could not be opened ({_line(error)})") from None
+    splits = [name for name in ("train", "test") if name in loaded] or list(loaded)[:1]
+    parts = [loaded[name] for name in splits]
+    for name, feature in parts[0].features.items():
+        if hasattr(feature, "decode"):  # of media, whose type says whether `datasets` decodes them
+            parts = [part.cast_column(name, type(feature)(decode=False)) for part in parts]
+    return splits, parts
+
+
+def _first_cells(part: Any, name: str) -> list[Any]:
+    """Of media, which are large, one cell has to do."""
+    cells = part.select_columns([name])[: HEAD if _is_simple(part.features[name]) else 1]
+    return list(cells[name])
+
+
+def _is_simple(feature: Any) -> bool:
+    return type(feature).__name__ in ("Value", "ClassLabel")
+
+
+def _is_string(feature: Any) -> bool:
+    return _is_simple(feature) and "string" in feature.dtype
 
 
 def _check_reachable(identifier: str) -> None:
@@ -87,7 +108,7 @@ def _check_reachable(identifier: str) -> None:
     try:
         HfApi().dataset_info(identifier, timeout=20)
     except OfflineModeIsEnabled:
-        return  # asked for: what was downloaded before is used
+        return  # as the user wants: what was downloaded before is used
     except RepositoryNotFoundError:
         raise UserError(
             f"there is no local path '{identifier}', and no Hub data set of that id; check the name"

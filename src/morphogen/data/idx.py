@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 
 from morphogen.core.errors import UserError
 
-from .arrays import ArraySource, texts
+from .arrays import ArraySource, labels_as_text
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _NAME = re.compile(r"(?P<stem>.*)[.-]idx\d-ubyte(\.gz)?$|(?P<short>.*)\.idx(\.gz)?$")
 
 
 def is_idx(name: str) -> bool:
-    """Whether a file name is that of an idx file."""
+    """Return whether a file name is that of an idx file."""
     return _NAME.match(name) is not None
 
 
 def read_idx(path: Path) -> NDArray[Any]:
-    """The array in the file. Raises UserError where it is no idx file, or cut short."""
+    """Return the array in the file. Raises UserError where it is no idx file, or cut short."""
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         zeros, kind, axes = struct.unpack(">HBB", data[:4])
@@ -35,21 +35,21 @@ def read_idx(path: Path) -> NDArray[Any]:
         dtype = np.dtype(_TYPES[kind])
     except (OSError, EOFError, zlib.error, struct.error, KeyError) as error:
         raise UserError(f"{path} is not a readable idx file ({error}); fetch it again") from None
-    expected, found = math.prod(shape) * dtype.itemsize, len(data) - 4 - 4 * axes
-    if zeros or found != expected:
-        raise UserError(f"{path} should hold {shape} values in {expected} bytes, found {found}; fetch it again")
+    expected, size = math.prod(shape) * dtype.itemsize, len(data) - 4 - 4 * axes
+    if zeros or size != expected:
+        raise UserError(f"{path} holds {size} bytes; expected {expected} for values of shape {shape}; fetch it again")
     return np.frombuffer(data, dtype, offset=4 + 4 * axes).reshape(shape)
 
 
-def open_idx(path: Path, modality: str) -> ArraySource:
-    """One file of pictures, with the labels beside it where there are any."""
+def open_idx(path: Path, modality: str | None) -> ArraySource:
+    """Return the items of one file, with the labels beside it where there are any."""
     beside = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
-    columns = {"label": texts(read_idx(beside))} if beside != path and beside.exists() else {}
+    columns = {"label": labels_as_text(read_idx(beside))} if beside != path and beside.exists() else {}
     return ArraySource([read_idx(path)], modality, path.name, columns)
 
 
-def open_idx_folder(root: Path, modality: str) -> ArraySource | None:
-    """`train-images…` with `t10k-…` (or `test-…`) as the official test split; None where these do not stand there."""
+def open_idx_folder(root: Path, modality: str | None) -> ArraySource | None:
+    """Return `train-images…` with `t10k-…` (or `test-…`) as the official test split; None: they do not stand there."""
     stems = {}
     for path in sorted(root.iterdir()):
         match = _NAME.match(path.name)
@@ -62,5 +62,5 @@ def open_idx_folder(root: Path, modality: str) -> ArraySource | None:
     parts = [read_idx(stems[f"{name}-images"]) for name in sets]
     columns = {}
     if all(f"{name}-labels" in stems for name in sets):
-        columns = {"label": texts(np.concatenate([read_idx(stems[f"{name}-labels"]) for name in sets]))}
+        columns = {"label": labels_as_text(np.concatenate([read_idx(stems[f"{name}-labels"]) for name in sets]))}
     return ArraySource(parts, modality, f"folder {root.name} of idx files", columns)

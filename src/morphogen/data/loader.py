@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def batch_indices(*, seed: int, step: int, batch_size: int, count: int, rank: int = 0, ranks: int = 1) -> Tensor:
-    """Indices int64 below `count` of this rank's share of global batch `step`; resuming at a step needs no state.
+    """Return indices, int64 below `count`, of this rank's share of global batch `step`; resuming needs no state.
 
     The stream is one permutation of all items per epoch, one after the other, cut into batches of `batch_size` over
     all ranks; ranks take turns, so their shares are disjoint pieces of it and differ in size by one at most.

@@ -4,144 +4,174 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from morphogen.core.errors import UserError
+from morphogen.core.modality import Record
 
-from .arrays import ArraySource, ListSource, open_npy, open_npz, texts
-from .base import Source, of_suffix
+from .arrays import ArraySource, labels_as_text, load_npy, open_npz
+from .base import Source
+from .choose_column import choose_column, no_column
+from .claims import accepted, candidates, claim
 from .digits import open_digits
-from .documents import TextSource, open_text
-from .folder import FolderSource, open_folder
+from .folder import open_folder, single_file
 from .hub import HubSource
 from .idx import is_idx, open_idx, open_idx_folder
-from .rows import NoItems, ParquetSource, open_csv, open_jsonl
+from .memory import PartsSource, open_list
+from .parquet import ParquetFile, ParquetSource
+from .records import csv_head, jsonl_head, open_csv, open_jsonl
 from .tables import is_frame, open_frame, open_split, open_table
 
 __all__ = ["EMBEDDED", "Source", "open_source"]
 
 EMBEDDED = {"digits": open_digits}
-_TABLES = (".data", ".test")  # as those of UCI are called
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_FILES = (
-    "a folder, .txt(.gz), .npz, .npy, .idx(.gz), .parquet, .csv(.gz), .tsv, .data(.gz), .jsonl(.gz), a Hub id such as "
-    "owner/name, "
-    "or 'digits'"
-)
+_CONTAINERS = ".npz, .npy, .idx(.gz), .parquet, .csv(.gz), .tsv, .data(.gz), .jsonl(.gz)"
 
 
 def open_source(
-    spec: Any, modality: str | None = None, column: str | None = None, separator: str | None = None
+    spec: Any,
+    modality: str | None = None,
+    column: str | None = None,
+    separator: str | None = None,
+    *,
+    whole: bool = False,
 ) -> Source:
-    """The source that `spec` names: a str or Path, an array, a list of pictures or texts, or a tuple (items, labels).
+    """Return the source that `spec` names: a str or Path, an array, a list of items, a data frame, or a tuple
+    (items, labels). A Source is returned as it is.
 
-    The string `digits` is the embedded data set (`./digits` a folder); `hub:owner/name` is always the Hub.
-    `column` names the column of items where rows have several; `separator`, of a text file alone, what stands
-    between its documents, see `open_text`. Raises UserError saying what was found and what was expected.
+    The string `digits` is the embedded data set (`./digits` a folder); `hub:owner/name` is always the Hub. `modality`
+    is the one to take it for, else the one that claims it most surely; `column` that of the items where records have
+    several; `separator` what stands between the items of a single file that a modality splits (see `Modality.split`).
+    With `whole` a single file is one item, where it can be. Raises UserError saying what stands there and what was
+    expected.
     """
-    source = _open(spec, modality, column, separator)
-    if separator is not None and not isinstance(source, TextSource):
+    if isinstance(spec, Source):
+        return spec
+    candidates(modality)  # an unknown name is refused, whatever the source
+    source = _open(spec, modality, column, separator, whole)
+    if separator is not None and not isinstance(source, PartsSource):
         raise UserError(f"--separator cuts a single text file, and the source is none: {source.description}")
+    source.spec, source.column, source.separator = spec if isinstance(spec, (str, Path)) else None, column, separator
     return source
 
 
-def _open(spec: Any, modality: str | None, column: str | None, separator: str | None) -> Source:
+def _open(spec: Any, modality: str | None, column: str | None, separator: str | None, whole: bool) -> Source:
     if isinstance(spec, str) and spec in EMBEDDED:
-        return EMBEDDED[spec]()
+        return EMBEDDED[spec](modality)
     if isinstance(spec, str) and spec.startswith("hub:"):
         return HubSource(spec.removeprefix("hub:"), modality, column)
     if isinstance(spec, str) and not spec.strip():
-        raise UserError(f"the source is empty; expected {_FILES}")
+        raise UserError(f"the source is empty; expected {_expected(modality)}")
     if isinstance(spec, (str, Path)):
         path = Path(spec).expanduser()
         if path.is_dir():
-            return _open_folder(path, modality, separator)
+            return _open_folder(path, modality, separator, whole)
         if path.exists():
-            return _open_file(path, modality, column, separator)
+            return _open_file(path, modality, column, separator, whole)
         text = str(spec)
         if _HUB_ID.fullmatch(text) and not path.parent.exists() and not Path(text).suffix:
             return HubSource(text, modality, column)
-        raise _missing(path)
+        raise _missing(path, modality)
     if is_frame(spec):
-        return open_frame(spec)
+        return open_frame(spec, modality, column)
     if isinstance(spec, tuple) and len(spec) == 2 and not isinstance(spec[0], str):
-        return _in_memory(spec[0], modality, {"label": texts(spec[1])})
+        return _in_memory(spec[0], modality, {"label": labels_as_text(spec[1])})
     return _in_memory(spec, modality, {})
 
 
-def _in_memory(items: Any, modality: str | None, columns: dict[str, list[str]]) -> Source:
+def _in_memory(items: Any, modality: str | None, columns: Mapping[str, Sequence[str]]) -> Source:
     if isinstance(items, np.ndarray) and items.ndim == 1 and len(items) and isinstance(items[0], str):
         items = items.tolist()
     if isinstance(items, np.ndarray):
-        return ArraySource([items], modality or "image", "an array in memory", columns)
-    if isinstance(items, Sequence):
-        return ListSource(items, modality or _of_item(items), columns)
+        return ArraySource([items], modality, "an array in memory", columns)
+    if isinstance(items, Sequence) and not isinstance(items, (str, bytes)):
+        return open_list(items, modality, columns)
     raise UserError(
-        f"a source cannot be a {type(items).__name__}; expected a path, an array, a data frame or a list of pictures "
-        "or texts"
+        f"a source cannot be a {type(items).__name__}; expected a path, an array, a data frame or a list of items: "
+        f"{accepted('object', modality)}"
     )
 
 
-def _of_item(items: Sequence[Any]) -> str:
-    """The modality of the first: that of its file, where it names one, else a str is a text."""
-    first = items[0] if len(items) else None
-    kind = of_suffix(str(first)) if isinstance(first, (str, Path)) and "\n" not in str(first) else None
-    return kind or ("text" if isinstance(first, str) else "image")
-
-
-def _open_folder(path: Path, modality: str | None, separator: str | None) -> Source:
-    if idx := open_idx_folder(path, modality or "image"):
+def _open_folder(path: Path, modality: str | None, separator: str | None, whole: bool) -> Source:
+    if idx := open_idx_folder(path, modality):
         return idx
     if tables := open_split(path, modality):
         return tables
     source = open_folder(path, modality)
-    if source.modality == "text" and len(source) == 1:
-        return open_text(path / source.item_name(0), "auto" if separator is None else separator)
+    if len(source) == 1 and not whole:
+        file = path / source.item_name(0)
+        parts = candidates(source.modality)[0].split(file, separator)
+        return PartsSource(parts, source.modality) if parts else source
     return source
 
 
-def _open_file(path: Path, modality: str | None, column: str | None, separator: str | None) -> Source:
+def _open_file(path: Path, modality: str | None, column: str | None, separator: str | None, whole: bool) -> Source:
     name = path.name.lower().removesuffix(".gz")
     if is_idx(path.name):
-        return open_idx(path, modality or "image")
+        return open_idx(path, modality)
     if name.endswith(".npz"):
-        return open_npz(path, modality or "image")
-    if name.endswith(".npy"):
-        return open_npy(path, modality or "image")
-    if name.endswith((".parquet", ".csv", ".tsv", *_TABLES)):
-        return _open_rows(path, name, modality, column)
+        return open_npz(path, modality)
+    if name.endswith((".parquet", ".csv", ".tsv", ".data", ".test")):
+        return _open_records(path, name, modality, column)
     if name.endswith((".jsonl", ".ndjson")):
-        return open_jsonl(path, modality, column)
-    if modality in (None, "text") and of_suffix(name) == "text":
-        return open_text(path, "auto" if separator is None else separator)
-    kind = of_suffix(path.name)
-    if kind is not None:
-        source = FolderSource(path.parent, [path.name], modality or kind)
-        source.description = f"the single file {path.name}"
-        return source
-    raise UserError(f"{path} is a file of a kind that is not known; expected {_FILES}")
+        head = jsonl_head(path)
+        chosen = choose_column(head.cells, chosen=column, modality=modality, file=str(path), folder=path.parent)
+        if chosen is None:
+            raise no_column(head.names, modality, str(path))
+        return open_jsonl(path, chosen)
+    records = [Record("file", path, path.name)]
+    array = load_npy(path) if name.endswith(".npy") else None
+    if array is not None:
+        records.insert(0, Record("array", array, path.stem))
+    winner = claim(records, modality)
+    if winner is None and array is None:
+        raise UserError(f"{path} is a file of a kind that is not known; expected {_expected(modality)}")
+    if winner is None or winner.record.kind == "array":
+        assert array is not None
+        return ArraySource([array], modality, path.name)
+    parts = None if whole else winner.modality.split(path, separator)
+    return PartsSource(parts, winner.modality.name) if parts else single_file(path, winner.modality)
 
 
-def _open_rows(path: Path, name: str, modality: str | None, column: str | None) -> Source:
-    """Items in a column of them, or, where there is none and none is asked for, rows as items."""
-    if modality == "table" or (name.endswith(_TABLES) and column is None and modality is None):
-        return open_table(path, "table")
+def _open_records(path: Path, name: str, modality: str | None, column: str | None) -> Source:
+    """Return the items in a column, or the rows as items where these are claimed more surely."""
+    parquet = ParquetFile(path) if name.endswith(".parquet") else None
+    head = None if parquet else csv_head(path)
+    cells = parquet.cells if parquet else head.cells if head else {}
+    chosen = choose_column(cells, chosen=column, modality=modality, file=str(path), folder=path.parent)
+    rows = None
+    if column is None:
+        rows = claim([Record("rows", parquet.head if parquet else _arrow_table(cells), path.name)], modality)
+    if rows is not None and (chosen is None or rows.strength > chosen.strength):
+        return open_table(path, rows)
+    if chosen is None:
+        raise no_column(cells, modality, str(path))
+    return ParquetSource(parquet, chosen) if parquet else open_csv(path, chosen)
+
+
+def _arrow_table(cells: Mapping[str, Sequence[Any]]) -> Any:
+    """Return the first rows of a csv file as a table; None without the package for it."""
     try:
-        return ParquetSource(path, modality, column) if name.endswith(".parquet") else open_csv(path, modality, column)
-    except NoItems:
-        if modality is not None or column is not None:
-            raise
-        return open_table(path, "table")
+        import pyarrow as arrow
+    except ImportError:
+        return None
+    return arrow.table({name: [str(cell) if cell is not None else None for cell in cells[name]] for name in cells})
 
 
-def _missing(path: Path) -> UserError:
+def _expected(modality: str | None) -> str:
+    files = accepted("file", modality)
+    return f"a folder, a file such as {_CONTAINERS}, {files}, a Hub id such as owner/name, or 'digits'"
+
+
+def _missing(path: Path, modality: str | None) -> UserError:
     around = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     nearest = difflib.get_close_matches(path.name, [*EMBEDDED, *around], n=1, cutoff=0.6)
     if nearest:
-        known = nearest[0] if nearest[0] in EMBEDDED else str(path.parent / nearest[0])
-        return UserError(f"there is no file or folder '{path}'; did you mean '{known}'?")
-    return UserError(f"there is no file or folder '{path}'; expected {_FILES}")
+        suggestion = nearest[0] if nearest[0] in EMBEDDED else str(path.parent / nearest[0])
+        return UserError(f"there is no file or folder '{path}'; did you mean '{suggestion}'?")
+    return UserError(f"there is no file or folder '{path}'; expected {_expected(modality)}")

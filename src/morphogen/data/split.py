@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 def split_by_hash(names: Sequence[str], share: float = 0.1, seed: int = 0) -> NDArray[np.bool_]:
-    """True where an item is for testing. At least one is, and one is not, where there are ten or more names."""
+    """Return which items are held out, bool: at least one, and not all, where there are ten or more names."""
     words = (
         hashlib.blake2b(f"{seed}:{name}".encode("utf-8", "surrogateescape"), digest_size=8).digest() for name in names
     )

@@ -15,17 +15,17 @@ from torch import Tensor
 
 from morphogen.core.config import replacing
 from morphogen.core.errors import UserError
-from morphogen.core.space import Continuous, Space, space_from_json, space_to_json
+from morphogen.core.space import Space, space_from_json, space_to_json
 
 _MAGIC, _BLOCK = b"morphogen-store-2\n", 4096  # the header's length comes next, and is a multiple of the other
-_RUN = 1024  # rows read at once, at most
+_RUN = 1024  # examples read at once, at most
 
 
 class EncodedStore:
-    """Rows of `space.shape`, compact and lossless: grid indices as uint8 or uint16, symbols likewise, or float32.
+    """Examples of `space.shape`, compact and lossless: steps of a grid as uint8 or uint16, tokens likewise, or float32.
 
-    A Continuous space with a `step` has the grid `(2 i - steps) / steps`, `steps = 2 / step`; values within rounding
-    of it are put on it. Reading is safe from several threads and processes.
+    The values of a Grid with a `step` are `(2 i - steps) / steps`, `steps = 2 / step`; values within rounding
+    of these are put on them. Reading is safe from several threads and processes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,10 +46,10 @@ class EncodedStore:
         except ValueError as error:
             raise UserError(f"{path} is not encoded data ({error}); remove it and fit again") from None
         self._dtype, self._steps = _compact(self.space)
-        self._row = self.space.dimensions * self._dtype.itemsize
-        self._count, rest = divmod(os.fstat(self._file).st_size - self._header, self._row)
+        self._size = self.space.dimensions * self._dtype.itemsize
+        self._count, rest = divmod(os.fstat(self._file).st_size - self._header, self._size)
         if rest:
-            raise UserError(f"{path} is cut short in row {self._count}; remove it and fit again")
+            raise UserError(f"{path} is cut short in example {self._count}; remove it and fit again")
 
     @classmethod
     def build(cls, path: Path, space: Space, chunks: Iterable[Tensor]) -> Self:
@@ -75,22 +75,22 @@ class EncodedStore:
             os.close(self._file)
 
     def read(self, indices: Tensor | Sequence[int]) -> Tensor:
-        """`(B, *space.shape)`, float32 or int64, exactly as encoded. Raises IndexError past the end."""
+        """Return `(B, *space.shape)`, float32 or int64, exactly as encoded. Raises IndexError past the end."""
         wanted = np.asarray(indices, dtype=np.int64).reshape(-1)
         if len(wanted) and not (wanted.min() >= 0 and wanted.max() < self._count):
-            raise IndexError(f"row {wanted.min()} or {wanted.max()} is outside 0..{self._count - 1}")
-        # Rows that follow each other on disk, as in an evaluation's order, are one read (of bounded length: one call
-        # returns at most 2 GB).
+            raise IndexError(f"example {wanted.min()} or {wanted.max()} is outside 0..{self._count - 1}")
+        # Examples that follow each other on disk, as in an evaluation's order, are one read, of bounded length: one
+        # call returns at most 2 GB.
         breaks = np.flatnonzero(np.diff(wanted) != 1) + 1
         starts = np.union1d(breaks, np.arange(0, len(wanted), _RUN))
-        sizes = np.diff(starts, append=len(wanted)) * self._row
-        offsets = wanted[starts] * self._row + self._header
+        sizes = np.diff(starts, append=len(wanted)) * self._size
+        offsets = wanted[starts] * self._size + self._header
         reads = [os.pread(self._file, size, at) for size, at in zip(sizes.tolist(), offsets.tolist(), strict=True)]
-        rows = bytearray().join(reads)
-        if len(rows) != len(wanted) * self._row:
+        data = bytearray().join(reads)
+        if len(data) != len(wanted) * self._size:
             raise UserError(f"{self.path} became shorter while it was read; fit again")
-        values = np.frombuffer(rows, self._dtype).reshape(len(wanted), *self.space.shape)
-        if not isinstance(self.space, Continuous):
+        values = np.frombuffer(data, self._dtype).reshape(len(wanted), *self.space.shape)
+        if not self.space.continuous:
             return torch.from_numpy(values.astype(np.int64))
         if not self._steps:
             return torch.from_numpy(values)
@@ -98,14 +98,13 @@ class EncodedStore:
 
 
 def _compact(space: Space) -> tuple[np.dtype[Any], int]:
-    """The type on disk, and the steps of the grid (0: none)."""
-    if isinstance(space, Continuous):
+    """Return the type on disk, and the number of steps from -1 to 1 (0: values have none)."""
+    if space.continuous:
         steps = round(2 / space.step) if space.step > 0 else 0
         if not 0 < steps < 2**16:
             return np.dtype(np.float32), 0
         return np.dtype(np.uint8 if steps < 2**8 else np.uint16), steps
-    largest = (space.vocab if isinstance(space.vocab, int) else max(space.vocab)) - 1
-    return np.min_scalar_type(largest), 0
+    return np.min_scalar_type(space.cardinality - 1), 0
 
 
 def _pack(values: NDArray[Any], dtype: np.dtype[Any], steps: int) -> NDArray[Any]:
@@ -113,7 +112,7 @@ def _pack(values: NDArray[Any], dtype: np.dtype[Any], steps: int) -> NDArray[Any
         return values.astype(np.float32)
     if not steps:
         if values.size and not (values.min() >= 0 and values.max() <= np.iinfo(dtype).max):
-            raise UserError(f"symbols lie in {values.min()}..{values.max()}; expected 0 or more, within the vocabulary")
+            raise UserError(f"tokens lie in {values.min()}..{values.max()}; expected 0 or more, within the vocabulary")
         return values.astype(dtype)
     index = np.rint((values.astype(np.float64) + 1) * (steps / 2))
     if values.size and not (index.min() >= 0 and index.max() <= steps):

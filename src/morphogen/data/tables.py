@@ -1,7 +1,8 @@
-"""Tables: rows of a file or a data frame, held together and read in blocks."""
+"""Tables: the rows of a file or a data frame, held together and read in blocks."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from morphogen.core.errors import UserError
+from morphogen.core.modality import Record
 
-from .base import Source, readers
+from .base import Source, class_columns
+from .choose_column import HEAD, choose_column, no_column
+from .claims import Claim, claim
+from .memory import ListSource
 
-_OFTEN = 0.1  # of the rows, found more than once, beyond which that is what the table is like
+_MANY = 0.1  # share of rows with duplicates, beyond which duplicates are what the table is like
 
 
 class TableSource(Source):
@@ -22,9 +27,9 @@ class TableSource(Source):
     would not be distributed as the table is.
     """
 
-    def __init__(self, table: Any, modality: str, described: str, test: NDArray[np.bool_] | None = None) -> None:
+    def __init__(self, table: Any, modality: str, title: str, test: NDArray[np.bool_] | None = None) -> None:
         self._table, self.modality, self.test = table, modality, test
-        self.description = f"{described}: {table.num_rows:,} rows, {table.num_columns} columns"
+        self.description = f"{title}: {table.num_rows:,} rows, {table.num_columns} columns"
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
@@ -33,7 +38,7 @@ class TableSource(Source):
         return self.block(np.array([index]))
 
     def block(self, indices: NDArray[np.int64]) -> Any:
-        """An Arrow table of the rows, in that order."""
+        """Return an Arrow table of the rows, in that order."""
         if len(indices) and bool((np.diff(indices) == 1).all()):
             return self._table.slice(int(indices[0]), len(indices))
         return self._table.take(indices)
@@ -42,24 +47,22 @@ class TableSource(Source):
         return self.item_names()[index]
 
     def item_names(self) -> list[str]:
-        """A digest of each row, with the number of those before it that are alike where many are."""
+        """Return a digest of each row; where many are alike, with the number of equal rows before it."""
         digests = np.zeros(len(self), dtype=np.uint64)
         for number, column in enumerate(self._table.columns):
-            digests = (digests ^ _digests(column)) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(number)
+            digests = (digests ^ _cell_digests(column)) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(number)
         names = [f"{digest:016x}" for digest in digests.tolist()]
-        _, kind, often = np.unique(digests, return_inverse=True, return_counts=True)
-        if (often[kind] > 1).mean() <= _OFTEN:
+        _, group, sizes = np.unique(digests, return_inverse=True, return_counts=True)
+        if (sizes[group] > 1).mean() <= _MANY:
             return names
-        order = np.argsort(kind, kind="stable")
+        order = np.argsort(group, kind="stable")
         before = np.empty(len(order), dtype=np.int64)
-        before[order] = np.arange(len(order)) - (np.cumsum(often) - often)[kind[order]]
+        before[order] = np.arange(len(order)) - (np.cumsum(sizes) - sizes)[group[order]]
         return [f"{name}-{count}" for name, count in zip(names, before.tolist(), strict=True)]
 
 
-def _digests(column: Any) -> NDArray[np.uint64]:
-    """A number for each cell that its value settles, whatever other cells there are."""
-    import hashlib
-
+def _cell_digests(column: Any) -> NDArray[np.uint64]:
+    """Return a number for each cell that depends on its value alone."""
     import pyarrow.types as types
 
     if types.is_integer(column.type) or types.is_floating(column.type):
@@ -78,48 +81,65 @@ def _digests(column: Any) -> NDArray[np.uint64]:
     return np.array(words or [0], dtype=np.uint64)[encoded.indices.to_numpy(zero_copy_only=False)]
 
 
-def open_table(path: Path, modality: str) -> TableSource:
-    """A csv or parquet file as a table. Raises BadItem where it is none."""
-    return TableSource(readers()[modality].read(path), modality, path.name)
+def open_table(path: Path, winner: Claim) -> TableSource:
+    """Return the rows of a csv or parquet file. Raises BadItem where it is none."""
+    return TableSource(winner.modality.read(path, str(path)), winner.modality.name, path.name)
 
 
 def open_split(path: Path, modality: str | None) -> TableSource | None:
-    """A folder of two files of tables, `train` and `test`, as one with its own test split; None: it is none."""
-    if modality not in (None, "table"):
-        return None
+    """Return a folder of two tables, `train` and `test`, as one with its own test split; None: it is none."""
     parts = {part: sorted(one for one in path.glob(f"{part}.*") if is_table(one.name)) for part in ("train", "test")}
     if any(len(files) != 1 for files in parts.values()):
         return None
+    winner = claim([Record("rows", None, parts["train"][0].name)], modality)
+    if winner is None:
+        return None
     import pyarrow as arrow
 
-    tables = [readers()["table"].read(files[0]) for files in parts.values()]
-    if tables[0].column_names != tables[1].column_names:
+    train, test = (winner.modality.read(files[0], str(files[0])) for files in parts.values())
+    if train.column_names != test.column_names:
         raise UserError(
-            f"{parts['train'][0]} has the columns {', '.join(tables[0].column_names)}, and {parts['test'][0].name} "
-            f"{', '.join(tables[1].column_names)}; give both the same"
+            f"{parts['train'][0]} has the columns {', '.join(train.column_names)}, and {parts['test'][0].name} "
+            f"{', '.join(test.column_names)}; give both the same"
         )
     try:
-        whole = arrow.concat_tables([tables[0], tables[1].cast(tables[0].schema)])
+        whole = arrow.concat_tables([train, test.cast(train.schema)])
     except arrow.ArrowException as error:
         raise UserError(f"{parts['test'][0]} does not hold what {parts['train'][0].name} does: {error}") from None
-    test = np.arange(whole.num_rows) >= tables[0].num_rows
-    return TableSource(whole, "table", f"{parts['train'][0].name} and {parts['test'][0].name}", test)
+    title = f"{parts['train'][0].name} and {parts['test'][0].name}"
+    return TableSource(whole, winner.modality.name, title, np.arange(whole.num_rows) >= train.num_rows)
 
 
 def is_table(name: str) -> bool:
-    """Whether a file is named as tables are."""
+    """Return whether a file is named as tables are."""
     return name.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet", ".data"))
 
 
-def open_frame(frame: Any) -> TableSource:
-    """A data frame of pandas or polars, or an Arrow table. Raises BadItem where it is none."""
-    return TableSource(readers()["table"].from_frame(frame), "table", "a data frame in memory")
+def open_frame(frame: Any, modality: str | None, column: str | None) -> Source:
+    """Return the rows of a data frame, or the items in a column of it where one is named or rows are not claimed."""
+    import pyarrow as arrow
+
+    try:
+        table = frame if isinstance(frame, arrow.Table) else arrow.table(frame)
+    except (arrow.ArrowException, TypeError, ValueError):
+        table = None  # the modality says what is wrong with it
+    head = None if table is None else table.slice(0, HEAD)
+    winner = claim([Record("rows", head, "a data frame")], modality) if column is None else None
+    if winner is not None:
+        rows = winner.modality.read(frame, "the data frame")
+        return TableSource(rows, winner.modality.name, "a data frame in memory")
+    if table is None:
+        raise UserError("the data frame cannot be turned into an Arrow table; give a list of its items")
+    cells = {name: table.column(name).slice(0, HEAD).to_pylist() for name in table.column_names}
+    chosen = choose_column(cells, chosen=column, modality=modality, file="the data frame")
+    if chosen is None:
+        raise no_column(cells, modality, "the data frame")
+    columns = class_columns({name: table.column(name).to_pylist() for name in cells if name != chosen.name})
+    return ListSource(table.column(chosen.name).to_pylist(), chosen.reader, columns)
 
 
 def is_frame(value: Any) -> bool:
-    """Whether it is a data frame of a library that is known."""
+    """Return whether it is a data frame of pandas or polars, or an Arrow table."""
     kind = type(value)
-    return kind.__module__.partition(".")[0] in ("pandas", "polars", "pyarrow") and kind.__name__ in (
-        "DataFrame",
-        "Table",
-    )
+    module = kind.__module__.partition(".")[0]
+    return module in ("pandas", "polars", "pyarrow") and kind.__name__ in ("DataFrame", "Table")

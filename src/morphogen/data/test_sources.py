@@ -12,7 +12,7 @@ from PIL import Image
 
 from morphogen.core import plugins
 from morphogen.core.errors import BadItem, UserError
-from morphogen.core.space import Continuous
+from morphogen.core.space import Grid
 from morphogen.data.encode import chunks, encode_source
 from morphogen.data.sources import open_source
 
@@ -209,7 +209,7 @@ def test_npz_files(tmp_path):
     assert source.columns["label"] == ["0"] * 4 + ["1"] * 2
     assert source.read(5).mode == "RGB"
     np.savez(path, table=noise(9, 4))
-    with pytest.raises(UserError, match=r"holds table \(9, 4\); expected an array of pictures"):
+    with pytest.raises(UserError, match=r"holds table \(9, 4\); expected numbers of shape \(N, H, W\)"):
         open_source(path)
     path.write_bytes(b"PK but not really")
     with pytest.raises(UserError, match="not a readable npz"):
@@ -279,10 +279,10 @@ def test_parquet_is_streamed(tmp_path, struct_cells):
     assert source.columns == {"kind": ["a", "b"] * 50}
     for index in (0, 1, 99, 40, 32, 33, 66, 2):
         assert np.array_equal(np.asarray(source.read(index)), noise(8, 8, seed=index))
-    codec = ImageCodec.fit(chunks(source, range(100)), Continuous)
-    store, kept, _, _ = encode_source(source, codec, tmp_path / "store", range(100), chunk=10)
-    assert kept.tolist() == list(range(100))
-    assert codec.decode(store.read([57]))[0].tobytes() == noise(8, 8, seed=57).tobytes()
+    codec = ImageCodec.fit(chunks(source, range(100)), Grid)
+    store, read, _, _ = encode_source(source, codec, tmp_path / "store", range(100), chunk=10)
+    assert read.tolist() == list(range(100))
+    assert codec.decode(store.read([57]), None)[0].tobytes() == noise(8, 8, seed=57).tobytes()
     with pytest.raises(UserError, match="unknown column 'imag'; did you mean 'image'"):
         open_source(tmp_path / "x.parquet", column="imag")
 
@@ -315,7 +315,7 @@ def test_csv_with_paths(tmp_path, ending):
     assert np.array_equal(np.asarray(source.read(3)), noise(8, 8, seed=3))
     with pytest.raises(BadItem, match=r"gone\.png does not exist"):
         source.read(4)
-    with pytest.raises(BadItem, match="row 5 has an empty cell"):
+    with pytest.raises(BadItem, match="row 5 is empty"):
         source.read(5)
     path.write_bytes(gzip.compress(b"a,b\n1,2\n") if ending.endswith("gz") else b"a,b\n1,2\n")
     assert open_source(path).modality == "table"
@@ -330,12 +330,12 @@ def test_a_few_bad_items_are_skipped_by_name(tmp_path):
     cut.write_bytes(cut.read_bytes()[:-100])
     source = open_source(tmp_path / "in")
     indices = np.arange(len(source))
-    codec = ImageCodec.fit(chunks(source, indices, size=16), Continuous)
-    store, kept, _, skipped = encode_source(source, codec, tmp_path / "store", indices, chunk=6)
+    codec = ImageCodec.fit(chunks(source, indices, size=16), Grid)
+    store, read, _, skipped = encode_source(source, codec, tmp_path / "store", indices, chunk=6)
     assert len(skipped) == 1
     assert "07.jpg" in skipped[0]
-    assert kept.tolist() == [index for index in range(40) if index != 7]
-    assert torch.equal(store.read(range(39)), codec.encode([source.read(int(index)) for index in kept]))
+    assert read.tolist() == [index for index in range(40) if index != 7]
+    assert torch.equal(store.read(range(39)), codec.encode([source.read(int(index)) for index in read]))
     for number in (3, 9):
         (tmp_path / "in" / f"{number:02d}.jpg").write_bytes(b"")
     with pytest.raises(UserError, match=r"at least 3 of 40 items cannot be read, more than 5%: .*03\.jpg"):
@@ -347,7 +347,41 @@ def test_a_folder_of_bad_files_only(tmp_path):
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(b"broken")
     with pytest.raises(UserError, match=r"none of 2 items can be read; the first: .*a\.png is not a picture"):
-        ImageCodec.fit(chunks(open_source(tmp_path), range(2)), Continuous)
+        ImageCodec.fit(chunks(open_source(tmp_path), range(2)), Grid)
+
+
+def test_an_opened_source_is_returned_as_it_is():
+    source = open_source("digits")
+    assert open_source(source) is source
+
+
+def test_who_claims_what(tmp_path):
+    """The surest claim has it; a weak one counts only where the user names the modality or the column."""
+    arrow = pytest.importorskip("pyarrow")
+    table = arrow.table({"name": ["emma", "ava"], "age": [3, 4]})
+    assert open_source(table).modality == "table"
+    assert open_source(table, column="name").modality == "text"
+    assert open_source(table, "text").read(1) == "ava"
+    with pytest.raises(UserError, match="the column 'age' of the data frame holds 3; expected"):
+        open_source(table, column="age")
+    with pytest.raises(UserError, match="has the columns name, age, none of them with pictures"):
+        open_source(table, "image")
+    for spec in ("digits", noise(3, 8, 8)):
+        with pytest.raises(UserError, match=r"shape \(.*, 8, 8\) and type uint8; .*for texts do not come in arrays"):
+            open_source(spec, "text")
+    (tmp_path / "x.csv").write_text("name;age\n" + "a rather long name, of more than forty characters;3\n" * 3)
+    source = open_source(tmp_path / "x.csv")
+    assert source.modality == "text"
+    assert source.read(0) == "a rather long name, of more than forty characters"
+
+
+def test_an_array_with_labels_and_its_own_split(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez(path, train_images=noise(4, 8, 8), test_images=noise(2, 8, 8), train_labels=[0, 1] * 2, test_labels=[0, 1])
+    source = open_source(path)
+    assert source.test is not None
+    assert source.test.tolist() == [False] * 4 + [True] * 2
+    assert source.columns == {"label": list("010101")}
 
 
 def test_fashion_mnist():
@@ -365,8 +399,8 @@ def test_emoji(tmp_path):
     source = open_source(shared("emoji64/emojitwo64.parquet"))
     assert len(source) == 2022
     assert "category" in source.columns
-    codec = ImageCodec.fit(chunks(source, range(200)), Continuous)
-    assert codec.space == Continuous(3, (64, 64), step=2 / 255)
-    store, kept, _, skipped = encode_source(source, codec, tmp_path / "store", range(200))
-    assert (len(store), len(kept), skipped) == (200, 200, [])
+    codec = ImageCodec.fit(chunks(source, range(200)), Grid)
+    assert codec.space == Grid(3, (64, 64), step=2 / 255)
+    store, read, _, skipped = encode_source(source, codec, tmp_path / "store", range(200))
+    assert (len(store), len(read), skipped) == (200, 200, [])
     assert store.read([0])[0, :, 0, 0].tolist() == [1, 1, 1]  # transparent corners on white

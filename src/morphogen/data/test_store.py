@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from morphogen.core.errors import UserError
-from morphogen.core.space import Continuous, Tokens
+from morphogen.core.space import Field, Grid, Row, Tokens, TokenSequence
 from morphogen.data.store import EncodedStore
 
 
@@ -21,7 +21,7 @@ def grid(index: np.ndarray, steps: int) -> torch.Tensor:
 @given(data=st.data(), steps=st.sampled_from([1, 16, 255, 4095, 65535]), rows=st.integers(1, 9))
 def test_numbers_on_a_grid_are_read_exactly(data, steps, rows):
     generator = np.random.default_rng(data.draw(st.integers(0, 1000)))
-    space = Continuous(2, (3, 4), step=2 / steps)
+    space = Grid(2, (3, 4), step=2 / steps)
     x = grid(generator.integers(0, steps + 1, (rows, *space.shape)), steps)
     order = data.draw(st.lists(st.integers(0, rows - 1), max_size=20))
     with tempfile.TemporaryDirectory() as folder:
@@ -33,11 +33,19 @@ def test_numbers_on_a_grid_are_read_exactly(data, steps, rows):
 
 
 @settings(max_examples=30, deadline=None)
-@given(vocab=st.sampled_from([2, 256, 257, 65536, 70000, (3, 300, 5)]), seed=st.integers(0, 100))
-def test_symbols_are_read_exactly(vocab, seed):
-    space = Tokens(vocab, (3,))
-    highest = torch.tensor(vocab) - 1
-    x = (torch.rand(6, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * (highest + 1)).long()
+@given(
+    space=st.sampled_from(
+        [
+            *(Tokens(vocab, (3,)) for vocab in (2, 256, 257, 65536, 70000)),
+            TokenSequence(258, 3, start=256, end=257),
+            Row((Field(3), Field(300, 200), Field(5, 5))),
+        ]
+    ),
+    seed=st.integers(0, 100),
+)
+def test_tokens_and_cells_are_read_exactly(space, seed):
+    sizes = torch.tensor([field.size for field in space.fields] if isinstance(space, Row) else space.vocab)
+    x = (torch.rand(6, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * sizes).long()
     with tempfile.TemporaryDirectory() as folder:
         read = EncodedStore.build(Path(folder) / "x", space, iter([x])).read([5, 0, 1, 2])
         assert read.dtype == torch.int64
@@ -46,14 +54,14 @@ def test_symbols_are_read_exactly(vocab, seed):
 
 def test_numbers_without_a_grid_are_read_exactly(tmp_path):
     x = torch.randn(50, 7) * 100
-    store = EncodedStore.build(tmp_path / "x", Continuous(7), [x])
+    store = EncodedStore.build(tmp_path / "x", Grid(7), [x])
     assert torch.equal(store.read(torch.arange(49, -1, -1)), x.flip(0))
     assert torch.equal(EncodedStore(tmp_path / "x").read([3]), x[3:4])
     store.read([0])[0] = 0  # what is read may be written to
 
 
 def test_eight_bits_take_one_byte(tmp_path):
-    space = Continuous(1, (28, 28), step=2 / 255)
+    space = Grid(1, (28, 28), step=2 / 255)
     store = EncodedStore.build(tmp_path / "x", space, [torch.full((100, 1, 28, 28), -1.0)])
     assert len(store) == 100
     assert store.space == space
@@ -61,11 +69,11 @@ def test_eight_bits_take_one_byte(tmp_path):
 
 
 def test_values_that_the_space_does_not_promise_are_refused(tmp_path):
-    space = Continuous(1, (2,), step=2 / 255)
+    space = Grid(1, (2,), step=2 / 255)
     for bad in (torch.tensor([[[0.001, 0.5]]]), torch.tensor([[[1.2, 0.0]]]), torch.zeros(1, 1, 3)):
         with pytest.raises(UserError):
             EncodedStore.build(tmp_path / "x", space, [bad])
-    with pytest.raises(UserError, match="symbols"):
+    with pytest.raises(UserError, match="tokens"):
         EncodedStore.build(tmp_path / "x", Tokens(4, (2,)), [torch.tensor([[-1, 2]])])
     assert not list(tmp_path.iterdir())
 
@@ -77,11 +85,11 @@ def test_a_damaged_store_is_said_in_one_line(tmp_path):
     path.write_bytes(b"something else")
     with pytest.raises(UserError, match="not encoded data"):
         EncodedStore(path)
-    EncodedStore.build(path, Continuous(2), [torch.zeros(3, 2)])
+    EncodedStore.build(path, Grid(2), [torch.zeros(3, 2)])
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(UserError, match="cut short in row 2"):
+    with pytest.raises(UserError, match="cut short in example 2"):
         EncodedStore(path)
-    store = EncodedStore.build(path, Continuous(2), [torch.zeros(3, 2)])
+    store = EncodedStore.build(path, Grid(2), [torch.zeros(3, 2)])
     with pytest.raises(IndexError):
         store.read([3])
 
@@ -91,7 +99,7 @@ def test_a_full_disk_leaves_nothing(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:
         with pytest.raises(UserError, match="could not write"):
-            EncodedStore.build(tmp_path / "x", Continuous(100), [torch.zeros(100, 100)])
+            EncodedStore.build(tmp_path / "x", Grid(100), [torch.zeros(100, 100)])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not list(tmp_path.iterdir())

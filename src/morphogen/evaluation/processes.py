@@ -1,4 +1,4 @@
-"""Samples made by several processes, and read by the first one."""
+"""Sampling by several processes, whose samples the first one collects."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ from typing import Any
 
 import torch
 
-from ..core.codec import RowCodec
 from ..pipeline import Pipeline
 
 
-def started() -> tuple[int, int]:
-    """This process's number, and how many there are: those of a launcher such as torchrun, else one alone."""
+def start() -> tuple[int, int]:
+    """Return this process's rank and the number of processes: those of a launcher such as torchrun, else one."""
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     if ranks > 1 and not torch.distributed.is_initialized():
         torch.distributed.init_process_group("gloo", timeout=timedelta(days=7))
-        # Threads that still wait for the others while the interpreter is torn down abort the process.
+        # Threads that still wait for others while the interpreter exits would abort the process.
         atexit.register(torch.distributed.destroy_process_group)
     return (torch.distributed.get_rank(), ranks) if ranks > 1 else (0, 1)
 
 
-def sampled(
+def sample(
     pipeline: Pipeline,
     count: int,
     *,
@@ -36,29 +35,24 @@ def sampled(
     ranks: int,
     progress: Callable[[int], None] | None = None,
 ) -> list[Any]:
-    """`count` samples in batches, whose items are the same however many processes share them.
+    """Return `count` samples as a list of batches, equal for any number of processes that share them.
 
-    Each process makes every so many-th batch, whole; the first one gets all, and the others nothing. Of rows they are
-    tables, one a batch.
+    Each process makes every `ranks`-th batch; the first one receives all, and the others nothing.
     """
-    rows = isinstance(pipeline.codec, RowCodec)
     size = batch or pipeline.codec.batch
-    made: dict[int, Any] = {}
-    for number, start in enumerate(range(0, count, size)):
+    batches: dict[int, list[Any]] = {}
+    for number, begin in enumerate(range(0, count, size)):
         if number % ranks != rank:
             continue
-        stop = min(start + size, count)
-        own = {name: list(values[start:stop]) for name, values in condition.items()}
-        if rows:
-            parts = list(pipeline.rows(stop - start, seed=seed + start, batch=size, **controls))
-            made[number] = parts
-        else:
-            made[number] = pipeline.sample(stop - start, seed=seed + start, condition=own, batch=size, **controls)
+        end = min(begin + size, count)
+        query = {"condition": {name: list(values[begin:end]) for name, values in condition.items()}}
+        parts = pipeline.stream(query, count=end - begin, seed=seed + begin, batch=size, controls=controls)
+        batches[number] = list(parts)
         if progress:
-            progress(stop)
+            progress(end)
     if ranks > 1:
         gathered: list[Any] = [None] * ranks
-        torch.distributed.gather_object(made, gathered if rank == 0 else None, dst=0)
-        torch.distributed.barrier()  # nobody leaves before all has arrived
-        made = {number: items for part in gathered if part for number, items in part.items()} if rank == 0 else {}
-    return [item for number in sorted(made) for item in made[number]]
+        torch.distributed.gather_object(batches, gathered if rank == 0 else None, dst=0)
+        torch.distributed.barrier()  # no process exits before everything has arrived
+        batches = {number: parts for own in gathered if own for number, parts in own.items()} if rank == 0 else {}
+    return [part for number in sorted(batches) for part in batches[number]]

@@ -1,77 +1,17 @@
-"""What an evaluation found, as it is written to `metrics.json`."""
+"""The record of an evaluation, as it is written to `metrics.json`."""
 
 from __future__ import annotations
 
-from typing import Literal
-
-from pydantic import Field, FiniteFloat
+from pydantic import Field
 
 from ..core.config import Frozen
+from ..core.results import Check, ClassResult, ColumnResult, Figure, NotMeasured
 
-FORMAT = 1  # of an evaluation
-
-Group = Literal["likeness", "variety", "copying", "privacy", "likelihood", "usefulness", "properties"]
-
-
-class Figure(Frozen):
-    """One figure with all that is needed to read it."""
-
-    name: str = Field(description="As the field calls it, with the extractor in brackets where one was read: FD[…].")
-    key: str = Field(description="The same for programs, without brackets.")
-    group: Group
-    value: FiniteFloat
-    low: FiniteFloat | None = Field(None, description="The 95 % interval, from here")
-    high: FiniteFloat | None = Field(None, description="to here; None: it has none, and `meaning` says why.")
-    ceiling: FiniteFloat | None = Field(None, description="What real items get, compared with real held-out ones.")
-    floor: FiniteFloat | None = Field(
-        None, description="What items get that are right part by part and in nothing else."
-    )
-    better: Literal["lower", "higher", "near"] = Field(description="`near`: as near to the ceiling as may be.")
-    extractor: str | None = None
-    real: int = Field(description="Held-out items it was measured on.")
-    generated: int = Field(description="Generated items it was measured on; of a likelihood none.")
-    seed: int
-    meaning: str = Field(description="In a sentence.")
-
-
-class NotMeasured(Frozen):
-    """A figure that users would look for, and why it is not there."""
-
-    name: str
-    why: str
-
-
-class Check(Frozen):
-    """Something that was looked for: a fault, or a difference, which is a matter of degree."""
-
-    name: str
-    found: bool
-    fault: bool = Field(True, description="False: a difference from real items, such as nearly every model shows.")
-    says: str = Field(description="What was seen, in a sentence, whether it is a fault or not.")
-
-
-class ClassResult(Frozen):
-    """One class: what share of the items it has, and how its items fare."""
-
-    name: str
-    real_share: float
-    generated_share: float | None = None
-    accuracy: float | None = Field(None, description="Of items asked to be of it, those that a classifier says are.")
-    coverage: float | None = None
-
-
-class ColumnResult(Frozen):
-    """One column of rows: how alike its values are, and its pairs with other columns; 1 is alike."""
-
-    name: str
-    shape: float
-    trend: float | None = None
-    shape_ceiling: float
-    trend_ceiling: float | None = None
+FORMAT = 2
 
 
 class Evaluation(Frozen):
-    """All that was found of one model; the newest is kept in the model folder's `metrics.json`."""
+    """Everything measured of one model; the newest evaluation is in the model folder's `metrics.json`."""
 
     format: int = FORMAT
     morphogen: str
@@ -81,13 +21,13 @@ class Evaluation(Frozen):
     data: str = Field(description="What it was evaluated on, in words.")
     extractor: str
     seed: int
-    real: int
+    real: int = Field(description="Number of held-out items.")
     generated: int
-    train: int = Field(description="Training items that were looked at; 0: they could not be read.")
+    train: int = Field(description="Number of training items that were read; 0: they could not be read.")
     controls: dict[str, object] = {}
-    command: str = Field("", description="What does it again.")
+    command: str = Field("", description="The command that repeats the evaluation.")
     seconds: float
-    verdict: str
+    summary: str
     checks: list[Check]
     figures: list[Figure]
     not_measured: list[NotMeasured]
@@ -95,5 +35,5 @@ class Evaluation(Frozen):
     columns: list[ColumnResult] = []
 
     def figure(self, key: str) -> Figure | None:
-        """The figure of that key, where it was measured."""
-        return next((one for one in self.figures if one.key == key), None)
+        """Return the figure of that key, or None where it was not measured."""
+        return next((figure for figure in self.figures if figure.key == key), None)

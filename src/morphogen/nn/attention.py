@@ -1,4 +1,4 @@
-"""Attention, by the faster of two ways."""
+"""Softmax attention, by whichever of two implementations is faster."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Up to which plain products beat the fused kernel of CPUs in half precision, above all in its backward pass: in bf16 49
-# cells took 2.5 ms against 10, 196 cells 16 against 34, 784 cells 259 against 99. In single precision the fused one is
-# faster from 16 cells on (12 ms against 10; 255 cells 24 against 9), and with a single query (33 us against 12).
-_FEW_CELLS = 200
+# Up to this many keys plain matrix products beat the fused kernel of CPUs in half precision, above all in the backward
+# pass: in bf16 49 keys took 2.5 ms against 10, 196 keys 16 against 34, 784 keys 259 against 99. In single precision the
+# fused kernel is faster from 16 keys on (12 ms against 10; 255 keys 24 against 9), and with one query (33 us against
+# 12).
+_MAX_PLAIN = 200
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False, mask: Tensor | None = None) -> Tensor:
-    """Softmax attention over `(B, heads, cells, width)`; causal: a cell sees itself and those before it.
+    """Return softmax attention over `(B, heads, positions, width)`; causal: a query sees no later key.
 
-    `mask`, bool and broadcastable to `(B, heads, queries, keys)`, is what besides a query may see.
+    `mask`, bool and broadcastable to `(B, heads, queries, keys)`: what a query may see besides.
     """
-    if q.device.type != "cpu" or k.shape[2] > _FEW_CELLS or q.dtype == torch.float32:
+    if q.device.type != "cpu" or k.shape[2] > _MAX_PLAIN or q.dtype == torch.float32:
         if mask is not None and causal:
             mask = mask & torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril()
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal and mask is None)

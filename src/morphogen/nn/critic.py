@@ -1,4 +1,4 @@
-"""A residual network without normalisation that judges items: real, or made."""
+"""The critic of adversarial training: a residual network without normalisation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.condition import Conditioner
-from ..core.space import Continuous, Space
+from ..core.space import Grid, Space
 from . import nd
 from .pyramid import coarse_size
 
@@ -17,7 +17,7 @@ LEAK = 0.2
 
 
 class Block(nn.Module):
-    """Two maps around a residual; without normalisation it starts as nothing (R3GAN, arXiv 2501.05441, section 3.2)."""
+    """A residual block; without normalisation it starts as the identity (R3GAN, arXiv 2501.05441, section 3.2)."""
 
     def __init__(self, axes: int, width: int, normalised: bool) -> None:
         super().__init__()
@@ -33,11 +33,14 @@ class Block(nn.Module):
 
 
 class Critic(nn.Module):
-    """`(B, *space.shape)` and conditions to a verdict `(B,)`; conditions by projection (arXiv 1802.05637)."""
+    """Maps `(B, *space.shape)` and conditions to a score `(B,)`, higher for real items.
+
+    Conditions enter by projection (arXiv 1802.05637).
+    """
 
     def __init__(
         self,
-        space: Continuous,
+        space: Grid,
         conditions: Mapping[str, Space],
         *,
         widths: Sequence[int],
@@ -59,10 +62,10 @@ class Critic(nn.Module):
         self.axes, self.conditional = axes, bool(conditions)
 
     def forward(self, x: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
-        return self.judge(x, condition)[0]
+        return self.score_and_features(x, condition)[0]
 
-    def judge(self, x: Tensor, condition: Mapping[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """The verdict, and the features of each level, finest first."""
+    def score_and_features(self, x: Tensor, condition: Mapping[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Return the score `(B,)` and the features of each level `(B, width, *size)`, finest first."""
         features = []
         if self.axes:
             x = nd.unshuffle(nd.pad_end(x, nd.padding_to(x.shape[2:], self.multiple)), self.patch)
@@ -74,15 +77,15 @@ class Critic(nn.Module):
                 x = block(x)
             features.append(x)
         h = F.leaky_relu(self.flatten(F.leaky_relu(x, LEAK).flatten(1)), LEAK)
-        verdict = self.head(h).squeeze(1).float()
+        score = self.head(h).squeeze(1).float()
         if self.conditional:
             context = self.conditioner(condition, x).vector
-            verdict = verdict + (h.float() * context).sum(1) / math.sqrt(h.shape[1])
-        return verdict, features
+            score = score + (h.float() * context).sum(1) / math.sqrt(h.shape[1])
+        return score, features
 
 
 def local_map(axes: int, features_in: int, features_out: int, kernel: int) -> nn.Module:
-    """A convolution, or for rows a linear map."""
+    """Return a convolution, or a linear map of vectors where there are no axes."""
     return nd.convolution(axes, features_in, features_out, kernel) if axes else nn.Linear(features_in, features_out)
 
 

@@ -1,4 +1,4 @@
-"""The network of a denoiser: a backbone for the space, fed the noise level and the context."""
+"""The network of a denoiser: a backbone for the space, modulated by the noise level and the context."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ import torch
 from torch import Tensor, nn
 
 from ..core.condition import Conditioner
-from ..core.space import Continuous, Space
+from ..core.space import Grid, Space
 from .embed import SinusoidalEmbedding
 from .mlp import MLP
 from .unet import UNet
 
 
 class DenoiserNetwork(nn.Module):
-    """`(B, *shape)` at noise levels `(B,)` under conditions to `(B, *shape)`: a U-Net, or an MLP for rows.
+    """Maps x `(B, *shape)`, noise levels `(B,)` and conditions to `(B, *shape)`: a U-Net, or an MLP for vectors.
 
-    `extra` channels may follow those of x in what it is given: what else is known of each cell.
+    `extra` input channels follow those of x, such as which cells are known.
     """
 
     def __init__(
         self,
-        space: Continuous,
+        space: Grid,
         conditions: Mapping[str, Space],
         *,
         widths: Sequence[int],
         blocks: Sequence[int],
         patch: int,
         dropout: float,
-        condition_drop: float,
+        condition_dropout: float,
         extra: int = 0,
     ) -> None:
         super().__init__()
         embedding = max(64, widths[-1])
         self.level = SinusoidalEmbedding(embedding)
         self.embed = nn.Sequential(nn.Linear(embedding, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
-        self.conditioner = Conditioner(conditions, embedding, condition_drop, grids=bool(space.size))
+        self.conditioner = Conditioner(conditions, embedding, condition_dropout, grids=bool(space.size))
         extra += self.conditioner.grid_channels
         self.backbone: nn.Module
         if space.size:

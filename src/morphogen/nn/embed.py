@@ -1,4 +1,4 @@
-"""Embeddings of numbers: noise levels and positions."""
+"""Embeddings of numbers, such as noise levels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 class SinusoidalEmbedding(nn.Module):
     """Sines and cosines of a number at geometric frequencies (Vaswani et al., arXiv 1706.03762, section 3.5).
 
-    Numbers `(B,)`, roughly in [-4, 4], to `(B, width)`.
+    Maps numbers `(B,)`, roughly in [-4, 4], to `(B, width)`.
     """
 
     frequencies: Tensor

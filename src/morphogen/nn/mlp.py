@@ -1,4 +1,4 @@
-"""A residual multilayer perceptron for rows, modulated by a vector."""
+"""A residual multilayer perceptron for vectors, modulated by a vector."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import nd
 
 
 class ResidualLayer(nn.Module):
-    """Normalise, modulate, expand, contract; zero at the start."""
+    """Normalise, modulate, expand, contract; it starts as the identity."""
 
     def __init__(self, width: int, embedding: int, dropout: float) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class ResidualLayer(nn.Module):
 
 
 class MLP(nn.Module):
-    """`(B, features_in)` and an embedding `(B, E)` to `(B, features_out)`."""
+    """Maps `(B, features_in)` and an embedding `(B, E)` to `(B, features_out)`; the output starts at zero."""
 
     def __init__(
         self, *, features_in: int, features_out: int, width: int, layers: int, embedding: int, dropout: float

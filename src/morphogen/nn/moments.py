@@ -1,4 +1,4 @@
-"""Mean and deviation of data, by which models standardise them."""
+"""Mean and standard deviation of data, with which models standardise them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..core.model import Batch
 
 
 def moments(batches: Iterable[Batch]) -> tuple[float, float]:
-    """Mean and standard deviation over all values of all items; the deviation is at least 0.001."""
+    """Return mean and standard deviation over all values of all items; the deviation is at least 0.001."""
     count, total, squares = 0, 0.0, 0.0
     for batch in batches:
         x = batch.x.double()

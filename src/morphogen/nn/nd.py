@@ -1,4 +1,4 @@
-"""Operations picked by the number of axes, so that one network serves series, pictures and video."""
+"""Operations for any number of axes, so that one network serves series, pictures and video."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = 
 
 
 def convolution(axes: int, channels_in: int, channels_out: int, kernel: int = 3) -> nn.Module:
-    """A same-size convolution over 1 to 3 axes."""
+    """Return a convolution over 1 to 3 axes that keeps the size."""
     return _CONVOLUTIONS[axes](channels_in, channels_out, kernel, padding=kernel // 2)
 
 
@@ -25,25 +25,25 @@ _FORMATS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """The context in which a network computes in `fp32`, `bf16` or `fp16`; its weights are single precision in all."""
+    """Return the context in which a network computes in `fp32`, `bf16` or `fp16`; its weights stay single precision."""
     return torch.autocast(device.type, _FORMATS.get(precision), enabled=precision in _FORMATS)
 
 
 def zero(module: nn.Module) -> nn.Module:
-    """The module with all its parameters 0, so that a residual branch starts as nothing."""
+    """Set all parameters of a module to 0 and return it: a residual branch that ends with it starts at zero."""
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
     return module
 
 
 def group_norm(channels: int, affine: bool = True) -> nn.GroupNorm:
-    """Group normalisation with 16 channels a group where they divide: the width at which CPU kernels vectorise."""
+    """Return group normalisation with 16 channels a group where that divides, which CPU kernels vectorise best."""
     group = math.gcd(channels, 16)
     return nn.GroupNorm(channels // group if group > 1 else 1, channels, affine=affine)
 
 
 def unshuffle(x: Tensor, factor: int) -> Tensor:
-    """Space to depth: `(B, C, *size)` to `(B, C * factor**axes, *size / factor)`; pixel unshuffle for any axes."""
+    """Map `(B, C, *size)` to `(B, C * factor**axes, *size / factor)`: space to depth for any number of axes."""
     if factor == 1:
         return x
     batch, channels, *size = x.shape
@@ -55,7 +55,7 @@ def unshuffle(x: Tensor, factor: int) -> Tensor:
 
 
 def shuffle(x: Tensor, factor: int) -> Tensor:
-    """Depth to space, the inverse of `unshuffle`."""
+    """Return the inverse of `unshuffle`: depth to space."""
     if factor == 1:
         return x
     batch, channels, *size = x.shape
@@ -66,12 +66,12 @@ def shuffle(x: Tensor, factor: int) -> Tensor:
 
 
 def padding_to(size: Sequence[int], multiple: int) -> list[int]:
-    """How many cells each axis lacks to the next multiple."""
+    """Return how many cells each axis lacks to the next multiple."""
     return [-length % multiple for length in size]
 
 
 def pad_end(x: Tensor, padding: Sequence[int]) -> Tensor:
-    """Repeat the last cell of each axis `padding` times, for any number of axes."""
+    """Repeat the last cell of each axis `padding` times."""
     for axis, count in enumerate(padding, start=2):
         if count:
             last = x.narrow(axis, x.shape[axis] - 1, 1)
@@ -80,7 +80,7 @@ def pad_end(x: Tensor, padding: Sequence[int]) -> Tensor:
 
 
 def crop_end(x: Tensor, size: Sequence[int]) -> Tensor:
-    """The leading part of that size: undoes `pad_end`."""
+    """Return the leading part of that size, which undoes `pad_end`."""
     for axis, length in enumerate(size, start=2):
         if x.shape[axis] != length:
             x = x.narrow(axis, 0, length)
@@ -88,6 +88,6 @@ def crop_end(x: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def place(module: nn.Module, device: torch.device | str) -> None:
-    """Move a module to a device, in the memory format in which convolutions of pictures run fastest."""
+    """Move a module to a device, in the memory format in which convolutions over two axes run fastest."""
     module.to(device)
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

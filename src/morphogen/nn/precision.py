@@ -1,4 +1,4 @@
-"""What this processor does fast."""
+"""Which precisions this processor computes fast."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @functools.cache
 def bf16_is_emulated() -> bool:
-    """Whether matrix products in bf16 are far slower on this processor than in single precision."""
+    """Return whether matrix products in bf16 are far slower on this processor than in single precision."""
 
     def seconds(dtype: torch.dtype) -> float:
         x = torch.ones(256, 256, dtype=dtype)
@@ -21,5 +21,5 @@ def bf16_is_emulated() -> bool:
             times.append(time.perf_counter() - started)
         return min(times)
 
-    # Hundreds of times where it is; small products may be a little slower where larger ones are faster.
+    # Hundreds of times where bf16 is emulated; elsewhere small products may be a little slower, and larger ones faster.
     return seconds(torch.bfloat16) > 8 * seconds(torch.float32)

@@ -1,4 +1,4 @@
-"""An encoder to, and a decoder from, a coarse grid or a vector, for any number of axes."""
+"""Encoders to, and a decoder from, a coarse grid or a vector, for any number of axes."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..core.space import Continuous
+from ..core.space import Grid
 from . import nd
 from .mlp import MLP
 from .unet import ResidualBlock
 
 
 class Encoder(nn.Module):
-    """`(B, *space.shape)` to `(B, channels_out, *latent.size)`.
+    """Maps `(B, *space.shape)` to `(B, channels_out, *latent.size)`, for a space with axes.
 
-    The latent's size is the space's, divided by `patch` and halved at each further level (rounded up); or `()` for a
-    vector, which is read from the coarsest grid at once.
+    The size of the latent is that of the space, divided by `patch` and halved at each further level (rounded up), or
+    `()`: a vector, a linear map of the whole coarsest grid.
     """
 
     def __init__(
         self,
-        space: Continuous,
-        latent: Continuous,
+        space: Grid,
+        latent: Grid,
         *,
         channels_out: int,
         widths: Sequence[int],
@@ -60,15 +60,15 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """`(B, *latent.shape)` and an embedding `(B, E)` to `(B, *space.shape)`: the encoder's mirror.
+    """Maps `(B, *latent.shape)` and an embedding `(B, E)` to `(B, *space.shape)`; it mirrors `Encoder`.
 
     `embedding` 0: it reads none.
     """
 
     def __init__(
         self,
-        space: Continuous,
-        latent: Continuous,
+        space: Grid,
+        latent: Grid,
         *,
         widths: Sequence[int],
         blocks: Sequence[int],
@@ -107,10 +107,10 @@ class Decoder(nn.Module):
         return nd.crop_end(x, self.size).float()
 
 
-class RowEncoder(nn.Module):
-    """`(B, channels)` to `(B, channels_out)`."""
+class VectorEncoder(nn.Module):
+    """Maps vectors `(B, channels)` to `(B, channels_out)`."""
 
-    def __init__(self, space: Continuous, *, channels_out: int, width: int, layers: int) -> None:
+    def __init__(self, space: Grid, *, channels_out: int, width: int, layers: int) -> None:
         super().__init__()
         self.width = width
         self.network = MLP(
@@ -121,7 +121,7 @@ class RowEncoder(nn.Module):
             embedding=width,
             dropout=0.0,
         )
-        # The MLP's head starts at zero, where an encoder would tell nothing of x.
+        # The head of an MLP starts at zero, with which the latent would not depend on x.
         self.network.head = nn.Linear(width, channels_out)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -129,5 +129,5 @@ class RowEncoder(nn.Module):
 
 
 def coarse_size(size: Sequence[int], multiple: int) -> tuple[int, ...]:
-    """The size of the coarsest grid: each axis divided by `multiple`, rounded up."""
+    """Return the size of the coarsest grid: each axis divided by `multiple`, rounded up."""
     return tuple(-(-length // multiple) for length in size)

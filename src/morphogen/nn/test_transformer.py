@@ -1,22 +1,23 @@
-"""The transformer: causal where it says so, and the same with a cache."""
+"""The transformer: causal or not, with a cache or without, and rotary positions."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from .transformer import Rotary, Transformer, rotate
+from .rotary import Rotary, rotate
+from .transformer import Transformer
 
 
 def network(causal: bool, size: tuple[int, ...] = (3, 4)) -> Transformer:
     torch.manual_seed(0)
-    made = Transformer(size=size, width=64, layers=3, dropout=0.0, causal=causal).eval()
-    for parameter in made.parameters():  # the projections start at zero, where nothing is mixed
+    model = Transformer(size=size, width=64, layers=3, dropout=0.0, causal=causal).eval()
+    for parameter in model.parameters():  # the projections start at zero, where nothing is mixed
         torch.nn.init.normal_(parameter, std=0.2)
-    return made
+    return model
 
 
-def test_a_cell_sees_those_before_it_and_no_other() -> None:
+def test_a_position_sees_those_before_it_and_no_other() -> None:
     x = torch.randn(2, 12, 64)
     moved = x.clone()
     moved[:, 7] += 1
@@ -36,7 +37,7 @@ def test_the_cache_changes_nothing(beginning: int) -> None:
     torch.testing.assert_close(torch.cat(parts, 1), model(x))
 
 
-def test_several_cells_after_cached_ones_are_refused() -> None:
+def test_several_positions_after_cached_ones_are_refused() -> None:
     x = torch.randn(1, 12, 64)
     model = network(True)
     cache = model.cache(1, x)

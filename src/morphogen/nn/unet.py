@@ -1,4 +1,4 @@
-"""A U-Net over 1 to 3 axes, modulated by a vector: residual blocks, skips between levels, attention at the lowest."""
+"""A U-Net over 1 to 3 axes, modulated by a vector: residual blocks, skip connections, attention at the lowest level."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from .attention import attend
 
 
 class ResidualBlock(nn.Module):
-    """Two normalised convolutions around a scale and shift by the embedding; zero at the start (arXiv 2105.05233)."""
+    """Two normalised convolutions, the second scaled and shifted by the embedding (arXiv 2105.05233).
+
+    It starts as the identity. `embedding` 0: it reads none.
+    """
 
     def __init__(self, axes: int, width: int, embedding: int, dropout: float) -> None:
         super().__init__()
@@ -35,7 +38,7 @@ class ResidualBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over all cells; the output projection starts at zero."""
+    """Self-attention over all cells; it starts as the identity."""
 
     def __init__(self, channels: int, head_width: int = 32) -> None:
         super().__init__()
@@ -53,7 +56,7 @@ class Attention(nn.Module):
 
 
 class SkipBlock(nn.Module):
-    """A residual block of the way up: merges the skip by a 1-cell convolution, which costs a ninth of a wide block."""
+    """A block of the decoder: a 1x1 convolution merges the skip, at a ninth of the cost of a block twice as wide."""
 
     def __init__(self, axes: int, width: int, embedding: int, dropout: float) -> None:
         super().__init__()
@@ -65,10 +68,10 @@ class SkipBlock(nn.Module):
 
 
 class UNet(nn.Module):
-    """`(B, channels_in, *size)` and an embedding `(B, E)` to `(B, channels_out, *size)`, for any size.
+    """Maps `(B, channels_in, *size)` and an embedding `(B, E)` to `(B, channels_out, *size)`, for any size.
 
-    `widths` and `blocks` have one entry a level; each level halves the size. `patch` cells a side become channels
-    first (space to depth), which is where most of the speed on small machines comes from.
+    `widths` and `blocks` have one entry for each level, finest first; each level halves the size. First `patch` cells a
+    side become channels (space to depth): most of the speed on small machines comes from that.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Gaussian diffusion around any network: its training loss, and its prediction. Used by every family that denoises."""
+"""Gaussian diffusion with any network: the training loss and the prediction, for every family that denoises."""
 
 from __future__ import annotations
 
@@ -9,58 +9,78 @@ import torch
 from torch import Tensor
 
 from ..core.model import Prediction
-from .path import Path, Target
+from .schedule import PredictionType, Schedule
 
 Network = Callable[[Tensor, Tensor, Mapping[str, Tensor]], Tensor]  # (x, noise level (B,), condition) -> x's shape
 NoiseLevels = Literal["lognormal", "uniform"]
 
 
 def training_times(
-    path: Path, count: int, *, levels: NoiseLevels, mean: float, spread: float, device: torch.device
+    schedule: Schedule,
+    count: int,
+    *,
+    noise_levels: NoiseLevels,
+    log_sigma_mean: float,
+    log_sigma_std: float,
+    device: torch.device,
 ) -> Tensor:
-    """Times `(count,)`: ln(σ/α) ~ N(mean, spread²) as in arXiv 2206.00364, Table 1, or uniform on the path's own axis.
+    """Return random times `(count,)`, stratified over the batch.
 
-    Stratified over the batch, which lowers the variance of the loss (arXiv 2107.00630, appendix I.1).
+    `lognormal`: ln(σ/α) ~ N(log_sigma_mean, log_sigma_std²), as in arXiv 2206.00364, Table 1; `uniform`: t is uniform.
+    Stratification lowers the variance of the loss (arXiv 2107.00630, appendix I.1).
     """
     u = (torch.arange(count, device=device) + torch.rand(count, device=device)) / count
-    if levels == "uniform":
-        return path.end + (path.start - path.end) * u.clamp(1e-4, 1 - 1e-4)
+    if noise_levels == "uniform":
+        return schedule.end + (schedule.start - schedule.end) * u.clamp(1e-4, 1 - 1e-4)
     normal = torch.special.ndtri(u.clamp(1e-6, 1 - 1e-6))
-    return path.time((mean + spread * normal).exp())
+    return schedule.time((log_sigma_mean + log_sigma_std * normal).exp())
 
 
 def denoising_loss(
-    path: Path,
+    schedule: Schedule,
     network: Network,
     data: Tensor,
     condition: Mapping[str, Tensor],
     *,
-    prediction: Target,
-    levels: NoiseLevels,
-    mean: float,
-    spread: float,
+    prediction: PredictionType,
+    noise_levels: NoiseLevels,
+    log_sigma_mean: float,
+    log_sigma_std: float,
 ) -> Tensor:
-    """The squared error of what the network says, in its own parametrisation, a scalar; `data` of unit variance."""
-    times = training_times(path, len(data), levels=levels, mean=mean, spread=spread, device=data.device)
+    """Return the mean squared error of the network's prediction, a scalar, for `data` of unit variance."""
+    times = training_times(
+        schedule,
+        len(data),
+        noise_levels=noise_levels,
+        log_sigma_mean=log_sigma_mean,
+        log_sigma_std=log_sigma_std,
+        device=data.device,
+    )
     t = times.reshape(-1, *(1,) * (data.dim() - 1))
     noise = torch.randn_like(data)
-    output = _evaluate(path, network, path.mix(data, noise, t), t, condition)
-    error = (output - path.target(prediction, data, noise, t)).square().flatten(1).mean(1)
+    output = _evaluate(schedule, network, schedule.mix(data, noise, t), t, condition)
+    error = (output - schedule.target(prediction, data, noise, t)).square().flatten(1).mean(1)
     if prediction == "data":
-        # Min-SNR-5 (arXiv 2303.09556): without a bound the cleanest samples would drown all others.
-        error = error * path.noise_level(times).square().reciprocal().clamp(max=5)
+        # Min-SNR-5 (arXiv 2303.09556): without a bound the cleanest samples would dominate the loss.
+        error = error * schedule.noise_level(times).square().reciprocal().clamp(max=5)
     return error.mean()
 
 
 def predict(
-    path: Path, network: Network, x: Tensor, t: Tensor, condition: Mapping[str, Tensor], *, prediction: Target
+    schedule: Schedule,
+    network: Network,
+    x: Tensor,
+    t: Tensor,
+    condition: Mapping[str, Tensor],
+    *,
+    prediction: PredictionType,
 ) -> Prediction:
-    """Data and noise at x `(B, *shape)`; t is one number, or one per sample, broadcastable against x."""
-    return path.prediction(prediction, _evaluate(path, network, x, t, condition), x, t)
+    """Return predicted data and noise at x `(B, *shape)`; t is one number, or one per sample, broadcastable to x."""
+    return schedule.prediction(prediction, _evaluate(schedule, network, x, t, condition), x, t)
 
 
-def _evaluate(path: Path, network: Network, x: Tensor, t: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
-    # c_in of arXiv 2206.00364 for data of unit variance: what the network sees has unit variance at every level.
-    alpha, sigma = path.alpha(t), path.sigma(t)
+def _evaluate(schedule: Schedule, network: Network, x: Tensor, t: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
+    # c_in of arXiv 2206.00364 for data of unit variance: the network's input has unit variance at every level.
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
     scaled = x / (alpha.square() + sigma.square()).sqrt()
     return network(scaled, (sigma / alpha).reshape(-1).expand(len(x)), condition)

@@ -1,4 +1,4 @@
-"""Guidance: one prediction pushed away from a weaker one."""
+"""Guidance: extrapolation from a weaker prediction through a stronger one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..core.model import Predict, Prediction
-    from .path import Path
+    from .schedule import Schedule
 
 
 def classifier_free(
@@ -17,18 +17,19 @@ def classifier_free(
     unconditional: Predict,
     *,
     scale: float,
-    path: Path,
+    schedule: Schedule,
     interval: tuple[float, float] = (0.0, math.inf),
 ) -> Predict:
-    """Classifier-free guidance: ε = ε_u + scale (ε_c − ε_u) (Ho & Salimans, arXiv 2207.12598, with scale = 1 + w).
+    """Return the prediction of classifier-free guidance, ε = ε_u + scale (ε_c − ε_u).
 
-    `scale` 1 is no guidance, and 0 the unconditional prediction. Only noise levels in (low, high] of `interval` are
-    guided (Kynkäänniemi et al., arXiv 2404.07724); where no sample is, the unconditional one is not evaluated, nor
-    ever at scale 1. The data are combined as the noise is: the weights sum to 1, so both still make up x.
+    Ho & Salimans, arXiv 2207.12598, with scale = 1 + w: `scale` 1 is no guidance, and 0 the unconditional prediction.
+    Only noise levels in (low, high] of `interval` are guided (Kynkäänniemi et al., arXiv 2404.07724). The unconditional
+    prediction is not evaluated where no sample is guided, and never at scale 1. The data are combined in the same way:
+    the weights sum to 1, so data and noise still add up to x.
 
-    Two functions instead of one doubled batch: any two predictions serve, of a negative condition or of a weaker model
-    as well, nobody needs to know how a null is written into a batch, and inside and outside the interval the batch has
-    the same shape, so that a compiled network is compiled once. Half the memory; the price is twice the launches.
+    It takes two functions instead of a doubled batch: so the weaker prediction may be one of a negative condition or of
+    a weaker model, no code has to write nulls into a batch, and the batch has the same shape inside and outside the
+    interval, so that a compiled network is compiled once. It needs half the memory and twice the kernel launches.
     """
     if scale == 1:
         return conditional
@@ -38,12 +39,12 @@ def classifier_free(
         from ..core.model import Prediction
 
         strong = conditional(x, t)
-        level = path.noise_level(t)
+        level = schedule.noise_level(t)
         inside = (level > low) & (level <= high)
         if not inside.any():
             return strong
         weak = unconditional(x, t)
-        # Guided and unguided samples may share a batch, where t is per sample.
+        # Where t is per sample, guided and unguided samples share a batch.
         weight = inside * (scale - 1) + 1.0
         return Prediction(
             weak.data + (weight * (strong.data - weak.data)).to(strong.data.dtype),

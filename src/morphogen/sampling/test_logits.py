@@ -1,4 +1,4 @@
-"""From logits to symbols against closed forms and frequencies."""
+"""From logits to tokens against closed forms and frequencies."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from scipy import stats
 
 from morphogen.core.noise import Noise
 
-from .logits import draw, guided, nucleus, probabilities
+from .logits import controlled, draw, guided, nucleus, probabilities
+from .token_controls import TokenControls
 
 LOGITS = torch.tensor([0.5, 0.3, 0.15, 0.05], dtype=torch.float64).log()
 
 
 def spread(**settings: float) -> list[float]:
-    return probabilities(LOGITS, **settings).tolist()  # type: ignore[arg-type]
+    p = controlled(LOGITS, TokenControls(**settings))
+    assert torch.equal(p, probabilities(LOGITS, **settings))  # type: ignore[arg-type]
+    return p.tolist()
 
 
 def test_plain_probabilities() -> None:
@@ -41,11 +44,11 @@ def test_temperature_raises_to_a_power() -> None:
         ({"min_p": 0.59}, [0.625, 0.375, 0, 0]),
         ({"min_p": 0.61}, [1, 0, 0, 0]),
         ({"min_p": 1}, [1, 0, 0, 0]),
-        # The entropy is 1.14 nats; .3 surprises by 1.20, .5 by .69, .15 by 1.90, .05 by 3.00.
+        # The entropy is 1.14 nats; the information of .3 is 1.20, of .5 .69, of .15 1.90, of .05 3.00.
         ({"typical_p": 0.29}, [0, 1, 0, 0]),
         ({"typical_p": 0.31}, [0.625, 0.375, 0, 0]),
         ({"typical_p": 0.9}, [0.5 / 0.95, 0.3 / 0.95, 0.15 / 0.95, 0]),
-        # .5 and .3 are left, of entropy .66; the one's surprise, .47, is nearer to it than the other's, .98.
+        # .5 and .3 are left, of entropy .66; the information of one, .47, is nearer to it than that of the other, .98.
         ({"top_k": 2, "typical_p": 0.5}, [1, 0, 0, 0]),
     ],
 )
@@ -63,13 +66,13 @@ def test_truncation(settings: dict[str, float], expected: list[float]) -> None:
     st.floats(1e-6, 1),
     st.floats(1e-7, 1 - 1e-7),
 )
-def test_a_distribution_and_a_symbol_it_allows(
+def test_a_distribution_and_a_token_it_allows(
     logits: list[float], temperature: float, top_k: int, top_p: float, min_p: float, typical_p: float, uniform: float
 ) -> None:
-    given = torch.tensor(logits)
+    x = torch.tensor(logits)
     settings = {"top_k": top_k, "top_p": top_p, "min_p": min_p, "typical_p": typical_p}
-    p = probabilities(given, temperature=temperature, **settings)  # type: ignore[arg-type]
-    assert given.tolist() == torch.tensor(logits).tolist(), "the input changed"
+    p = probabilities(x, temperature=temperature, **settings)  # type: ignore[arg-type]
+    assert x.tolist() == torch.tensor(logits).tolist(), "the input changed"
     assert p.sum().item() == pytest.approx(1)
     assert (p >= 0).all()
     assert p[int(draw(p, torch.tensor(uniform)))] > 0
@@ -82,25 +85,25 @@ def test_a_distribution_and_a_symbol_it_allows(
 def test_the_nucleus_is_the_smallest_set_that_reaches_the_mass(weights: list[int], mass: float) -> None:
     """With many equal weights, alone and in a batch of other rows."""
     p = torch.tensor(weights, dtype=torch.float64) / sum(weights)
-    kept = nucleus(p, mass) > 0
-    assert p[kept].sum() >= mass - 1e-12
-    assert p[kept].sum() - p[kept].min() < mass, "one less would have reached it"
-    assert p[kept].min() >= p[~kept].max() if (~kept).any() else True
-    lowest = torch.nonzero(p == p[kept].min()).flatten()
-    assert kept[lowest].tolist() == sorted(kept[lowest].tolist(), reverse=True), "of equals the lower ones"
-    assert torch.equal(nucleus(torch.stack((p.flip(0), p)), mass)[1] > 0, kept)
+    keep = nucleus(p, mass) > 0
+    assert p[keep].sum() >= mass - 1e-12
+    assert p[keep].sum() - p[keep].min() < mass, "one less would have reached it"
+    assert p[keep].min() >= p[~keep].max() if (~keep).any() else True
+    lowest = torch.nonzero(p == p[keep].min()).flatten()
+    assert keep[lowest].tolist() == sorted(keep[lowest].tolist(), reverse=True), "ties go to lower tokens"
+    assert torch.equal(nucleus(torch.stack((p.flip(0), p)), mass)[1] > 0, keep)
 
 
-def test_a_forbidden_symbol_is_never_drawn() -> None:
+def test_a_token_of_probability_zero_is_never_sampled() -> None:
     p = probabilities(torch.tensor([-torch.inf, 1.0, -torch.inf]), temperature=2.0, top_k=0, top_p=0.99)
-    drawn = draw(p.expand(3, -1), torch.tensor([1e-9, 0.5, 1 - 1e-9]))
-    assert drawn.tolist() == [1, 1, 1]
+    tokens = draw(p.expand(3, -1), torch.tensor([1e-9, 0.5, 1 - 1e-9]))
+    assert tokens.tolist() == [1, 1, 1]
 
 
-def test_draws_have_the_frequencies_of_the_distribution() -> None:
+def test_samples_have_the_frequencies_of_the_distribution() -> None:
     p = probabilities(LOGITS, temperature=1.0, top_k=0, top_p=1.0)
-    drawn = draw(p.expand(20_000, -1), Noise.count(0, 20_000).uniform("symbol", ()))
-    counts = drawn.bincount(minlength=4)
+    tokens = draw(p.expand(20_000, -1), Noise.consecutive(0, 20_000).uniform("symbol", ()))
+    counts = tokens.bincount(minlength=4)
     assert stats.chisquare(counts.numpy(), (p * 20_000).numpy()).pvalue > 1e-3
 
 

@@ -2,7 +2,9 @@
 
 from .check_codec import check_codec
 from .check_metric import check_metric
+from .check_modality import check_modality
 from .check_model import check_model
 from .check_solver import check_solver
+from .examples import SPACES, example_batch
 
-__all__ = ["check_codec", "check_metric", "check_model", "check_solver"]
+__all__ = ["SPACES", "check_codec", "check_metric", "check_modality", "check_model", "check_solver", "example_batch"]

@@ -1,37 +1,35 @@
-"""The contract of a family, run on tiny models of every kind of space it accepts."""
+"""The contract of a family's model, run on tiny models of the kind of space it is for."""
 
 from __future__ import annotations
 
-import contextlib
+import importlib
 import math
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..core.config import Frozen
 from ..core.errors import UserError
-from ..core.model import Batch, Denoiser, GenerativeModel, LatentModel, LikelihoodModel, Loss, Partial, Phase, Request
+from ..core.modality import modalities
+from ..core.model import Batch, GenerativeModel, Loss, Partial, Phase, Request
 from ..core.noise import Noise
-from ..core.space import Continuous, Space, Tokens
+from ..core.space import Grid, Row, Space, Tokens, TokenSequence
+from .check_capabilities import check_capabilities
+from .examples import CLASSES, SPACES, canonical, example_batch
+from .keywords import check_keywords
+from .refusal import refusal
 
-SPACES: tuple[Space, ...] = (
-    Continuous(4),
-    Continuous(7, choices=(3, 2)),
-    Continuous(2, (16,)),
-    Continuous(1, (8, 8)),
-    Tokens(5, (8,)),
-    Tokens(5, (4, 4)),
-    Tokens((3, 4, 5, 97, 8), (5,), parts=(1, 2), even=2),
-)
-CLASSES = 3
+_EVALUATIONS = 48  # of a loss that is random, by which its fall is judged
+_MIN_STEPS = 10  # with fewer the fall of a loss is not judged
 
 
 def check_model(
@@ -39,43 +37,80 @@ def check_model(
     options: Frozen | Mapping[str, Any] | None = None,
     *,
     controls: Frozen | Mapping[str, Any] | None = None,
-    spaces: Sequence[Space] = SPACES,
+    spaces: Sequence[Space] = (),
     steps: int = 120,
     rate: float = 4e-3,
     tolerance: float = 1e-4,
 ) -> list[str]:
-    """Check a family on each kind of space it accepts, with a class condition and without; what was checked.
+    """Check a model with and without a class condition; return what was checked.
 
+    `spaces`: those to check; by default small ones of the kinds for which the family's `options.py` declares the model.
     Options and controls: an instance, fields, or none for the defaults. A model may refuse a space or a condition with
     a UserError, but not all of them. Each phase is trained for `steps` steps on one batch, in the order of
-    `Phase.during`; the loss of a phase that runs alone must fall from the first third of its steps to the last by three
-    standard errors (adversaries share their time: theirs must stay finite). `tolerance`: how far a sample may lie from
-    itself in another batch, per unit of its scale; tokens must be equal. Raises AssertionError that says which promise
-    is broken.
+    `Phase.span`; the loss of a phase that runs alone must fall by three standard errors. Adversaries, which share their
+    time, have a quarter of the steps, and their losses must stay finite.
+    A condition reaches the network in the same way whatever the shape of an item: the model without a condition is
+    checked in full on the first space of each kind, and elsewhere only where it cannot be conditioned on a class.
+    `tolerance`: how far a sample may lie from itself in another batch, per unit of its scale; tokens must be equal.
+    Raises AssertionError that says which promise is broken.
     """
     chosen = _settings(model_class.Options, options)
     steering = _settings(model_class.Controls, controls)
     _check_settings(model_class.Options, chosen)
     _check_settings(model_class.Controls, steering)
-    done = []
-    for space in spaces:
-        if not isinstance(space, model_class.accepts):
-            continue
-        for conditions in ({}, {"label": Tokens(CLASSES, (1,))}):
+    for modality in modalities().values():
+        check_keywords(model_class.Controls, modality, model_class.__name__)
+    checked, refused = [], []
+    kinds: set[type[Space]] = set()  # of which a space was checked in full without a condition
+    for space in spaces or [space for kind in _kinds(model_class) for space in SPACES[kind]]:
+        by_class = False
+        for name, conditions in _conditions(model_class, space).items():
             try:
                 torch.manual_seed(0)
                 model = model_class(space, conditions, chosen)
-            except UserError as refusal:
-                done.append(f"{space} {'with' if conditions else 'without'} a class: refused ({refusal})")
+            except UserError as error:
+                refused.append(f"{space} {name}: refused ({error})")
                 continue
-            where = f"{model_class.__name__} on {space}" + (" with a class" if conditions else "")
-            falls = _train(model, steps, rate, where)
-            _check_sampling(model, chosen, steering, tolerance, where)
-            _check_capabilities(model, where)
-            done.append(f"{space} {'with' if conditions else 'without'} a class: {falls}")
-    accepted = [line for line in done if "refused" not in line]
-    assert accepted, f"{model_class.__name__} accepts {model_class.accepts} but refuses every space tried: {done}"
-    return done
+            where = f"{model_class.__name__} on {space} {name}"
+            alone = not conditions and (type(space) not in kinds or not by_class)
+            in_full = alone or "label" in conditions
+            by_class |= "label" in conditions
+            falls = _train(model, steps if in_full else 3, rate, where)
+            if in_full:
+                _check_sampling(model, chosen, steering, tolerance, where)
+                check_capabilities(model, where)
+            else:
+                _check_null(model, steering, tolerance, where)
+            if alone:
+                kinds.add(type(space))
+            checked.append(f"{space} {name}: {falls}")
+    assert checked, f"{model_class.__name__} refuses every space: {refused}"
+    return checked + refused
+
+
+def _kinds(model_class: type[GenerativeModel]) -> list[type[Space]]:
+    """Return the kinds of space for which the options beside the model's module declare it."""
+    package, _, module = model_class.__module__.rpartition(".")
+    entries = importlib.import_module(f"{package}.options").MODELS
+    kinds = [kind for kind, entry in entries.items() if entry.module == module]
+    assert kinds, f"{package}.options.MODELS names no model in the module '{module}'"
+    for kind in kinds:
+        assert entries[kind].Options is model_class.Options, f"{package}.options.MODELS has other Options than {module}"
+        assert entries[kind].Controls is model_class.Controls, f"{package}.options.MODELS has other Controls"
+    return kinds
+
+
+def _conditions(model_class: type[GenerativeModel], space: Space) -> dict[str, dict[str, Space]]:
+    """Return the sets of conditions to check, each with what it is called in messages."""
+    sets: dict[str, dict[str, Space]] = {}
+    if model_class.supports_conditions:
+        sets |= {"with a class": {"label": Tokens(CLASSES, (1,))}}
+    sets |= {"without a condition": {}}
+    if model_class.supports_conditions:
+        sets |= {"with numbers": {"numbers": Grid(2)}}
+    if model_class.supports_grid_conditions and isinstance(space, Grid) and space.size:
+        sets["with a grid"] = {"low_res": Grid(1, tuple(side // 2 for side in space.size))}
+    return sets
 
 
 def _settings(kind: type[Frozen], value: Frozen | Mapping[str, Any] | None) -> Frozen:
@@ -89,34 +124,16 @@ def _check_settings(kind: type[Frozen], value: Frozen) -> None:
     except ValidationError:
         pass
     else:
-        raise AssertionError(f"{name} takes an unknown field without a word")
+        raise AssertionError(f"{name} accepts an unknown field")
     assert kind.model_validate(value.model_dump()) == value, f"{name} does not survive dump and validate"
     assert kind.model_validate_json(value.model_dump_json()) == value, f"{name} does not survive JSON"
     assert kind.model_json_schema(), f"{name} has no JSON schema"
 
 
-def example_batch(space: Space, conditions: Mapping[str, Space], count: int = 96) -> Batch:
-    """One batch of made-up items in which the class decides most of x: a level, or a symbol."""
-    random = torch.Generator().manual_seed(1)
-    label = torch.arange(count) % CLASSES
-    column = label.reshape(-1, *[1] * len(space.shape))
-    if isinstance(space, Tokens):
-        vocab = space.vocab if isinstance(space.vocab, int) else min(space.vocab)
-        other = torch.randint(vocab, (count, *space.shape), generator=random)
-        x = torch.where(torch.rand(other.shape, generator=random) < 0.2, other, column % vocab)
-    else:
-        x = (column - 1) * 0.6 + 0.1 * torch.randn(count, *space.shape, generator=random)
-        begin = space.channels - sum(space.choices)
-        for size in space.choices:
-            x[:, begin : begin + size] = F.one_hot(label % size, size).to(x.dtype)
-            begin += size
-    return Batch(x, {name: label.reshape(-1, 1) for name in conditions})
-
-
 def _spans(phases: Sequence[Phase]) -> Iterator[tuple[float, float, list[Phase]]]:
-    bounds = sorted({bound for phase in phases for bound in phase.during})
+    bounds = sorted({bound for phase in phases for bound in phase.span})
     for first, last in pairwise(bounds):
-        active = [phase for phase in phases if phase.during[0] <= first and last <= phase.during[1]]
+        active = [phase for phase in phases if phase.span[0] <= first and last <= phase.span[1]]
         if active:
             yield first, last, active
 
@@ -127,40 +144,68 @@ def _train(model: GenerativeModel, steps: int, rate: float, where: str) -> str:
     names = [phase.name for phase in phases]
     assert len(set(names)) == len(names) > 0, f"{where}: the names of the phases are {names}"
     optimisers: dict[str, torch.optim.Optimizer] = {}
-    begun, falls = set(), []
+    falls = []
     for first, last, active in _spans(phases):
-        curves: dict[str, list[float]] = {phase.name: [] for phase in active}
-        seen: dict[str, float] = {}
         for phase in active:
-            if phase.name not in begun:
-                model.begin(phase.name, iter([batch]))
-                begun.add(phase.name)
-            if phase.trains not in optimisers:
-                part = model.get_submodule(phase.trains)
-                optimisers[phase.trains] = torch.optim.AdamW(part.parameters(), lr=rate, betas=phase.betas)
+            if phase.span[0] == first:
+                model.initialize(phase.name, iter([batch]))
+            if phase.module not in optimisers:
+                optimisers[phase.module] = _optimiser(model, phase, rate, where)
+        untrained = _state(model)
+        parts: dict[str, float] = {}
         model.train()
-        for step in range(steps):
+        count = steps if len(active) == 1 else max(3, steps // 4)
+        for step in range(count):
             for phase in active:
                 if step % phase.every == 0:
-                    loss = _step(model, phase, batch, optimisers[phase.trains], where)
-                    curves[phase.name].append(loss.total.item())
-                    seen |= {name: float(value) for name, value in loss.parts.items()}
-            model.adapt(first + (last - first) * (step + 1) / steps, step + 1.0, seen)
-        for phase in active:
-            curve = torch.tensor(curves[phase.name], dtype=torch.float64)
-            window = max(2, len(curve) // 3)
-            start, end = curve[:window].mean().item(), curve[-window:].mean().item()
-            # Of the noise alone, from steps that follow each other: the fall itself is none (von Neumann).
-            noise = sum(part.diff().square().mean().item() / 2 for part in (curve[:window], curve[-window:]))
-            error = math.sqrt(noise / window)
-            if len(active) == 1:
-                assert start - end > 3 * error, (
-                    f"{where}: phase '{phase.name}' does not overfit one batch, its loss is {start:.3g} in the first "
-                    f"third and {end:.3g} in the last third of {len(curve)} steps, with a standard error of {error:.2g}"
-                )
-            falls.append(f"{phase.name} {start:.3g} → {end:.3g}")
+                    loss = _step(model, phase, batch, optimisers[phase.module], where)
+                    parts |= {name: float(value) for name, value in loss.parts.items()}
+            model.on_step_end(first + (last - first) * (step + 1) / count, step + 1.0, parts)
+        if len(active) == 1 and steps >= _MIN_STEPS:
+            falls.append(
+                _check_fall(model, untrained, active[0], partial(model.on_step_end, last, steps, parts), where)
+            )
     model.eval()
+    if model.early_stopping:
+        model.calibrate(iter([batch]))
     return ", ".join(falls)
+
+
+def _state(model: GenerativeModel) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+@torch.no_grad()
+def _check_fall(
+    model: GenerativeModel, untrained: dict[str, Tensor], phase: Phase, end: Callable[[], None], where: str
+) -> str:
+    """Return how far training has lowered a loss. Raises AssertionError where it has not.
+
+    Both models are compared at the end of the phase, which `end` announces: some losses change with the progress.
+    """
+    batch, trained = example_batch(model.space, model.conditions), _state(model)
+    losses = []
+    for state in (untrained, trained):
+        model.load_state_dict(state)
+        end()
+        losses.append(torch.tensor([model(batch, phase.name).total.item() for _ in range(_EVALUATIONS)]).double())
+    model.load_state_dict(trained)
+    before, after = losses
+    error = math.sqrt((before.var().item() + after.var().item()) / _EVALUATIONS)
+    assert before.mean() - after.mean() > 3 * error, (
+        f"{where}: phase '{phase.name}' does not overfit one batch, its loss is {before.mean():.3g} before training "
+        f"and {after.mean():.3g} after it, with a standard error of {error:.2g}"
+    )
+    return f"{phase.name} {before.mean():.3g} → {after.mean():.3g}"
+
+
+def _optimiser(model: GenerativeModel, phase: Phase, rate: float, where: str) -> torch.optim.Optimizer:
+    module = model.get_submodule(phase.module)
+    parameters = dict(module.named_parameters())
+    for name in phase.muon:
+        assert name in parameters, f"{where}: phase '{phase.name}' has no parameter '{name}' for Muon to train"
+        assert parameters[name].ndim > 1, f"{where}: Muon trains matrices, and '{name}' is a vector"
+    return torch.optim.AdamW(module.parameters(), lr=rate, betas=phase.betas)
 
 
 def _step(model: GenerativeModel, phase: Phase, batch: Batch, optimiser: torch.optim.Optimizer, where: str) -> Loss:
@@ -173,112 +218,108 @@ def _step(model: GenerativeModel, phase: Phase, batch: Batch, optimiser: torch.o
     for name, value in loss.parts.items():
         assert not value.requires_grad, f"{where}: the part '{name}' of the loss is not detached"
     loss.total.backward()
-    gradients = [p.grad for p in model.get_submodule(phase.trains).parameters() if p.grad is not None]
-    assert gradients, f"{where}: the loss reaches no parameter of '{phase.trains or 'the model'}'"
+    gradients = [p.grad for p in model.get_submodule(phase.module).parameters() if p.grad is not None]
+    assert gradients, f"{where}: the loss reaches no parameter of '{phase.module or 'the model'}'"
     assert all(gradient.isfinite().all() for gradient in gradients), f"{where}: a gradient is not finite"
     optimiser.step()
     return loss
 
 
 def _sample(model: GenerativeModel, controls: Frozen, request: Request, where: str) -> Tensor:
-    shape = (len(request), *model.space.shape)
-    drafts: list[Partial] = []
+    """Return the last draft, checked, with nothing after the ends of sequences."""
+    space = model.space
+    last: Partial | None = None
     with torch.no_grad():
         for draft in model.generate(request, controls):
+            shape = (len(request), *space.shape)
+            if isinstance(space, TokenSequence):
+                shape = (len(request), *draft.x.shape[1:2])
             assert draft.x.shape == shape, f"{where}: a draft of shape {tuple(draft.x.shape)}, expected {shape}"
             assert draft.known.dtype == torch.bool, f"{where}: `known` is {draft.known.dtype}, expected bool"
             torch.broadcast_to(draft.known, shape)
-            drafts = [draft]  # a draft is valid until the next
-    assert drafts, f"{where}: nothing was generated"
-    x = drafts[0].x.clone()
-    assert drafts[0].known.all(), f"{where}: the last draft is not all known"
-    if isinstance(model.space, Tokens):
-        assert not x.is_floating_point(), f"{where}: tokens of type {x.dtype}"
-        vocab = torch.as_tensor(model.space.vocab)
-        assert (x >= 0).all(), f"{where}: a token below 0"
-        assert (x < vocab.reshape(model.space.size if vocab.ndim else ())).all(), f"{where}: a token beyond the vocab"
-    else:
+            last = draft  # a draft is valid until the next
+    assert last is not None, f"{where}: nothing was generated"
+    assert last.known.all(), f"{where}: the last draft is not all known"
+    x = last.x.clone()
+    if isinstance(space, Grid):
         assert x.isfinite().all(), f"{where}: a sample is not finite"
-    return x
+        return x
+    vocab = torch.tensor([field.size for field in space.fields] if isinstance(space, Row) else space.vocab)
+    assert not x.is_floating_point(), f"{where}: tokens of type {x.dtype}"
+    assert (x >= 0).all(), f"{where}: a token below 0"
+    assert (x < vocab).all(), f"{where}: a token beyond the vocabulary"
+    if isinstance(space, TokenSequence):
+        assert (x[:, 0] == space.start).all(), f"{where}: a sequence does not begin with the start"
+        assert (canonical(space, x)[:, 1:] != space.start).all(), f"{where}: a start inside a sequence"
+    return canonical(space, x)
 
 
 def _labels(model: GenerativeModel, labels: Sequence[int]) -> dict[str, Tensor]:
     return {name: torch.tensor(labels).reshape(-1, 1) for name in model.conditions}
 
 
-def _same(a: Tensor, b: Tensor, tolerance: float) -> bool:
+def _same(space: Space, a: Tensor, b: Tensor, tolerance: float) -> bool:
     if not a.is_floating_point():
-        return torch.equal(a, b)
+        width = max(a.shape[-1], b.shape[-1])
+        return torch.equal(canonical(space, a, width), canonical(space, b, width))
     return bool((a - b).abs().max() <= tolerance * (1 + b.abs().max()))
 
 
 def _check_sampling(model: GenerativeModel, options: Frozen, controls: Frozen, tolerance: float, where: str) -> None:
-    labels = [0, 1, 2, 0, 1]
-    noise = Noise.count(7, 5)
+    labels, noise, space = [0, 1, 2, 0, 1], Noise.consecutive(7, 5), model.space
     together = _sample(model, controls, Request(noise, _labels(model, labels)), where)
     alone = _sample(model, controls, Request(Noise(noise.seeds[3:4]), _labels(model, labels[3:4])), where)
-    assert _same(alone, together[3:4], tolerance), f"{where}: a sample is not the same alone and in a batch"
-    other = _sample(model, controls, Request(Noise.count(50, 5), _labels(model, labels)), where)
-    assert not _same(other, together, tolerance), f"{where}: other seeds give the same samples"
+    assert _same(space, alone, together[3:4], tolerance), f"{where}: a sample is not the same alone and in a batch"
+    other = _sample(model, controls, Request(Noise.consecutive(50, 5), _labels(model, labels)), where)
+    assert not _same(space, other, together, tolerance), f"{where}: other seeds give the same samples"
     if model.conditions:
         moved = _sample(model, controls, Request(noise, _labels(model, [2, 0, 1, 1, 0])), where)
-        assert not _same(moved, together, tolerance), f"{where}: the condition does not change the output"
-        _sample(model, controls, Request(noise), where)  # an absent condition is the null
-
+        assert not _same(space, moved, together, tolerance), f"{where}: the condition does not change the output"
+        _check_null(model, controls, tolerance, where)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.safetensors"
         save_file({name: value.clone().contiguous() for name, value in model.state_dict().items()}, file)
         restored = type(model)(model.space, model.conditions, options)
         restored.load_state_dict(load_file(file))
-    restored.eval()
-    again = _sample(restored, controls, Request(noise, _labels(model, labels)), where)
-    assert _same(again, together, 1e-6), f"{where}: another sample after save and load"
-
-    if model.fills:
-        x = example_batch(model.space, model.conditions, 5).x
-        known = torch.rand(x.shape, generator=torch.Generator().manual_seed(2)) < 0.5
-        request = Request(noise, _labels(model, labels), given=Partial(x, known))
-        try:
-            filled = _sample(model, controls, request, where)
-        except UserError:
-            if getattr(options, "fill", 0):
-                raise
-            return  # it was not trained to
-        assert torch.equal(filled[known], x[known].to(filled.dtype)), f"{where}: what was given does not come back"
+    again = _sample(restored.eval(), controls, Request(noise, _labels(model, labels)), where)
+    assert _same(space, again, together, 1e-6), f"{where}: another sample after save and load"
+    if model.supports_given:
+        _check_given(model, controls, Request(noise, _labels(model, labels)), where)
 
 
-def _check_capabilities(model: GenerativeModel, where: str) -> None:
-    """A capability may be refused for some space with a UserError."""
-    for check in (_check_denoiser, _check_latents, _check_likelihood):
-        with contextlib.suppress(UserError):
-            check(model, where)
+def _check_null(model: GenerativeModel, controls: Frozen, tolerance: float, where: str) -> None:
+    """The null of a condition, a negative token or NaN, is the same as its absence, and is not any value."""
+    noise = Noise.consecutive(7, 4)
+    values = example_batch(model.space, model.conditions, 4).condition
+    nulls = {
+        name: torch.full_like(value, torch.nan if value.is_floating_point() else -1) for name, value in values.items()
+    }
+    absent = _sample(model, controls, Request(noise), where)
+    null = _sample(model, controls, Request(noise, nulls), where)
+    assert _same(model.space, null, absent, tolerance), f"{where}: a null condition is not the same as an absent one"
+    _sample(model, controls, Request(noise, values), where)
 
 
-def _check_denoiser(model: GenerativeModel, where: str) -> None:
-    batch = example_batch(model.space, model.conditions, 4)
-    if isinstance(model, Denoiser):
-        t = torch.full((4, *[1] * len(model.space.shape)), 0.5)
-        prediction = model.predict(batch.x, t, batch.condition)
-        for name, value in prediction._asdict().items():
-            assert value.shape == batch.x.shape, f"{where}: predicted {name} of shape {tuple(value.shape)}"
-            assert value.isfinite().all(), f"{where}: predicted {name} not finite"
-
-
-def _check_latents(model: GenerativeModel, where: str) -> None:
-    batch = example_batch(model.space, model.conditions, 4)
-    first = Batch(batch.x[:1], {name: value[:1] for name, value in batch.condition.items()})
-    if isinstance(model, LatentModel):
-        z = model.encode(batch)
-        assert z.shape == (4, *model.latent.shape), f"{where}: latents {tuple(z.shape)}, declared {model.latent.shape}"
-        assert torch.equal(z, model.encode(batch)), f"{where}: encode is not deterministic"
-        assert _same(model.encode(first), z[:1], 1e-4), f"{where}: a latent is not the same alone and in a batch"
-        decoded = model.decode(z, batch.condition)
-        assert decoded.shape == batch.x.shape, f"{where}: decoded {tuple(decoded.shape)}"
-
-
-def _check_likelihood(model: GenerativeModel, where: str) -> None:
-    batch = example_batch(model.space, model.conditions, 4)
-    if isinstance(model, LikelihoodModel):
-        nats = model.log_likelihood(batch, Noise.count(0, 4))
-        assert nats.shape == (4,), f"{where}: log-likelihood of shape {tuple(nats.shape)}, expected (4,)"
-        assert nats.isfinite().all(), f"{where}: log-likelihood {nats.tolist()}"
+def _check_given(model: GenerativeModel, controls: Frozen, request: Request, where: str) -> None:
+    """What is given comes back. A model may refuse gaps, or all, if it names the option that it needed in training."""
+    x = example_batch(model.space, model.conditions, len(request)).x
+    gaps = torch.rand(x.shape, generator=torch.Generator().manual_seed(2)) < 0.5
+    beginning = (torch.arange(x[0].numel()) < max(1, x[0].numel() // 4)).reshape(x[0].shape).expand_as(x)
+    if isinstance(model.space, TokenSequence):
+        gaps[:, 0] = True
+    filled = {}
+    for name, known in (("beginning", beginning), ("gaps", gaps)):
+        part = replace(request, given=Partial(x, known))
+        refused = refusal(UserError, partial(next, model.generate(part, controls)))
+        if refused is None:
+            filled[name] = (_sample(model, controls, part, where), known)
+            continue
+        helpful = "options." in refused or "--family" in refused
+        assert helpful, f"{where}: refuses {name} without naming an option or a family that can: {refused}"
+    assert "gaps" not in filled or "beginning" in filled, f"{where}: fills gaps, but refuses a beginning"
+    for sample, known in filled.values():
+        width = max(sample.shape[-1], x.shape[-1])
+        padded, expected = canonical(model.space, sample, width), canonical(model.space, x, width)
+        assert torch.equal(padded[..., : x.shape[-1]][known], expected[..., : x.shape[-1]][known].to(sample.dtype)), (
+            f"{where}: what was given does not come back"
+        )

@@ -1,1 +1,1 @@
-"""Training: from a source to a model folder. Nothing is imported here: the command line reads options without torch."""
+"""Training: from a source to a model folder. Imports nothing, so that the command line reads options without torch."""

@@ -1,4 +1,4 @@
-"""Checkpoints: a folder that appears whole or not at all, and holds no pickle."""
+"""Checkpoints: folders that appear whole or not at all, and hold no pickle."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -22,85 +21,104 @@ _FIELDS = (
     "step",
     "seconds",
     "progress",
-    "rate",
+    "lr_scale",
     "rollbacks",
-    "best",
-    "checks",
-    "begun",
-    "settled",
+    "best_loss",
+    "validations",
+    "initialized",
+    "frozen",
     "loss_scale",
-    "scaled",
+    "good_steps",
 )
 
 
-def save_checkpoint(folder: Path, state: TrainState, settings: dict[str, Any]) -> Path:
-    """Write `folder/step-N`, then drop older ones. Raises UserError where the disk refuses, nothing is half-done."""
+def save_checkpoint(folder: Path, state: TrainState) -> Path:
+    """Write `folder/step-N`, then delete older ones.
+
+    Raises UserError where the disk refuses; the older ones then stay.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     target, temporary = folder / f"step-{state.step}", folder / f".step-{state.step}"
-    for old in folder.glob(".step-*"):  # what a killed process left
-        shutil.rmtree(old, ignore_errors=True)
-    tensors: dict[str, Tensor] = {f"model.{name}": value for name, value in state.model.state_dict().items()}
-    tensors.update({f"average.{name}": value for name, value in state.average.shadow.items()})
-    tensors.update({f"kept.{name}": value for name, value in state.kept.items()})
-    for part, optimizer in state.optimizers.items():
-        tensors.update({f"optimizer.{part}|{name}": value for name, value in optimizer.state().items()})
+    for leftover in folder.glob(".step-*"):  # of a process that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
     try:
         temporary.mkdir()
         # Copies, because safetensors refuses tensors that share memory.
-        copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+        copies = {name: value.detach().cpu().clone().contiguous() for name, value in _tensors(state).items()}
         save_file(copies, temporary / "state.safetensors")
-        fields = {name: getattr(state, name) for name in _FIELDS}
-        write_json(temporary / "state.json", fields | {"settings": settings})
+        write_json(temporary / "state.json", {name: getattr(state, name) for name in _FIELDS})
         with (temporary / "state.safetensors").open("rb+") as file:
             os.fsync(file.fileno())
         if target.exists():
             shutil.rmtree(target)
         temporary.rename(target)
-        # Only when the new one is on the disk for good may the old ones go.
+        # The older ones may go only when the new one is on the disk for good.
         directory = os.open(folder, os.O_RDONLY)
         os.fsync(directory)
         os.close(directory)
     except (OSError, SafetensorError, UserError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise UserError(f"could not write the checkpoint {target}: {error}; free some space, then --resume") from error
-    for _, old in _all(folder)[:-1]:
-        shutil.rmtree(old, ignore_errors=True)
+    for _, older in _checkpoints(folder)[:-1]:
+        shutil.rmtree(older, ignore_errors=True)
     return target
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint under `folder`, or None."""
-    found = _all(folder)
-    return found[-1][1] if found else None
+    """Return the newest whole checkpoint in `folder`, or None."""
+    checkpoints = _checkpoints(folder)
+    return checkpoints[-1][1] if checkpoints else None
 
 
 def load_checkpoint(checkpoint: Path, state: TrainState) -> None:
-    """Put a checkpoint into the state. Raises UserError where it is damaged or of another model."""
+    """Read a checkpoint into the state. Raises UserError where it is damaged or of another model."""
     fields = read_json(checkpoint / "state.json")
     try:
         tensors = load_file(checkpoint / "state.safetensors")
-        prefix = "model."
-        state.model.load_state_dict(
-            {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-        )
+        state.model.load_state_dict(_under("model.", tensors))
         with torch.no_grad():
-            for name, value in state.average.shadow.items():
-                value.copy_(tensors[f"average.{name}"])
-        state.kept = {
-            name.removeprefix("kept."): value.to(state.model.device)
-            for name, value in tensors.items()
-            if name.startswith("kept.")
-        }
-        for part, optimizer in state.optimizers.items():
-            prefix = f"optimizer.{part}|"
-            optimizer.load({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+            for name, value in state.ema.shadow.items():
+                value.copy_(tensors[f"ema.{name}"])
+        state.best_weights = {name: value.to(state.model.device) for name, value in _under("best.", tensors).items()}
+        for module, optimizer in state.optimizers.items():
+            optimizer.load(_under(f"optimizer.{module}|", tensors))
         for name in _FIELDS:
             setattr(state, name, fields[name])
     except (SafetensorError, KeyError, TypeError, RuntimeError, OSError) as error:
         raise UserError(f"the checkpoint {checkpoint} cannot be read ({error}); remove it and fit again") from None
 
 
-def _all(folder: Path) -> list[tuple[int, Path]]:
+def roll_back(folder: Path, state: TrainState, phase: str) -> str:
+    """Return to the last checkpoint with half the learning rate, after a loss that is not finite; return a message.
+
+    Raises UserError the second time.
+    """
+    step, checkpoint = state.step, latest_checkpoint(folder)
+    if state.rollbacks or checkpoint is None:
+        raise UserError(
+            f"the loss of phase '{phase}' was not finite twice, last at step {step}; look for extreme values in the "
+            "data, or lower --train.lr; the last good checkpoint is kept"
+        )
+    lr_scale, rollbacks = state.lr_scale / 2, state.rollbacks + 1
+    load_checkpoint(checkpoint, state)
+    state.lr_scale, state.rollbacks = lr_scale, rollbacks
+    return f"the loss of phase '{phase}' was not finite at step {step}: back to step {state.step} at half the rate"
+
+
+def _tensors(state: TrainState) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {f"model.{name}": value for name, value in state.model.state_dict().items()}
+    tensors.update({f"ema.{name}": value for name, value in state.ema.shadow.items()})
+    tensors.update({f"best.{name}": value for name, value in state.best_weights.items()})
+    for module, optimizer in state.optimizers.items():
+        tensors.update({f"optimizer.{module}|{name}": value for name, value in optimizer.state().items()})
+    return tensors
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
     if not folder.is_dir():
         return []
     matches = [(match, path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]

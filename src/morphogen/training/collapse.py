@@ -1,4 +1,4 @@
-"""Whether generated items grow alike while a model is trained: mode collapse."""
+"""Mode collapse: whether generated items become alike while a model trains."""
 
 from __future__ import annotations
 
@@ -7,41 +7,41 @@ import math
 import torch
 from torch import Tensor
 
-_ALIKE = 0.5  # of the variety of real items
-_TIMES = 2  # that it has to be less, one after the other
+_THRESHOLD = 0.5  # of the variety of real items
+_PATIENCE = 2  # consecutive values below it
 
 
 def variety(x: Tensor, real: Tensor) -> float:
-    """How far generated items `(N, ...)` are from each other, over how far real ones `(M, ...)` are.
+    """Return the mean distance between generated items `(N, ...)`, relative to that between real ones `(M, ...)`.
 
-    1 is as varied, 0 is all the same. Of numbers by their distance, of symbols by the share that differ; NaN where
-    real ones do not differ, or either are fewer than two.
+    1: as varied as real items; 0: all the same. Numbers are compared by Euclidean distance, tokens by how many differ.
+    NaN where the real items are all the same, or there are fewer than two of either.
     """
-    apart, usual = _apart(x), _apart(real)
-    return apart / usual if usual > 0 else math.nan
+    distance, real_distance = _mean_distance(x), _mean_distance(real)
+    return distance / real_distance if real_distance > 0 else math.nan
 
 
-def _apart(x: Tensor) -> float:
-    """The mean over all pairs."""
+def _mean_distance(x: Tensor) -> float:
+    """Return the mean over all pairs."""
     numbers = x.is_floating_point()
     x = x.flatten(1).float()
     pairs = torch.pdist(x, p=2 if numbers else 0)
     return float(pairs.mean()) if len(pairs) else math.nan
 
 
-class Watch:
-    """Told the variety at times, it says when that has been little for a while, and says it once."""
+class CollapseMonitor:
+    """Warns once when variety stays low."""
 
     def __init__(self) -> None:
-        self._thin, self._said = 0, False
+        self._low, self._warned = 0, False
 
-    def told(self, value: float) -> str:
-        """What to say of it; nothing, where there is nothing to say."""
-        self._thin = self._thin + 1 if value < _ALIKE else 0
-        if self._thin < _TIMES or self._said:
+    def observe(self, value: float) -> str:
+        """Take note of the variety of a preview; return the warning, or the empty string."""
+        self._low = self._low + 1 if value < _THRESHOLD else 0
+        if self._low < _PATIENCE or self._warned:
             return ""
-        self._said = True
+        self._warned = True
         return (
-            f"generated items vary {value:.0%} as much as real ones, and did so before: the model may be collapsing. "
-            "Look at the previews; where they are all alike, stop, and try a lower --train.lr or other --options"
+            f"generated items vary {value:.0%} as much as real ones, as they did before: the model may be collapsing. "
+            "Look at the previews; if they are all alike, stop, and try a lower --train.lr or other --options"
         )

@@ -1,4 +1,4 @@
-"""Averaged weights: what is sampled from, and what is saved."""
+"""The moving average of the weights: what samples are drawn with, and what is saved."""
 
 from __future__ import annotations
 
@@ -9,36 +9,37 @@ import torch
 from torch import Tensor, nn
 
 
-class Average:
-    """An exponential moving average of a model's parameters, by name, whose half-life is a share of a phase.
+class EMA:
+    """An exponential moving average of a model's parameters, by name.
 
-    The half-life grows with the share spent, to `half_life`, so that early weights are forgotten (warm-up).
+    A half-life is a fraction of a phase. It grows with the fraction that is done, up to its full length, so that early
+    weights are forgotten.
     """
 
     def __init__(self, model: nn.Module, half_lives: Mapping[str, float]) -> None:
-        """`half_lives` of each part that is trained, "" being the whole model."""
+        """`half_lives` maps each trained submodule to its half-life; "" is the whole model."""
         self.model, self.half_lives = model, dict(half_lives)
         self.shadow: dict[str, Tensor] = {name: p.detach().clone() for name, p in model.named_parameters()}
 
     @torch.no_grad()
-    def update(self, part: str, share: float, increment: float) -> None:
-        """After a step of a phase that trains `part`: `share` of the phase is spent, `increment` by this step."""
-        half_life = min(self.half_lives[part], 0.2 * share)
+    def update(self, module: str, done: float, increment: float) -> None:
+        """Average a submodule's weights after a step, which adds `increment` to the fraction `done` of its phase."""
+        half_life = min(self.half_lives[module], 0.2 * done)
         decay = 0.5 ** (increment / half_life) if half_life > 0 else 0.0
-        pairs = [(self.shadow[name], p) for name, p in self._of(part)]
+        pairs = [(self.shadow[name], p) for name, p in self._parameters(module)]
         torch._foreach_lerp_([s for s, _ in pairs], [p.detach() for _, p in pairs], 1 - decay)
 
     @torch.no_grad()
-    def settle(self, part: str) -> None:
-        """The part takes its averaged weights for good."""
-        for name, parameter in self._of(part):
+    def copy_to(self, module: str) -> None:
+        """Give a submodule its averaged weights."""
+        for name, parameter in self._parameters(module):
             parameter.copy_(self.shadow[name])
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """The model with averaged weights, for a preview or to save."""
+        """Give the model its averaged weights within the block."""
         current = {name: p.detach().clone() for name, p in self.model.named_parameters()}
-        self.settle("")
+        self.copy_to("")
         try:
             yield
         finally:
@@ -46,6 +47,6 @@ class Average:
                 for name, parameter in self.model.named_parameters():
                     parameter.copy_(current[name])
 
-    def _of(self, part: str) -> Iterator[tuple[str, nn.Parameter]]:
-        prefix = f"{part}." if part else ""
+    def _parameters(self, module: str) -> Iterator[tuple[str, nn.Parameter]]:
+        prefix = f"{module}." if module else ""
         return ((name, p) for name, p in self.model.named_parameters() if name.startswith(prefix))

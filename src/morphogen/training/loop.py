@@ -15,170 +15,157 @@ from torch import nn
 
 from ..core.model import Batch, GenerativeModel, Loss, Phase
 from ..nn.nd import autocast
-from .ema import Average
-from .optimise import PartOptimizer, learning_rate, trained_parts
+from .ema import EMA
+from .optimise import ModuleOptimizer, learning_rate, trained_modules
 from .options import TrainOptions
+
+_FIRST_INCREMENT = 1e-4  # of a wall-clock budget: what the first step is assumed to take
+_GROWTH_INTERVAL = 2000  # good steps after which the loss scale of fp16 is doubled
 
 
 class Step(NamedTuple):
-    """What one phase of one step did. Where `finite` is False the weights were left alone: the reader decides."""
+    """The result of one phase of one step. Where `finite` is False no weight changed: the reader decides."""
 
-    number: int  # steps that are whole, from 0
-    progress: float  # share of the budget that whole steps spent
-    seconds: float  # of training, this phase included
+    number: int  # completed steps
+    progress: float  # fraction of the budget that completed steps took
+    seconds: float  # of training so far
     phase: str
     loss: float
     parts: dict[str, float]
     learning_rate: float
     finite: bool
-    whole: bool  # the last phase of its step: only then is the state one to save
+    last: bool  # the last phase of its step: only then may the state be saved
 
 
 @dataclass
 class Budget:
-    """How long to train: a number of steps, seconds of wall clock, or what of both ends first.
-
-    Progress is the share that is spent.
-    """
+    """How long to train: a number of steps, seconds of wall clock, or both, whichever ends first."""
 
     steps: int | None = None
     seconds: float | None = None
 
     def progress(self, step: int, seconds: float) -> float:
-        shares = [step / self.steps] if self.steps else []
-        return max([*shares, seconds / self.seconds] if self.seconds else shares)
+        """Return the fraction of the budget that is used."""
+        fractions = [step / self.steps] if self.steps else []
+        return max([*fractions, seconds / self.seconds] if self.seconds else fractions)
 
 
 @dataclass
 class TrainState:
-    """All that a checkpoint holds. `seconds` are those spent before this process took over."""
+    """All that a checkpoint holds. `seconds` were spent before this process took over."""
 
     model: GenerativeModel
-    average: Average
-    optimizers: dict[str, PartOptimizer]
+    ema: EMA
+    optimizers: dict[str, ModuleOptimizer]
     step: int = 0
     seconds: float = 0.0
     progress: float = 0.0
-    rate: float = 1.0  # lowered when training is rolled back
+    lr_scale: float = 1.0  # halved when training is rolled back
     rollbacks: int = 0
-    begun: list[str] = field(default_factory=list)  # phases
-    settled: list[str] = field(default_factory=list)  # parts that took their averaged weights
-    best: float = math.inf  # the lowest loss on items kept from training
-    checks: int = 0  # how often it was looked at
-    kept: dict[str, torch.Tensor] = field(default_factory=dict)  # the averaged weights of that time
-    loss_scale: float = 65536.0  # what fp16 losses are multiplied by, so that small gradients do not vanish
-    scaled: int = 0  # steps since it was changed
+    initialized: list[str] = field(default_factory=list)  # phases
+    frozen: list[str] = field(default_factory=list)  # modules whose last phase is over
+    best_loss: float = math.inf  # lowest validation loss so far
+    validations: int = 0
+    best_weights: dict[str, torch.Tensor] = field(default_factory=dict)  # the averaged weights of that loss
+    loss_scale: float = 65536.0  # of fp16: keeps small gradients from vanishing
+    good_steps: int = 0  # since the loss scale was changed
 
     @classmethod
     def create(cls, model: GenerativeModel, options: TrainOptions, precision: str = "fp32") -> TrainState:
-        parts = trained_parts(model.phases())
+        """Return the state before the first step."""
+        modules = trained_modules(model.phases())
         optimizers = {
-            name: PartOptimizer(model.get_submodule(name), phase, options, precision) for name, phase in parts.items()
+            name: ModuleOptimizer(model.get_submodule(name), phase, options, precision)
+            for name, phase in modules.items()
         }
-        return cls(
-            model, Average(model, {name: options.average or one.average for name, one in parts.items()}), optimizers
-        )
+        half_lives = {name: options.ema_half_life or phase.ema_half_life for name, phase in modules.items()}
+        return cls(model, EMA(model, half_lives), optimizers)
 
 
-def train(
-    state: TrainState,
-    *,
-    budget: Budget,
-    options: TrainOptions,
-    precision: str = "fp32",
-    accelerator: Accelerator,
-    prepared: nn.Module,
-    read: Callable[[int], list[Batch]],
-    first: Callable[[], Iterator[Batch]],
-    share_read: float,
-) -> Iterator[Step]:
-    """Yield one Step per update until the budget is spent; `precision` is fp32, bf16 or fp16.
+@dataclass(frozen=True)
+class Setup:
+    """What the loop needs besides the state; the same in every step.
 
-    `prepared` is the model as Accelerate wrapped it; `read(step)` this rank's micro-batches; `first()` batches for
-    `begin`, alike on all ranks; `share_read` of the items are read in a step, by all ranks together.
-    Random numbers of a step depend on the seed, the step and the rank only, so that a resumed run continues exactly.
+    `wrapped` is the model as Accelerate wrapped it. `micro_batches(step)` returns this process's share of a batch,
+    `first_batches()` the items that `GenerativeModel.initialize` reads, the same in all processes. A step reads
+    `epochs_per_step` of the training data, over all processes.
     """
-    model, phases = state.model, model_phases(state.model)
+
+    options: TrainOptions
+    accelerator: Accelerator
+    wrapped: nn.Module
+    micro_batches: Callable[[int], list[Batch]]
+    first_batches: Callable[[], Iterator[Batch]]
+    epochs_per_step: float
+    precision: str = "fp32"
+
+
+def train(state: TrainState, budget: Budget, setup: Setup) -> Iterator[Step]:
+    """Yield a Step after each phase of each step until the budget is used.
+
+    Random numbers depend on the seed, the step, the phase and the process only, so that a resumed run continues
+    exactly.
+    """
+    phases = model_phases(state.model)
     started = time.monotonic() - state.seconds
-    prepared.train()
-    # What one step takes of the budget: known for steps; of a wall-clock budget, what the last one took by itself.
-    taken = 1 / budget.steps if budget.steps else 1e-4
+    setup.wrapped.train()
+    increment = 1 / budget.steps if budget.steps else _FIRST_INCREMENT
     while state.progress < 1:
         before = state.progress
-        _settle(state, phases, before)
-        active = [p for p in phases if p.during[0] <= before < p.during[1] and state.step % p.every == 0]
-        batches = read(state.step)
+        _freeze_finished(state, phases, before)
+        active = [p for p in phases if p.span[0] <= before < p.span[1] and state.step % p.every == 0]
+        batches = setup.micro_batches(state.step)
         for phase in active:
-            _begin(state, phase, options, first)
-        entered = time.monotonic()
-        seen: dict[str, float] = {}
+            _initialize(state, phase, setup)
+        step_started = time.monotonic()
+        parts: dict[str, float] = {}
         for phase in active:
-            torch.manual_seed(_seed(options.seed, state.step, phase.name, accelerator.process_index))
-            low, high = phase.during
-            share = (before - low) / (high - low)
-            rate = learning_rate(options, phase, share, taken / (high - low)) * state.rate
-            loss, parts, finite = _update(state, phase, options, precision, accelerator, prepared, batches, rate)
-            seen |= parts
-            last_of_part = phase is [p for p in active if p.trains == phase.trains][-1]
-            if finite and last_of_part:
-                # A part that is trained on every k-th step only moves k steps' worth at once.
-                increment = taken * min(p.every for p in phases if p.trains == phase.trains) / (high - low)
-                state.average.update(phase.trains, share + increment, increment)
-            whole = phase is active[-1]
-            # Rank 0 decides how much of a wall-clock budget is spent.
-            state.seconds = _from_rank_0(time.monotonic() - started, accelerator)
-            if whole and finite:
+            step = _train_phase(state, phase, setup, batches, before, increment)
+            parts |= step.parts
+            if step.finite and phase is [p for p in active if p.module == phase.module][-1]:
+                _average(state, phase, phases, before, increment)
+            # Process 0 decides how much of a wall-clock budget is used.
+            state.seconds = _from_process_0(time.monotonic() - started, setup.accelerator)
+            last = phase is active[-1]
+            if last and step.finite:
                 state.step += 1
                 state.progress = min(1.0, budget.progress(state.step, state.seconds))
-                if budget.seconds:
-                    spent = _from_rank_0(time.monotonic() - entered, accelerator) / budget.seconds
-                    taken = max(spent, 1 / budget.steps if budget.steps else 0.0)
-                model.adapt(state.progress, state.step * share_read, seen)
-            yield Step(
-                number=state.step,
-                progress=state.progress,
-                seconds=state.seconds,
-                phase=phase.name,
-                loss=loss,
-                parts=parts,
-                learning_rate=rate,
-                finite=finite,
-                whole=whole,
-            )
-            if not finite:
+                increment = _next_increment(budget, step_started, increment, setup.accelerator)
+                state.model.on_step_end(state.progress, state.step * setup.epochs_per_step, parts)
+            yield step._replace(number=state.step, progress=state.progress, seconds=state.seconds, last=last)
+            if not step.finite:
                 break
     for phase in phases:
-        # Phases that only look at the data once, at the end.
-        _settle(state, phases, phase.during[0])
-        _begin(state, phase, options, first)
-    _settle(state, phases, 1.0)
-
-
-def _begin(state: TrainState, phase: Phase, options: TrainOptions, first: Callable[[], Iterator[Batch]]) -> None:
-    """Once per phase, before its first step: alike on all ranks."""
-    if phase.name in state.begun:
-        return
-    torch.manual_seed(_seed(options.seed, state.step, phase.name, 0))
-    state.model.eval()
-    with torch.no_grad():
-        state.model.begin(phase.name, first())
-    state.model.train()
-    state.begun.append(phase.name)
+        # A phase with an empty span only reads the data, once.
+        _freeze_finished(state, phases, phase.span[0])
+        _initialize(state, phase, setup)
+    _freeze_finished(state, phases, 1.0)
 
 
 def model_phases(model: GenerativeModel) -> list[Phase]:
-    """The model's phases. Raises ValueError where names, parts or optimisers clash, or a stretch has none."""
+    """Return the model's phases.
+
+    Raises ValueError where names, modules or optimisers conflict, or nothing is trained during a part of the budget.
+    """
     phases, kind = list(model.phases()), type(model).__name__
-    if len({phase.name for phase in phases}) != len(phases):
-        raise ValueError(f"{kind} has two phases of one name: {[phase.name for phase in phases]}")
-    parts = {phase.trains for phase in phases}
-    if any(a != b and (not a or b.startswith(f"{a}.")) for a in parts for b in parts):
-        raise ValueError(f"{kind} has parts inside one another, which two optimisers would both move: {sorted(parts)}")
-    wishes = {(one.trains, one.optimizer, one.betas, one.weight_decay, one.average) for one in phases}
-    if len(wishes) > len(parts):
-        raise ValueError(f"{kind} has phases of one part that ask for different optimisers: {sorted(wishes)}")
+    names = [phase.name for phase in phases]
+    if len(set(names)) != len(names):
+        raise ValueError(f"{kind} has two phases of one name: {names}")
+    modules = {phase.module for phase in phases}
+    if any(a != b and (not a or b.startswith(f"{a}.")) for a in modules for b in modules):
+        raise ValueError(f"{kind} trains modules inside one another, with two optimisers: {sorted(modules)}")
+    settings = {(p.module, p.muon, p.betas, p.weight_decay, p.ema_half_life) for p in phases}
+    if len(settings) > len(modules):
+        raise ValueError(
+            f"{kind} has phases of one module with different muon, betas, weight_decay or ema_half_life: {names}"
+        )
+    for phase in phases:
+        parameters = dict(model.get_submodule(phase.module).named_parameters())
+        wrong = sorted(name for name in phase.muon if name not in parameters or parameters[name].dim() < 2)
+        if wrong:
+            raise ValueError(f"{kind}: phase '{phase.name}' names no matrices of '{phase.module}' in muon: {wrong}")
     reached = 0.0
-    for low, high in sorted(phase.during for phase in phases if phase.every == 1):
+    for low, high in sorted(phase.span for phase in phases if phase.every == 1):
         if low > reached:
             raise ValueError(f"{kind} trains nothing from {reached:.0%} to {low:.0%} of the budget")
         reached = max(reached, high)
@@ -187,92 +174,136 @@ def model_phases(model: GenerativeModel) -> list[Phase]:
     return phases
 
 
-def _update(
-    state: TrainState,
-    phase: Phase,
-    options: TrainOptions,
-    precision: str,
-    accelerator: Accelerator,
-    prepared: nn.Module,
-    batches: list[Batch],
-    rate: float,
-) -> tuple[float, dict[str, float], bool]:
-    optimizer = state.optimizers[phase.trains]
-    scale = state.loss_scale if precision == "fp16" else 1.0
-    with _Only(state.model, phase):
-        total = torch.zeros((), device=accelerator.device)
-        parts: dict[str, torch.Tensor] = {}
-        items = sum(len(batch.x) for batch in batches)
-        for number, batch in enumerate(batches):
-            share, last = len(batch.x) / items, number + 1 == len(batches)
-            context = accelerator.no_sync(prepared) if not last else torch.enable_grad()
-            with context:
-                with autocast(precision, accelerator.device):
-                    loss: Loss = prepared(batch, phase.name)
-                accelerator.backward(scale * share * loss.total.float())
-            total = total + share * loss.total.detach()
-            for name, value in loss.parts.items():
-                parts[name] = parts.get(name, torch.zeros_like(total)) + share * value
+def _initialize(state: TrainState, phase: Phase, setup: Setup) -> None:
+    """Call the model's `initialize` once for each phase, in the same way in all processes."""
+    if phase.name in state.initialized:
+        return
+    torch.manual_seed(_seed(setup.options.seed, state.step, phase.name, 0))
+    state.model.eval()
+    with torch.no_grad():
+        state.model.initialize(phase.name, setup.first_batches())
+    state.model.train()
+    state.initialized.append(phase.name)
+
+
+def _train_phase(
+    state: TrainState, phase: Phase, setup: Setup, batches: list[Batch], before: float, increment: float
+) -> Step:
+    """Update the weights of one phase; `before` is the progress before the step."""
+    torch.manual_seed(_seed(setup.options.seed, state.step, phase.name, setup.accelerator.process_index))
+    low, high = phase.span
+    done = (before - low) / (high - low)
+    lr = learning_rate(setup.options, phase, done, increment / (high - low)) * state.lr_scale
+    optimizer = state.optimizers[phase.module]
+    scale = state.loss_scale if setup.precision == "fp16" else 1.0
+    with _OnlyTrained(state.model, phase):
+        total, parts = _backward(setup, phase, batches, scale)
         if scale != 1:
             torch._foreach_mul_([p.grad for p in optimizer.parameters if p.grad is not None], 1 / scale)
-        norm = accelerator.clip_grad_norm_(optimizer.parameters, options.clip or phase.clip)
-        seen = torch.stack([total, *parts.values()])
-        if accelerator.num_processes > 1:
-            seen = accelerator.reduce(seen, reduction="mean")
-        figures = seen.tolist()
-        finite, overflown = math.isfinite(figures[0]), not math.isfinite(float(norm))
-        if finite and not overflown:
-            optimizer.step(rate)
+        norm = setup.accelerator.clip_grad_norm_(optimizer.parameters, setup.options.clip or phase.clip)
+        losses = torch.stack([total, *parts.values()])
+        if setup.accelerator.num_processes > 1:
+            losses = setup.accelerator.reduce(losses, reduction="mean")
+        loss, *values = losses.tolist()
+        finite, overflow = math.isfinite(loss), not math.isfinite(float(norm))
+        if finite and not overflow:
+            optimizer.step(lr)
         else:
             optimizer.clear()
-        if precision == "fp16":
-            _rescale(state, overflown)
-    # A gradient that overflows for its scale costs the step and no more.
-    return figures[0], dict(zip(parts, figures[1:], strict=True)), finite and (not overflown or scale > 1)
+        if setup.precision == "fp16":
+            _rescale(state, overflow)
+    return Step(
+        number=state.step,
+        progress=before,
+        seconds=state.seconds,
+        phase=phase.name,
+        loss=loss,
+        parts=dict(zip(parts, values, strict=True)),
+        learning_rate=lr,
+        # A gradient that overflows because of the loss scale costs one step and no more.
+        finite=finite and (not overflow or scale > 1),
+        last=False,
+    )
 
 
-def _rescale(state: TrainState, overflown: bool) -> None:
-    """Dynamic loss scaling: half where gradients overflow, double after 2,000 steps without (arXiv 1710.03740, 3.2)."""
-    state.scaled = 0 if overflown else state.scaled + 1
-    if overflown:
+def _backward(
+    setup: Setup, phase: Phase, batches: list[Batch], scale: float
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Add up the gradients of all micro-batches; return the mean loss and its parts."""
+    accelerator = setup.accelerator
+    total = torch.zeros((), device=accelerator.device)
+    parts: dict[str, torch.Tensor] = {}
+    items = sum(len(batch.x) for batch in batches)
+    for number, batch in enumerate(batches):
+        weight, last = len(batch.x) / items, number + 1 == len(batches)
+        with torch.enable_grad() if last else accelerator.no_sync(setup.wrapped):
+            with autocast(setup.precision, accelerator.device):
+                loss: Loss = setup.wrapped(batch, phase.name)
+            accelerator.backward(scale * weight * loss.total.float())
+        total = total + weight * loss.total.detach()
+        for name, value in loss.parts.items():
+            parts[name] = parts.get(name, torch.zeros_like(total)) + weight * value
+    return total, parts
+
+
+def _rescale(state: TrainState, overflow: bool) -> None:
+    """Adapt the loss scale: half after an overflow, double after 2,000 good steps (arXiv 1710.03740, section 3.2)."""
+    state.good_steps = 0 if overflow else state.good_steps + 1
+    if overflow:
         state.loss_scale /= 2
-    elif state.scaled == 2000:
-        state.loss_scale, state.scaled = state.loss_scale * 2, 0
+    elif state.good_steps == _GROWTH_INTERVAL:
+        state.loss_scale, state.good_steps = state.loss_scale * 2, 0
 
 
-class _Only:
-    """Inside, only the parameters that a phase trains need gradients."""
+def _average(state: TrainState, phase: Phase, phases: list[Phase], before: float, increment: float) -> None:
+    """Update the moving average of the module that a phase trains."""
+    low, high = phase.span
+    # A module that is trained on every k-th step only moves by k steps at once.
+    share = increment * min(p.every for p in phases if p.module == phase.module) / (high - low)
+    state.ema.update(phase.module, (before - low) / (high - low) + share, share)
+
+
+def _next_increment(budget: Budget, step_started: float, increment: float, accelerator: Accelerator) -> float:
+    """Return what the next step will take of the budget: of a wall-clock budget, as much as the last one."""
+    if not budget.seconds:
+        return increment
+    taken = _from_process_0(time.monotonic() - step_started, accelerator) / budget.seconds
+    return max(taken, 1 / budget.steps if budget.steps else 0.0)
+
+
+class _OnlyTrained:
+    """Within the block only the parameters that a phase trains require gradients."""
 
     def __init__(self, model: nn.Module, phase: Phase) -> None:
-        prefix = f"{phase.trains}." if phase.trains else ""
-        self._frozen = [
+        prefix = f"{phase.module}." if phase.module else ""
+        self._others = [
             p for name, p in model.named_parameters() if prefix and not name.startswith(prefix) and p.requires_grad
         ]
 
     def __enter__(self) -> None:
-        for parameter in self._frozen:
+        for parameter in self._others:
             parameter.requires_grad_(False)
 
     def __exit__(self, *exception: object) -> None:
-        for parameter in self._frozen:
+        for parameter in self._others:
             parameter.requires_grad_(True)
 
 
-def _settle(state: TrainState, phases: list[Phase], progress: float) -> None:
-    """A part whose last phase has ended takes its averaged weights."""
-    for part in trained_parts(phases):
-        ends = max(phase.during[1] for phase in phases if phase.trains == part)
-        if progress >= ends and part not in state.settled:
-            state.average.settle(part)
-            state.settled.append(part)
+def _freeze_finished(state: TrainState, phases: list[Phase], progress: float) -> None:
+    """Give each module whose last phase is over its averaged weights."""
+    for module in trained_modules(phases):
+        end = max(phase.span[1] for phase in phases if phase.module == module)
+        if progress >= end and module not in state.frozen:
+            state.ema.copy_to(module)
+            state.frozen.append(module)
 
 
-def _seed(seed: int, step: int, name: str, rank: int) -> int:
-    text = f"{seed} {step} {rank} {name}"
+def _seed(seed: int, step: int, name: str, process: int) -> int:
+    text = f"{seed} {step} {process} {name}"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 
 
-def _from_rank_0(value: float, accelerator: Accelerator) -> float:
+def _from_process_0(value: float, accelerator: Accelerator) -> float:
     if accelerator.num_processes == 1:
         return value
     from accelerate.utils import broadcast

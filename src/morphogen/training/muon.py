@@ -15,8 +15,8 @@ _MOMENTUM = 0.95
 class Muon(torch.optim.Optimizer):
     """Nesterov momentum of matrices, orthogonalised, with steps as large as AdamW's (Liu et al., arXiv 2502.16982).
 
-    What torch.optim.Muon computes, but in `dtype`, and for all matrices of one shape at once: that one always computes
-    in bfloat16, which a processor without it emulates: 400 times slower than single precision, where it was measured.
+    Computes the same as torch.optim.Muon, but in `dtype`, and for all matrices of one shape at once. torch always uses
+    bfloat16; a processor that emulates it took 400 times as long as in single precision.
     """
 
     def __init__(self, matrices: Sequence[Tensor], *, lr: float, weight_decay: float, dtype: torch.dtype) -> None:
@@ -25,7 +25,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One update; a matrix without a gradient is left alone."""
+        """Update every matrix that has a gradient."""
         for group in self.param_groups:
             shapes: dict[torch.Size, list[Tensor]] = {}
             for matrix in group["params"]:
@@ -33,7 +33,7 @@ class Muon(torch.optim.Optimizer):
                     shapes.setdefault(matrix.shape, []).append(matrix)
             for shape, matrices in shapes.items():
                 directions = torch.stack([self._direction(matrix) for matrix in matrices])
-                orthogonal = orthogonalised(directions, self.dtype).to(matrices[0].dtype)
+                orthogonal = orthogonalise(directions, self.dtype).to(matrices[0].dtype)
                 length = group["lr"] * 0.2 * max(shape) ** 0.5
                 for matrix, update in zip(matrices, orthogonal, strict=True):
                     matrix.mul_(1 - group["lr"] * group["weight_decay"]).sub_(update, alpha=length)
@@ -47,8 +47,8 @@ class Muon(torch.optim.Optimizer):
         return matrix.grad.lerp(momentum, _MOMENTUM)
 
 
-def orthogonalised(matrices: Tensor, dtype: torch.dtype) -> Tensor:
-    """`(n, rows, columns)` with singular values near 1, between .6 and 1.2, by a Newton-Schulz iteration."""
+def orthogonalise(matrices: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return `(n, rows, columns)` with singular values near 1, between .6 and 1.2, by a Newton-Schulz iteration."""
     a, b, c = _COEFFICIENTS
     tall = matrices.shape[1] > matrices.shape[2]
     x = (matrices.mT if tall else matrices).to(dtype)

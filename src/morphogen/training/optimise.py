@@ -1,4 +1,4 @@
-"""One optimiser per part of the model: AdamW, or Muon where a weight is a matrix inside the network."""
+"""One optimiser per trained module: Muon for the matrices that a phase names, AdamW for all other parameters."""
 
 from __future__ import annotations
 
@@ -11,37 +11,34 @@ from ..core.model import Phase
 from .muon import Muon
 from .options import TrainOptions
 
-# The first and last maps of a network, embeddings and modulations are not hidden matrices (KellerJordan/Muon).
-_OUTER = ("stem", "head", "embed", "modulation", "null", "conditioner", "level")
 
+class ModuleOptimizer:
+    """AdamW over a module, and Muon over the parameters in `phase.muon`; a convolution is a matrix of its filters.
 
-class PartOptimizer:
-    """AdamW over a part, and optionally Muon over its hidden matrices; a convolution is a matrix of its filters.
-
-    `precision` is that of training: where bf16 pays there, it does in Muon.
+    `precision` is that of training: where bf16 pays there, it pays in Muon, too.
     """
 
-    def __init__(self, part: nn.Module, phase: Phase, options: TrainOptions, precision: str = "fp32") -> None:
-        named = [(name, p) for name, p in part.named_parameters() if p.requires_grad]
-        hidden = _hidden(part) if (options.optimizer or phase.optimizer) == "muon" else set()
+    def __init__(self, module: nn.Module, phase: Phase, options: TrainOptions, precision: str = "fp32") -> None:
+        named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+        muon = phase.muon if options.optimizer == "muon" else frozenset()
         lr = options.lr or phase.lr
         decay = phase.weight_decay if options.weight_decay is None else options.weight_decay
         self.parameters = [p for _, p in named]
-        self._hidden = [p for name, p in named if name in hidden]
+        self._hidden = [p for name, p in named if name in muon]
         self._matrices = [nn.Parameter(_matrix(p.data)) for p in self._hidden]
-        rest = [p for name, p in named if name not in hidden]
-        self._optimizers: list[torch.optim.Optimizer] = []
+        rest = [p for name, p in named if name not in muon]
+        self.optimizers: list[torch.optim.Optimizer] = []
         if rest:
-            self._optimizers.append(torch.optim.AdamW(rest, lr=lr, betas=phase.betas, weight_decay=decay, fused=True))
+            self.optimizers.append(torch.optim.AdamW(rest, lr=lr, betas=phase.betas, weight_decay=decay, fused=True))
         if self._matrices:
             dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-            self._optimizers.append(Muon(self._matrices, lr=lr, weight_decay=decay, dtype=dtype))
+            self.optimizers.append(Muon(self._matrices, lr=lr, weight_decay=decay, dtype=dtype))
 
     def step(self, lr: float) -> None:
-        """One update at that learning rate; gradients are cleared."""
+        """Update the parameters at that learning rate, and clear the gradients."""
         for parameter, matrix in zip(self._hidden, self._matrices, strict=True):
             matrix.grad = None if parameter.grad is None else _matrix(parameter.grad, like=parameter)
-        for optimizer in self._optimizers:
+        for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = lr
             optimizer.step()
@@ -53,38 +50,31 @@ class PartOptimizer:
             parameter.grad = None
 
     def state(self) -> dict[str, Tensor]:
-        """The optimisers' tensors by name, for a checkpoint."""
+        """Return the optimisers' tensors by name, for a checkpoint."""
         return {
-            f"{kind}.{index}.{key}": torch.as_tensor(value)
-            for kind, optimizer in enumerate(self._optimizers)
+            f"{number}.{index}.{key}": torch.as_tensor(value)
+            for number, optimizer in enumerate(self.optimizers)
             for index, values in optimizer.state_dict()["state"].items()
             for key, value in values.items()
         }
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Take what `state` gave."""
-        for kind, optimizer in enumerate(self._optimizers):
+        """Take over the tensors that `state` returned."""
+        for number, optimizer in enumerate(self.optimizers):
             state: dict[int, dict[str, Tensor]] = {}
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             for name, value in tensors.items():
-                which, index, key = name.split(".", 2)
-                if int(which) == kind:
+                owner, index, key = name.split(".", 2)
+                if int(owner) == number:
                     # In the weight's memory format: the fused kernels walk both in the order of memory.
                     like = parameters[int(index)]
-                    kept = torch.empty_like(like, dtype=value.dtype).copy_(value) if value.dim() else value
-                    state.setdefault(int(index), {})[key] = kept
+                    copy = torch.empty_like(like, dtype=value.dtype).copy_(value) if value.dim() else value
+                    state.setdefault(int(index), {})[key] = copy
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def _hidden(part: nn.Module) -> set[str]:
-    """The names of the weights that Muon is for: those of linear maps and convolutions inside the network."""
-    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    modules = ((name, module) for name, module in part.named_modules() if isinstance(module, kinds))
-    return {f"{name}.weight".lstrip(".") for name, _ in modules if not set(_OUTER) & set(name.split("."))}
-
-
 def _matrix(tensor: Tensor, like: Tensor | None = None) -> Tensor:
-    """`(out, rest)`, sharing memory with a weight in either memory format."""
+    """Return `(out, rest)`, sharing memory with a weight in either memory format."""
     if tensor.dim() == 2:
         return tensor
     last = (0, *range(2, tensor.dim()), 1)
@@ -93,18 +83,21 @@ def _matrix(tensor: Tensor, like: Tensor | None = None) -> Tensor:
     return flat.reshape(len(tensor), -1) if like is not None else flat.view(len(tensor), -1)
 
 
-def learning_rate(options: TrainOptions, phase: Phase, share: float, increment: float) -> float:
-    """Linear warm-up, constant, linear to 0; `share` of the phase is spent before the step, `increment` by it."""
-    rise = min(1.0, (share + increment) / options.warm_up) if options.warm_up else 1.0
-    hold = phase.hold if options.hold is None else options.hold
-    fall = min(1.0, (1.0 - share) / (1.0 - hold)) if hold < 1 else 1.0
+def learning_rate(options: TrainOptions, phase: Phase, done: float, increment: float) -> float:
+    """Return the rate of a step: linear warm-up, constant, linear decay to 0.
+
+    `done` of the phase is over before the step, which adds `increment`.
+    """
+    rise = min(1.0, (done + increment) / options.warm_up) if options.warm_up else 1.0
+    decay_start = phase.decay_start if options.decay_start is None else options.decay_start
+    fall = min(1.0, (1.0 - done) / (1.0 - decay_start)) if decay_start < 1 else 1.0
     return (options.lr or phase.lr) * rise * max(0.0, fall)
 
 
-def trained_parts(phases: Iterable[Phase]) -> dict[str, Phase]:
-    """Each part by name with the first phase that trains it."""
-    parts: dict[str, Phase] = {}
+def trained_modules(phases: Iterable[Phase]) -> dict[str, Phase]:
+    """Return each trained module by name, with the first phase that trains it."""
+    modules: dict[str, Phase] = {}
     for phase in phases:
-        if phase.during[0] < phase.during[1]:
-            parts.setdefault(phase.trains, phase)
-    return parts
+        if phase.span[0] < phase.span[1]:
+            modules.setdefault(phase.module, phase)
+    return modules

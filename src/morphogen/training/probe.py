@@ -1,8 +1,7 @@
-"""What the machine can do, measured at the start: the faster precision, and the largest network for a budget."""
+"""The start-up probe: measures the machine, and picks the precision, the network's size and the batch size."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,31 +12,30 @@ import torch
 from ..core.config import Frozen
 from ..core.errors import UserError
 from ..core.model import Batch, GenerativeModel, Phase
-from ..core.space import Space, Tokens
+from ..core.space import Space
+from ..nn.distributed import alone
 from ..nn.nd import autocast, place
 from ..nn.precision import bf16_is_emulated
-from ..nn.ranks import alone
-from .optimise import PartOptimizer, trained_parts
+from .optimise import ModuleOptimizer, trained_modules
 from .options import TrainOptions
 
-# What a network must see to be worth its size, in m minutes: _ITEMS m^¾ pictures of Fashion-MNIST. In three minutes 48
-# channels (73,000) beat 16 (500,000) and 64; that ten are enough for 64 (222,000) is a choice, not compared on like
-# terms.
+# The items that a network must read to be worth its size, in m minutes: _ITEMS m^¾ pictures of Fashion-MNIST. In three
+# minutes 48 channels (73,000 items) beat 16 (500,000) and 64; that ten minutes are enough for 64 (222,000) is a choice.
 _ITEMS = 32_000
-# A larger picture tells more: of EmojiTwo at 64 x 64 in three and a half minutes, 48 channels (28,000 items) and 32
-# (49,000) came out even, and 16 with ten times as many made blobs. Larger grids need fewer, by this power of the cells.
+# A larger grid holds more to learn from: on EmojiTwo at 64 x 64, in three and a half minutes, 48 channels (28,000
+# items) and 32 (49,000) came out even. So larger grids need fewer items, by this power of the number of cells.
 _CELLS, _POWER = 28 * 28, 2 / 3
-# Of sequences of symbols, in m minutes, _SYMBOLS m^¾: of tiny Shakespeare, 4 layers of 128 did best with 1.7 million in
-# two minutes, and of 160 with 4.9 million in nine.
-_SYMBOLS = 940_000
-_PROBED_SYMBOLS = 2048  # that a process takes at once, where it takes sequences
-_PROBED = 64  # items a process takes at once where no batch is given
+# Of token sequences, _TOKENS m^¾: on tiny Shakespeare, 4 layers of 128 did best with 1.7 million tokens in two minutes,
+# and of 160 with 4.9 million in nine.
+_TOKENS = 940_000
+_PROBED_TOKENS = 2048  # per process and step, of token sequences
+_PROBED_ITEMS = 64  # per process and step, of all else, where no batch is given
 _BATCHES = (16, 32, 64, 128, 256, 512)
-_BATCHES_OF_SEQUENCES = (4, 8, *_BATCHES)
+_WINDOW_BATCHES = (4, 8, *_BATCHES)
 
 
 class Choice(NamedTuple):
-    """What the probe chose, and why; saved in the model folder and never probed again."""
+    """What the probe chose."""
 
     options: Frozen
     batch: int
@@ -49,75 +47,68 @@ class Choice(NamedTuple):
 class Speed:
     """Seconds that one process takes: for the loss and gradient of an item, and for a step of the optimiser.
 
-    `share` is that of the budget in which it is so; `least_steps` are what training should have in it, and up to
-    `many_steps` a step more is worth more than a larger batch.
+    `share` is the fraction of the budget in which the measured phases run, `min_steps` how many steps it should have;
+    up to `preferred_steps`, more steps are worth more than a larger batch.
     """
 
     item: float
     step: float
     share: float = 1.0
-    least_steps: int = GenerativeModel.least_steps
-    many_steps: int = 0
+    min_steps: int = GenerativeModel.min_steps
+    preferred_steps: int = 0
     sizes: tuple[int, ...] = _BATCHES
 
     def rate(self, batch: int, processes: int) -> float:
-        """Items per second of all processes together, which share a batch."""
+        """Return the items per second of all processes together, which share a batch."""
         return batch / (batch / processes * self.item + self.step)
 
     def batch(self, seconds: float | None, items: int, processes: int) -> int:
-        """The largest batch that leaves enough steps in `seconds` and is no larger than the data."""
+        """Return the largest batch that leaves enough steps in `seconds` and is no larger than the data."""
         sizes = [size for size in self.sizes if size == self.sizes[0] or size <= max(items, processes)]
         if not seconds:
             return max(size for size in sizes if size <= 8 * self.sizes[0])
-        own = self.share * seconds
-        wanted = max(self.least_steps, self.many_steps)
-        enough = [size for size in sizes if self.rate(size, processes) * own / size >= wanted]
+        steps = max(self.min_steps, self.preferred_steps)
+        enough = [size for size in sizes if self.rate(size, processes) * self.share * seconds / size >= steps]
         return max([*enough, sizes[0]])
 
 
 def needed_items(space: Space, seconds: float) -> float:
-    """What a network must see in that time to be worth its size; as many on all grids up to that of 28 x 28."""
-    cells = math.prod(space.size)
-    if _sequences(space):
-        return _SYMBOLS / cells * (seconds / 60) ** 0.75
-    return _ITEMS * (seconds / 60) ** 0.75 * min(1.0, (_CELLS / cells) ** _POWER)
+    """Return the items that a network must read in that time to be worth its size."""
+    if space.variable_length:
+        return _TOKENS / space.positions * (seconds / 60) ** 0.75
+    return _ITEMS * (seconds / 60) ** 0.75 * min(1.0, (_CELLS / space.positions) ** _POWER)
 
 
-def _sequences(space: Space) -> bool:
-    """Whether a row is full of symbols that are all learned from, and a few rows are a batch."""
-    return isinstance(space, Tokens) and space.start is not None
+def speed(model: GenerativeModel, batch: Batch, precision: str, options: TrainOptions) -> Speed:
+    """Return the speed of the model's first steps: of each phase, the faster of two after one to warm up.
 
-
-def speed(model: GenerativeModel, batch: Batch, precision: str, plan: TrainOptions) -> Speed:
-    """How fast its first steps are: of each phase in them, the faster of two after one to warm up.
-
-    The model is not the same after.
+    The steps change the model.
     """
-    phases = [phase for phase in model.phases() if phase.during[0] == 0 < phase.during[1]]
+    phases = [phase for phase in model.phases() if phase.span[0] == 0 < phase.span[1]]
     optimizers = {
-        name: PartOptimizer(model.get_submodule(name), phase, plan, precision)
-        for name, phase in trained_parts(phases).items()
+        name: ModuleOptimizer(model.get_submodule(name), phase, options, precision)
+        for name, phase in trained_modules(phases).items()
     }
-    of_items = of_steps = 0.0
+    per_batch = per_step = 0.0
     for phase in phases:
         with alone():
-            times = [_step(model, batch, precision, phase, optimizers[phase.trains]) for _ in range(3)]
-        of_items += min(items for items, _ in times[1:]) / phase.every
-        of_steps += min(steps for _, steps in times[1:]) / phase.every
+            times = [_time_step(model, batch, precision, phase, optimizers[phase.module]) for _ in range(3)]
+        per_batch += min(gradient for gradient, _ in times[1:]) / phase.every
+        per_step += min(update for _, update in times[1:]) / phase.every
     return Speed(
-        of_items / len(batch.x),
-        of_steps,
-        min(phase.during[1] for phase in phases),
-        model.least_steps,
-        model.many_steps,
-        _BATCHES_OF_SEQUENCES if _sequences(model.space) else _BATCHES,
+        per_batch / len(batch.x),
+        per_step,
+        min(phase.span[1] for phase in phases),
+        model.min_steps,
+        model.preferred_steps,
+        _WINDOW_BATCHES if model.space.variable_length else _BATCHES,
     )
 
 
-def _step(
-    model: GenerativeModel, batch: Batch, precision: str, phase: Phase, optimizer: PartOptimizer
+def _time_step(
+    model: GenerativeModel, batch: Batch, precision: str, phase: Phase, optimizer: ModuleOptimizer
 ) -> tuple[float, float]:
-    """Seconds of loss and gradient, and of the optimiser's step."""
+    """Return the seconds of loss and gradient, and of the optimiser's step."""
     device = batch.x.device
     _synchronise(device)
     started = time.perf_counter()
@@ -125,108 +116,115 @@ def _step(
         loss = model(batch, phase.name)
     loss.total.backward()
     _synchronise(device)
-    turned = time.perf_counter()
+    differentiated = time.perf_counter()
     optimizer.step(1e-9)
     model.zero_grad(set_to_none=True)
     _synchronise(device)
-    return turned - started, time.perf_counter() - turned
+    return differentiated - started, time.perf_counter() - differentiated
 
 
-def choose(
-    build: Callable[[Frozen], GenerativeModel],
-    options: Frozen,
-    ladder: Sequence[Mapping[str, Any]],
-    sample: Callable[[int], Batch],
-    *,
-    items: int,
-    seconds: float | None,
-    plan: TrainOptions,
-    processes: int,
-    device: torch.device,
-) -> Choice:
-    """The largest network of the ladder that sees enough items in `seconds`, its batch size, and the precision.
-
-    `ladder` holds changes to the options, smallest first; empty, or without `seconds`, the options stay as they are.
-    `sample(n)` is a batch of n items, of the `items` that there are. `processes` share a batch.
-    Raises UserError where nothing fits in memory.
-    """
-    rungs = [options.model_copy(update=dict(change)) for change in ladder] if seconds else []
-    first = build(rungs[0] if rungs else options)
-    rungs, space = [options] if first.one_size or not rungs else rungs, first.space
-    probed = max(4, _PROBED_SYMBOLS // math.prod(space.size)) if _sequences(space) else _PROBED
-    at_once = -(-max(1, plan.batch // processes) // plan.accumulate) if plan.batch else probed
-
-    def measure(rung: Frozen, precision: str) -> _Rung:
-        model = build(rung)
-        place(model, device)
-        model.train()
-        try:
-            found = speed(model, sample(at_once), precision, plan)
-        except torch.OutOfMemoryError:
-            return _Rung(0.0, plan.batch or _BATCHES[0], False)
-        batch = plan.batch or found.batch(seconds, items, processes)
-        rate, own = found.rate(batch, processes), (seconds or 0.0) * found.share
-        seen = rate * own >= max(needed_items(model.space, own), found.least_steps * batch)
-        return _Rung(rate, batch, seen and not _too_large(model, items))
-
-    index = min(len(rungs) - 1, len(rungs) // 2)
-    # GPUs without bfloat16 emulate it, slowly.
-    half = "fp16" if device.type == "cuda" and not torch.cuda.is_bf16_supported(False) else "bf16"
-    tries = ("fp32", half) if device.type != "cpu" or not bf16_is_emulated() else ("fp32",)
-    precisions = tries if plan.precision == "auto" else (plan.precision,)
-    tried = {name: measure(rungs[index], name) for name in precisions}
-    precision = max(tried, key=lambda name: tried[name].rate)
-    chosen = tried[precision]
-    if chosen.enough:
-        while index + 1 < len(rungs) and (larger := measure(rungs[index + 1], precision)).enough:
-            index, chosen = index + 1, larger
-    else:
-        while index and not chosen.enough:
-            index -= 1
-            chosen = measure(rungs[index], precision)
-    if not chosen.rate:
-        raise UserError(
-            f"the smallest network does not fit in the memory of {device} with {at_once} items at once; "
-            "raise --train.accumulate or lower --train.batch"
-        )
-    batch = chosen.batch
-    if device.type == "cuda" and plan.batch is None:
-        batch = _fitting(build(rungs[index]), sample, batch, processes, precision, plan, device)
-    return Choice(rungs[index], batch, precision, chosen.rate)
-
-
-class _Rung(NamedTuple):
+class _Candidate(NamedTuple):
     rate: float  # items per second; 0 where it did not fit in memory
     batch: int
-    enough: bool  # whether it would see what its size needs, and there is as much
+    enough: bool  # whether it would read as many items as its size needs, and there are as many
 
 
-def _too_large(model: GenerativeModel, items: int) -> bool:
-    """Whether that many rows of symbols are too few for its parameters."""
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    symbols = items * math.prod(model.space.size)
-    return _sequences(model.space) and parameters * model.symbols_a_parameter > symbols
+@dataclass(frozen=True)
+class Probe:
+    """Measures networks on this machine.
 
+    `build` makes a model from options, `sample(n)` a batch of n of the `items` that there are. `seconds` is the budget,
+    None where steps are counted. `processes` share a batch.
+    """
 
-def _fitting(
-    model: GenerativeModel,
-    sample: Callable[[int], Batch],
-    batch: int,
-    processes: int,
-    precision: str,
-    plan: TrainOptions,
-    device: torch.device,
-) -> int:
-    """The batch, halved until a process has the memory for its share."""
-    place(model, device)
-    model.train()
-    while batch > _BATCHES[0]:
+    build: Callable[[Frozen], GenerativeModel]
+    sample: Callable[[int], Batch]
+    items: int
+    seconds: float | None
+    options: TrainOptions
+    processes: int
+    device: torch.device
+
+    def choose(self, options: Frozen, sizes: Sequence[Mapping[str, Any]]) -> Choice:
+        """Return the largest network that reads enough items in the budget, its batch size, and the precision.
+
+        `sizes` are changes to the options, smallest first; where there are none, or no seconds, the options stay.
+        Raises UserError where nothing fits in memory.
+        """
+        candidates = [options.model_copy(update=options.read_fields(size)) for size in sizes] if self.seconds else []
+        first = self.build(candidates[0] if candidates else options)
+        candidates = [options] if first.fixed_size or not candidates else candidates
+        at_once = self._micro_batch(first.space)
+        index = min(len(candidates) - 1, len(candidates) // 2)
+        measured = {name: self._measure(candidates[index], name, at_once) for name in self._precisions()}
+        precision = max(measured, key=lambda name: measured[name].rate)
+        best = measured[precision]
+        if best.enough:
+            while index + 1 < len(candidates):
+                larger = self._measure(candidates[index + 1], precision, at_once)
+                if not larger.enough:
+                    break
+                index, best = index + 1, larger
+        else:
+            while index and not best.enough:
+                index -= 1
+                best = self._measure(candidates[index], precision, at_once)
+        if not best.rate:
+            raise UserError(
+                f"the smallest network does not fit in the memory of {self.device} with {at_once} items at once; "
+                "raise --train.grad-accumulation or lower --train.batch"
+            )
+        batch = best.batch
+        if self.device.type == "cuda" and self.options.batch is None:
+            batch = self._fitting_batch(candidates[index], batch, precision)
+        return Choice(candidates[index], batch, precision, best.rate)
+
+    def _micro_batch(self, space: Space) -> int:
+        """Return how many items a process takes at once while it is measured."""
+        if self.options.batch:
+            return -(-max(1, self.options.batch // self.processes) // self.options.grad_accumulation)
+        return max(4, _PROBED_TOKENS // space.positions) if space.variable_length else _PROBED_ITEMS
+
+    def _precisions(self) -> tuple[str, ...]:
+        if self.options.precision != "auto":
+            return (self.options.precision,)
+        # GPUs without bfloat16 emulate it, slowly.
+        half = "fp16" if self.device.type == "cuda" and not torch.cuda.is_bf16_supported(False) else "bf16"
+        return ("fp32", half) if self.device.type != "cpu" or not bf16_is_emulated() else ("fp32",)
+
+    def _measure(self, options: Frozen, precision: str, at_once: int) -> _Candidate:
+        model = self._placed(options)
         try:
-            speed(model, sample(-(-batch // (processes * plan.accumulate))), precision, plan)
-            break
+            measured = speed(model, self.sample(at_once), precision, self.options)
         except torch.OutOfMemoryError:
-            batch //= 2
-    return batch
+            return _Candidate(0.0, self.options.batch or _BATCHES[0], False)
+        batch = self.options.batch or measured.batch(self.seconds, self.items, self.processes)
+        rate, seconds = measured.rate(batch, self.processes), (self.seconds or 0.0) * measured.share
+        enough = rate * seconds >= max(needed_items(model.space, seconds), measured.min_steps * batch)
+        return _Candidate(rate, batch, enough and not self._too_large(model))
+
+    def _too_large(self, model: GenerativeModel) -> bool:
+        """Return whether there are too few tokens for the model's parameters."""
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        return parameters * model.min_tokens_per_parameter > self.items * model.space.positions
+
+    def _fitting_batch(self, options: Frozen, batch: int, precision: str) -> int:
+        """Return the batch, halved until a process has the memory for its share."""
+        model = self._placed(options)
+        while batch > _BATCHES[0]:
+            try:
+                at_once = -(-batch // (self.processes * self.options.grad_accumulation))
+                speed(model, self.sample(at_once), precision, self.options)
+                break
+            except torch.OutOfMemoryError:
+                batch //= 2
+        return batch
+
+    def _placed(self, options: Frozen) -> GenerativeModel:
+        model = self.build(options)
+        place(model, self.device)
+        model.train()
+        return model
 
 
 def _synchronise(device: torch.device) -> None:
@@ -235,12 +233,12 @@ def _synchronise(device: torch.device) -> None:
 
 
 def build_model(
-    kind: type[GenerativeModel], space: Space, conditions: Mapping[str, Space], seed: int
+    model: type[GenerativeModel], space: Space, conditions: Mapping[str, Space], seed: int
 ) -> Callable[[Frozen], GenerativeModel]:
-    """A maker of that family's models with the initial weights of that seed."""
+    """Return a function that makes the model from options, always with the same initial weights."""
 
     def build(options: Frozen) -> GenerativeModel:
         torch.manual_seed(seed)
-        return kind(space, conditions, options)
+        return model(space, conditions, options)
 
     return build

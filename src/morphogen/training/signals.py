@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the step under way ends, what was reached is saved."""
+"""Ctrl-C and SIGTERM: the current step ends, and a checkpoint is saved."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Self
 
 
 class Interrupted(Exception):
-    """Training was asked to stop; what was reached is saved. `signal` is the number of the signal."""
+    """Training was asked to stop, and a checkpoint is saved. `signal` is the number of the signal."""
 
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
@@ -18,23 +18,23 @@ class Interrupted(Exception):
 
 
 class Signals:
-    """Inside, Ctrl-C and SIGTERM only set `number`, so that the step under way ends and is saved."""
+    """Within the block Ctrl-C and SIGTERM only set `number`, so that the current step can end."""
 
     number = 0
 
     def __enter__(self) -> Self:
-        self._old: dict[int, Any] = {}
+        self._handlers: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
-            for one in (signal.SIGINT, signal.SIGTERM):
-                self._old[one] = signal.signal(one, self._note)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for one, handler in self._old.items():
-            signal.signal(one, handler)
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        # SIGTERM often comes twice, from a launcher and from what launched it; a second Ctrl-C is meant.
+        # SIGTERM often comes twice, from a launcher and from what launched it; a second Ctrl-C ends at once.
         if self.number and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.number = number

@@ -1,4 +1,4 @@
-"""Items kept from training tell which averaged weights are best: a model that learns by heart gets worse on them."""
+"""Early stopping: the validation loss decides which averaged weights are kept."""
 
 from __future__ import annotations
 
@@ -10,38 +10,37 @@ from ..core.model import Batch
 from ..nn.nd import autocast
 from .loop import TrainState
 
-_CHECKS = 20  # spread over the budget
-_PRICE = 0.05  # of what training costs; an item costs a third of one that is trained on
-_LEAST = 16  # fewer items tell nothing
+_VALIDATIONS = 20  # spread over the budget
+_COST = 0.05  # of that of training; validating an item costs a third of training on it
+_MIN_ITEMS = 16  # the loss of fewer says nothing
 
 
-def affordable(trained: float) -> int:
-    """How many items to look at each time, where so many are trained on in all; 0 where they would be too few."""
-    count = int(3 * _PRICE * trained / _CHECKS)
-    return count if count >= _LEAST else 0
+def affordable_items(trained: float) -> int:
+    """Return how many items a validation may read where training reads `trained`; 0 where they would be too few."""
+    count = int(3 * _COST * trained / _VALIDATIONS)
+    return count if count >= _MIN_ITEMS else 0
 
 
 def due(state: TrainState) -> bool:
-    """Whether it is time to look again."""
-    return state.progress * _CHECKS >= state.checks + 1
+    """Return whether it is time for the next validation."""
+    return state.progress * _VALIDATIONS >= state.validations + 1
 
 
 def keep_best(state: TrainState, batches: Iterable[Batch], precision: str) -> float:
-    """The loss of the averaged weights, which are kept where there were no better ones before."""
-    model = state.model
-    with state.average.applied():
-        found = loss(state, batches, precision)
-    state.checks = int(state.progress * _CHECKS)
-    if found < state.best:
-        state.best = found
-        state.kept = {name: value.clone() for name, value in state.average.shadow.items()}
-    model.train()
-    return found
+    """Return the loss of the averaged weights, and keep them where it is the lowest so far."""
+    with state.ema.applied():
+        loss = validation_loss(state, batches, precision)
+    state.validations = int(state.progress * _VALIDATIONS)
+    if loss < state.best_loss:
+        state.best_loss = loss
+        state.best_weights = {name: value.clone() for name, value in state.ema.shadow.items()}
+    state.model.train()
+    return loss
 
 
 @torch.no_grad()
-def loss(state: TrainState, batches: Iterable[Batch], precision: str) -> float:
-    """The mean over batches, alike on all ranks and every time."""
+def validation_loss(state: TrainState, batches: Iterable[Batch], precision: str) -> float:
+    """Return the mean loss over batches, with the same random numbers every time and in all processes."""
     state.model.eval()
     torch.manual_seed(0)
     total, count = 0.0, 0
@@ -53,8 +52,8 @@ def loss(state: TrainState, batches: Iterable[Batch], precision: str) -> float:
 
 
 @torch.no_grad()
-def take_best(state: TrainState) -> None:
-    """At the end: the weights that were kept, where there are any."""
+def restore_best(state: TrainState) -> None:
+    """Give the model the weights that `keep_best` kept, where there are any."""
     for name, parameter in state.model.named_parameters():
-        if name in state.kept:
-            parameter.copy_(state.kept[name])
+        if name in state.best_weights:
+            parameter.copy_(state.best_weights[name])

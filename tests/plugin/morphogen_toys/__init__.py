@@ -1,1 +1,1 @@
-"""What a third party writes to add a family and a modality: nothing in morphogen is edited."""
+"""What a third party writes to add a family, a modality and a metric: nothing in morphogen is edited."""

@@ -1,1 +1,1 @@
-""""""
+"""The report of an evaluation as an HTML page."""

@@ -1,4 +1,4 @@
-"""Charts as inline SVG: where a figure stands, two distributions, a curve. Their colours are variables of the page."""
+"""Charts as inline SVG: a figure beside its references, two distributions, a curve. The page sets the colours."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from ..results import Figure
-from .material import Curve, Distribution
+from ...core.results import Distribution, Figure
+from .material import Curve
 
-_WIDE_RANGE = 100  # from here on a scale of positive numbers is logarithmic
+_WIDE_RANGE = 100  # ratio of positive numbers from which on a scale is logarithmic
 _BAR, _INSET, _MARGIN, _MIDDLE = 240, 24, 6, 13  # pixels: a bar's width, its ends, how far a band goes, and the line
 _WIDTH, _HEIGHT = 320, 190  # of a chart
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 10, 34  # around its plot
 _LETTER = 6.2  # pixels of a small one, on average
-_ROWS, _NAME = 12, 17  # categories that have a row of their own, and characters of their names
+_ROWS, _NAME = 12, 17  # categories with a row of their own, and characters of their names
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def number(value: float | None) -> str:
-    """Three significant digits, and all those before the point. What is not there, or not finite, is a dash."""
+    """Return three significant digits, or all before the point; a dash for None, NaN and infinity."""
     if value is None or not math.isfinite(value):
         return "–"
     size = abs(value)
@@ -59,23 +59,23 @@ class Scale:
 
 
 def is_wide(values: Sequence[float]) -> bool:
-    """Whether only a logarithmic scale shows such values apart."""
+    """Return whether such values need a logarithmic scale."""
     return bool(values) and min(values) > 0 and max(values) / min(values) > _WIDE_RANGE
 
 
 def bar_scale(figure: Figure) -> Scale | None:
-    """The floor at the left, the ceiling at the right, further out what lies beyond; None: nothing to compare with.
+    """Return the scale from the baseline at the left to real data at the right; None: there is neither.
 
-    Right is better even where the floor is better than the ceiling. Without two ends that differ zero is one, lest the
-    value be at an end whatever it is.
+    Right is better, even where the baseline is better than real data. Without two ends that differ, zero is one, or the
+    value would always be at an end.
     """
-    value, floor, ceiling = figure.value, finite(figure.floor), finite(figure.ceiling)
+    value, baseline, real_data = figure.value, finite(figure.baseline), finite(figure.real_data)
     low, high = finite(figure.low), finite(figure.high)
-    ends = [one for one in (floor, ceiling) if one is not None]
+    ends = [one for one in (baseline, real_data) if one is not None]
     if finite(value) is None or not ends:
         return None
     shown = [value, *ends]
-    two = floor is not None and ceiling is not None and floor != ceiling
+    two = baseline is not None and real_data is not None and baseline != real_data
     if not two:
         shown += [one for one in (low, high) if one is not None]
     log = is_wide(shown)
@@ -83,7 +83,7 @@ def bar_scale(figure: Figure) -> Scale | None:
         shown.append(0.0)
     least, most = min(shown), max(shown)
     if figure.better == "near":
-        downwards = floor is not None and ceiling is not None and floor > ceiling
+        downwards = baseline is not None and real_data is not None and baseline > real_data
     else:
         downwards = figure.better == "lower"
     start, end = (most, least) if downwards else (least, most)
@@ -91,49 +91,51 @@ def bar_scale(figure: Figure) -> Scale | None:
 
 
 def is_inverted(figure: Figure) -> bool:
-    """Whether the floor, items that are right in parts alone, does better than real items."""
-    floor, ceiling = finite(figure.floor), finite(figure.ceiling)
-    if floor is None or ceiling is None or figure.better == "near":
+    """Return whether the independent baseline is better than real data."""
+    baseline, real_data = finite(figure.baseline), finite(figure.real_data)
+    if baseline is None or real_data is None or figure.better == "near":
         return False
-    return floor < ceiling if figure.better == "lower" else floor > ceiling
+    return baseline < real_data if figure.better == "lower" else baseline > real_data
 
 
 def bar(figure: Figure) -> Markup:
-    """Where a figure stands between floor and ceiling, with its interval; empty where there is nothing to compare."""
+    """Return a figure with its interval between baseline and real data; empty where there is neither."""
     scale = bar_scale(figure)
     if scale is None:
         return Markup("")
     parts = [f'<line class="track" x1="{_INSET}" x2="{_BAR - _INSET}" y1="{_MIDDLE}" y2="{_MIDDLE}"/>']
-    floor, ceiling, low, high = (finite(one) for one in (figure.floor, figure.ceiling, figure.low, figure.high))
+    baseline, real_data, low, high = (
+        finite(one) for one in (figure.baseline, figure.real_data, figure.low, figure.high)
+    )
     if low is not None and high is not None:
         edges = sorted(min(max(scale(one), _MARGIN), _BAR - _MARGIN) for one in (low, high))
         width = edges[1] - edges[0]
         parts.append(
             f'<rect class="interval" x="{edges[0]:.2f}" y="{_MIDDLE - 4}" width="{width:.2f}" height="8" rx="2"/>'
         )
-    for kind, at, half in (("floor", floor, 6), ("ceiling", ceiling, 10)):
+    for kind, at, half in (("baseline", baseline, 6), ("real-data", real_data, 10)):
         if at is not None:
             x = f"{scale(at):.2f}"
             parts.append(f'<line class="{kind}" x1="{x}" x2="{x}" y1="{_MIDDLE - half}" y2="{_MIDDLE + half}"/>')
     parts.append(f'<circle class="value" cx="{scale(figure.value):.2f}" cy="{_MIDDLE}" r="5"/>')
-    notes = ["the floor does better"] if is_inverted(figure) else []
+    notes = ["the baseline is better"] if is_inverted(figure) else []
     if scale.log:
         notes.append("log scale")
     if notes:
         parts.append(f'<text x="{_BAR / 2:.0f}" y="{_MIDDLE + 20}" text-anchor="middle">{", ".join(notes)}</text>')
-    elif 0.0 in (scale.start, scale.end) and 0.0 not in (floor, ceiling):
+    elif 0.0 in (scale.start, scale.end) and 0.0 not in (baseline, real_data):
         parts.append(f'<text x="{scale(0.0):.2f}" y="{_MIDDLE + 20}" text-anchor="middle">0</text>')
-    return _svg("bar", _BAR, 36, _told(figure), parts)
+    return _svg("bar", _BAR, 36, _alternative(figure), parts)
 
 
 def distribution(one: Distribution) -> Markup:
-    """Shares of real and of generated items: columns over bins of a number, rows of named categories."""
+    """Return shares of real and of generated items: bars over bins of a number, or one row for each category."""
     real, generated = ([_share(value) for value in side] for side in (one.real, one.generated))
     title = f"{one.name}: shares of real and of generated items in {len(one.bins)} bins"
     if not one.bins:
         return Markup("")
     numeric = sum(name.lstrip("([<>≤≥=~−-+. ")[:1].isdigit() for name in one.bins)
-    if 2 * numeric > len(one.bins):  # the others are such as `missing`
+    if 2 * numeric > len(one.bins):  # the others are names such as `missing`
         return _svg("chart", _WIDTH, _HEIGHT, title, _columns(one.bins, real, generated))
     rows = list(zip(one.bins, real, generated, strict=True))
     if len(rows) > _ROWS:
@@ -145,8 +147,8 @@ def distribution(one: Distribution) -> Markup:
 
 
 def curve(one: Curve) -> Markup:
-    """A line over steps. Empty where no point is finite."""
-    points = list(zip(one.at, one.values, strict=True))
+    """Return a line over steps; empty where no point is finite."""
+    points = list(zip(one.steps, one.values, strict=True))
     good = [(at, value) for at, value in points if math.isfinite(at) and math.isfinite(value)]
     if not good:
         return Markup("")
@@ -171,19 +173,18 @@ def curve(one: Curve) -> Markup:
 
 
 def finite(value: float | None) -> float | None:
-    """The value, unless it is none."""
+    """Return the value, or None where it is not finite."""
     return value if value is not None and math.isfinite(value) else None
 
 
-def _told(figure: Figure) -> str:
-    """A bar in words."""
-    said = [f"value {number(figure.value)}"]
+def _alternative(figure: Figure) -> str:
+    """Return a bar in words."""
+    parts = [f"value {number(figure.value)}"]
     if figure.low is not None and figure.high is not None:
-        said.append(f"95 % interval {number(figure.low)} to {number(figure.high)}")
-    said += [
-        f"{name} {number(at)}" for name, at in (("floor", figure.floor), ("ceiling", figure.ceiling)) if at is not None
-    ]
-    return f"{figure.name}: " + ", ".join(said)
+        parts.append(f"95 % interval {number(figure.low)} to {number(figure.high)}")
+    references = (("baseline", figure.baseline), ("real data", figure.real_data))
+    parts += [f"{name} {number(value)}" for name, value in references if value is not None]
+    return f"{figure.name}: " + ", ".join(parts)
 
 
 def _columns(names: Sequence[str], real: Sequence[float], generated: Sequence[float]) -> list[str]:
@@ -228,7 +229,7 @@ def _rows(rows: Sequence[tuple[str, float, float]]) -> list[str]:
 
 
 def _pieces(points: Sequence[tuple[float, float]]) -> Iterable[list[tuple[float, float]]]:
-    """Runs of points that are finite: a line breaks where there is nothing to draw."""
+    """Yield runs of finite points: a line breaks at all others."""
     piece: list[tuple[float, float]] = []
     for at, value in points:
         if math.isfinite(at) and math.isfinite(value):
@@ -250,14 +251,14 @@ def _grid(ticks: Sequence[float], y: Scale) -> list[str]:
 
 
 def _steps(least: float, most: float, count: int) -> list[float]:
-    """About so many round numbers, the first at or below `least`, the last the greatest up to `most`."""
+    """Return about so many round numbers, the first at or below `least`, the last at or below `most`."""
     if least == most:
         return [least]
     rough = (most - least) / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * one for one in (1, 2, 5, 10) if power * one >= rough * 0.999)
     first = math.floor(least / step + 1e-9)
-    # Rounded, for 3 × .1 is not .3.
+    # Rounded, because 3 × .1 is not .3.
     return [float(f"{at * step:.10g}") for at in range(first, math.floor(most / step + 1e-9) + 1)]
 
 
@@ -266,7 +267,7 @@ def _powers(least: float, most: float) -> list[float]:
 
 
 def _tick(value: float) -> str:
-    """A round number, without the zeros of precision."""
+    """Return a round number without trailing zeros."""
     text = number(value)
     return text.rstrip("0").rstrip(".") if "." in text and "×" not in text else text.replace(".00 ×", " ×")
 

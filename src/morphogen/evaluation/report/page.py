@@ -1,11 +1,11 @@
-"""The report of an evaluation: one HTML file that needs nothing else."""
+"""The report of an evaluation: one self-contained HTML file."""
 
 from __future__ import annotations
 
 import base64
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,31 +14,30 @@ import jinja2
 from PIL import Image
 
 from ...core.config import replacing
-from ...modalities.image.pixels import plain, recast
-from ..results import ColumnResult, Evaluation, Figure
+from ...core.results import ColumnResult, Figure, Pair
+from ..results import Evaluation
 from . import charts
-from .material import Material, Pair
+from .material import Material
 
-Sheet = Callable[[Sequence[Any]], Image.Image]
-
-_ITEMS = {"image": "pictures", "text": "texts", "table": "rows"}
 _GROUPS = {
-    "likeness": "Likeness: are they like real ones?",
-    "variety": "Variety: is everything there that real ones show?",
-    "copying": "Copying: are they training items again?",
-    "privacy": "Privacy: do they tell who was in the training data?",
-    "likelihood": "Likelihood: how probable does the model find real ones?",
-    "usefulness": "Usefulness: can they stand in for real ones?",
-    "properties": "Properties that can be counted",
+    "fidelity": "Fidelity: do generated items resemble real ones?",
+    "variety": "Variety: does everything occur that occurs in real data?",
+    "copying": "Copying: are generated items copies of training items?",
+    "privacy": "Privacy: do they reveal which items are in the training data?",
+    "likelihood": "Likelihood: how probable are held-out items under the model?",
+    "utility": "Utility: can generated items replace real ones?",
+    "properties": "Plain properties",
 }
-_SHEET, _THUMB, _COARSE = (3200, 8000), (320, 320), 100  # pixels; of pictures below the last, each is to be seen
+_PREVIEW, _THUMB = (3200, 8000), (320, 320)  # most pixels
+_COARSE = 100  # pixels; smaller pictures are enlarged without smoothing
 _LOSSLESS = 200_000  # bytes of a PNG, beyond which WebP takes less
-_LETTERS, _CELL, _AROUND, _SPAN = 900, 120, 200, 3000  # shown of a text, a cell, around a copied span, and of it
+_LETTERS, _CELL = 900, 120  # most characters of a text, and of a cell
+_SPAN, _AROUND = 3000, 200  # most characters of a copied span, and before and after it
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What an `<img>` needs; `coarse`: it is enlarged, and its pixels are to stay squares."""
+    """The attributes of an `<img>`; `coarse`: it is enlarged without smoothing."""
 
     uri: str
     width: int
@@ -48,7 +47,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Block:
-    """Figures that may stand in one table: of one group, read by one extractor."""
+    """The figures of one table: of one group, under one extractor."""
 
     extractor: str | None
     figures: list[Figure]
@@ -56,7 +55,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Cell:
-    """A value of two rows that are compared."""
+    """One named value of two items that are compared."""
 
     column: str
     generated: str
@@ -67,17 +66,15 @@ class Cell:
         return self.generated == self.nearest
 
 
-def write_report(
-    file: Path, evaluation: Evaluation, material: Material, *, modality_sheet: Sheet | None = None
-) -> None:
-    """Write `report.html`, whole or not at all; see `render`."""
-    page = render(evaluation, material, modality_sheet=modality_sheet)
+def write_report(file: Path, evaluation: Evaluation, material: Material) -> None:
+    """Write `report.html`, whole or not at all."""
+    page = render(evaluation, material)
     with replacing(file) as temporary:
         temporary.write_text(page, encoding="utf-8", errors="replace")
 
 
-def render(evaluation: Evaluation, material: Material, *, modality_sheet: Sheet | None = None) -> str:
-    """The page. `modality_sheet` draws items that are no picture, text or row: those of a modality of a plug-in."""
+def render(evaluation: Evaluation, material: Material) -> str:
+    """Return the page."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__, "."),
         autoescape=True,
@@ -86,51 +83,50 @@ def render(evaluation: Evaluation, material: Material, *, modality_sheet: Sheet 
         lstrip_blocks=True,
     )
     environment.filters |= {"number": charts.number, "words": words, "duration": duration}
-    pairs = [drawn(pair, modality_sheet) for pair in material.pairs]
+    pairs = [rendered(pair) for pair in material.pairs]
     rows = [pair for pair in pairs if isinstance(pair.generated, Mapping) and isinstance(pair.nearest, Mapping)]
     return environment.get_template("report.html.jinja").render(
         evaluation=evaluation,
-        shown=material.shown,
-        items=_ITEMS.get(evaluation.modality, "items"),
-        checks=sorted(evaluation.checks, key=lambda check: (not check.found, not check.fault)),
-        sheets=sheets(material),
+        items=material.plural,
+        preview_text=material.preview_text,
+        checks=sorted(evaluation.checks, key=lambda check: (not check.detected, not check.fault)),
+        previews=previews(material),
         groups=groups(evaluation.figures),
         bar=charts.bar,
         pictures=[pair for pair in pairs if isinstance(pair.generated, Picture)],
         texts=[pair for pair in pairs if isinstance(pair.generated, str)],
         rows=[(pair.ratio, compared(pair)) for pair in rows],
         copied=[
-            (before[-_AROUND:], cut(span, _SPAN), after[:_AROUND], len(span)) for before, span, after in material.copied
+            (one.before[-_AROUND:], cut(one.span, _SPAN), one.after[:_AROUND], len(one.span))
+            for one in material.copied_spans
         ],
-        columns=sorted(evaluation.columns, key=_lack, reverse=True),
+        columns=sorted(evaluation.columns, key=_loss, reverse=True),
         distributions=[(one.name, charts.distribution(one)) for one in material.distributions if one.bins],
         curves=[(one.name, chart) for one in material.curves if (chart := charts.curve(one))],
     )
 
 
 def groups(figures: Sequence[Figure]) -> list[tuple[str, str, list[Block]]]:
-    """Groups in their order, with their headings; of each, the figures of each extractor by themselves."""
-    found = []
+    """Return the groups with their headings, and the figures of each by extractor."""
+    sections = []
     for group, heading in _GROUPS.items():
         inside = [figure for figure in figures if figure.group == group]
         extractors = dict.fromkeys(figure.extractor for figure in inside)
         if inside:
             blocks = [Block(name, [one for one in inside if one.extractor == name]) for name in extractors]
-            found.append((group, heading, blocks))
-    return found
+            sections.append((group, heading, blocks))
+    return sections
 
 
-def sheets(material: Material) -> list[tuple[str, Picture]]:
-    """The sheets that there are, and what is on them."""
+def previews(material: Material) -> list[tuple[str, Picture]]:
+    """Return the previews, with the name of what they show."""
     sides = (("generated", material.generated), ("real", material.real))
-    return [(name, picture(sheet, _SHEET)) for name, sheet in sides if sheet is not None]
+    return [(name, picture(preview, _PREVIEW)) for name, preview in sides if preview is not None]
 
 
 def picture(image: Image.Image, most: tuple[int, int]) -> Picture:
-    """A picture as part of the page: as PNG, or as WebP where that is large; at most so many pixels wide and high."""
-    image = plain(image, "white").copy()
-    if image.mode == "I;16":
-        image = recast(image, "L")
+    """Return a picture in the page: PNG, or WebP where that is large; at most so many pixels wide and high."""
+    image = image.copy() if image.mode in ("L", "RGB") else image.convert("RGB")
     image.thumbnail(most)
     kind, data = "png", _encoded(image, "PNG", optimize=True)
     if len(data) > _LOSSLESS:
@@ -139,33 +135,31 @@ def picture(image: Image.Image, most: tuple[int, int]) -> Picture:
     return Picture(uri, image.width, image.height, max(image.size) < _COARSE)
 
 
-def drawn(pair: Pair, modality_sheet: Sheet | None = None) -> Pair:
-    """A pair whose items are what the page can show: pictures, texts, or cells by their columns."""
+def rendered(pair: Pair) -> Pair:
+    """Return a pair as the page shows it: pictures, strings, or values by name."""
 
     def side(item: Any) -> Any:
         if isinstance(item, Image.Image):
             return picture(item, _THUMB)
         if isinstance(item, Mapping):
             return {str(name): cut(words(value), _CELL) for name, value in item.items()}
-        if isinstance(item, str) or modality_sheet is None:
-            return cut(str(item), _LETTERS)
-        return picture(modality_sheet([item]), _THUMB)
+        return cut(str(item), _LETTERS)
 
     return Pair(side(pair.generated), side(pair.nearest), pair.ratio)
 
 
 def compared(pair: Pair) -> list[Cell]:
-    """Two drawn rows, cell by cell."""
+    """Return two rendered items, value by value."""
     return [Cell(name, value, pair.nearest.get(name, "–")) for name, value in pair.generated.items()]
 
 
 def cut(text: str, most: int) -> str:
-    """The beginning of a text that is longer."""
+    """Return a text, or the beginning of one that is longer."""
     return text if len(text) <= most else f"{text[:most]} … and {len(text) - most:,} more characters"
 
 
 def words(value: Any) -> str:
-    """A setting or a cell as a person writes it."""
+    """Return a setting or a value as text."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     if isinstance(value, bool):
@@ -181,7 +175,7 @@ def words(value: Any) -> str:
 
 
 def duration(seconds: float) -> str:
-    """How long something took, in the two largest units."""
+    """Return a duration in its two largest units."""
     if seconds < 60:
         return f"{charts.number(seconds)} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -190,10 +184,10 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60:,} h {minutes % 60} min"
 
 
-def _lack(column: ColumnResult) -> float:
-    """How far a column stays below what real rows get."""
-    trend = (column.trend_ceiling or 0) - column.trend if column.trend is not None else 0.0
-    return max(column.shape_ceiling - column.shape, trend)
+def _loss(column: ColumnResult) -> float:
+    """Return how far a column is below real data."""
+    trend = (column.trend_real_data or 0) - column.trend if column.trend is not None else 0.0
+    return max(column.shape_real_data - column.shape, trend)
 
 
 def _encoded(image: Image.Image, kind: str, **options: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""How far to trust counts, settled on texts kept from training: those it was trained on the network knows too well."""
+"""Calibration of the n-gram mixture on validation items: on training items the network is too sure of itself."""
 
 from __future__ import annotations
 
@@ -9,61 +9,65 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .counts import Counts, Tally
+from .ngram import NGramCounts, NGramMixture
 
-_LOOKS, _STEPS = 12, 5  # times that the other half is looked at, and steps of Adam before each
-_RATE, _RATE_OF_MATRIX = 0.05, 0.003
+_ROUNDS, _STEPS = 12, 5  # evaluations on the other half, and steps of Adam before each
+_RATE, _MATRIX_RATE = 0.05, 0.003
 
 
-class Parts(NamedTuple):
-    """What the mixture is made of, of each of N symbols."""
+class MixtureInputs(NamedTuple):
+    """What the mixture reads for each of N tokens."""
 
     hidden: Tensor  # (N, width)
-    own: Tensor  # (N,) the network's −ln p
-    tally: Tally
+    network_nats: Tensor  # (N,) the network's −ln p
+    ngrams: NGramCounts
 
     @staticmethod
-    def joined(several: Sequence[Parts]) -> Parts:
-        """All their symbols."""
-        hidden, own, tallies = zip(*several, strict=True)
-        return Parts(torch.cat(hidden), torch.cat(own), Tally(*map(torch.cat, zip(*tallies, strict=True))))
+    def concatenate(parts: Sequence[MixtureInputs]) -> MixtureInputs:
+        hidden, nats, ngrams = zip(*parts, strict=True)
+        return MixtureInputs(
+            torch.cat(hidden), torch.cat(nats), NGramCounts(*map(torch.cat, zip(*ngrams, strict=True)))
+        )
 
-    def select(self, chosen: Tensor) -> Parts:
-        """Those `chosen`, bool over all axes of symbols, in a row."""
-        return Parts(self.hidden[chosen], self.own[chosen], Tally(*(one[chosen] for one in self.tally)))
+    def select(self, mask: Tensor) -> MixtureInputs:
+        """Return the inputs of the tokens in a mask over all token axes, as one axis."""
+        return MixtureInputs(
+            self.hidden[mask], self.network_nats[mask], NGramCounts(*(value[mask] for value in self.ngrams))
+        )
 
 
 @torch.no_grad()
-def calibrate(counts: Counts, parts: Parts, first: Tensor) -> None:
-    """Fits the shares and the discounts to symbols that nothing was fitted to before.
+def calibrate(mixture: NGramMixture, inputs: MixtureInputs, first: Tensor) -> None:
+    """Fit the mixture weights and discounts to tokens that nothing was fitted to before.
 
-    As many steps as do best crosswise, on the one half after those on the other; bool `first` `(N,)` is one of them.
+    The number of steps is chosen by cross-validation between two halves, one of which is bool `first` `(N,)`.
     """
-    tuned = [counts.head.weight, counts.head.bias, counts.discount]
-    begun = [parameter.clone() for parameter in tuned]
-    crosswise = [0.0] * (_LOOKS + 1)
+    tuned = [mixture.head.weight, mixture.head.bias, mixture.discount]
+    initial = [parameter.clone() for parameter in tuned]
+    held_out_nats = [0.0] * (_ROUNDS + 1)
     for half in (first, ~first):
-        other = parts.select(~half)
-        crosswise[0] += float(counts.nats(*other).sum())
-        for look, _ in enumerate(_fitting(counts, parts.select(half)), start=1):
-            crosswise[look] += float(counts.nats(*other).sum())
-        for parameter, value in zip(tuned, begun, strict=True):
+        other = inputs.select(~half)
+        held_out_nats[0] += float(mixture.nats(*other).sum())
+        for done, _ in enumerate(_fit(mixture, inputs.select(half)), start=1):
+            held_out_nats[done] += float(mixture.nats(*other).sum())
+        for parameter, value in zip(tuned, initial, strict=True):
             parameter.copy_(value)
-    for _ in itertools.islice(_fitting(counts, parts), crosswise.index(min(crosswise))):
+    for _ in itertools.islice(_fit(mixture, inputs), held_out_nats.index(min(held_out_nats))):
         pass
 
 
-def _fitting(counts: Counts, parts: Parts) -> Iterator[None]:
+def _fit(mixture: NGramMixture, inputs: MixtureInputs) -> Iterator[None]:
+    """Fit to the inputs; yield after each round."""
     optimizer = torch.optim.Adam(
         [
-            {"params": [counts.head.bias, counts.discount], "lr": _RATE},
-            {"params": [counts.head.weight], "lr": _RATE_OF_MATRIX},
+            {"params": [mixture.head.bias, mixture.discount], "lr": _RATE},
+            {"params": [mixture.head.weight], "lr": _MATRIX_RATE},
         ]
     )
-    for _ in range(_LOOKS):
+    for _ in range(_ROUNDS):
         for _ in range(_STEPS):
             with torch.enable_grad():
-                counts.nats(*parts).mean().backward()
+                mixture.nats(*inputs).mean().backward()
             optimizer.step()
             optimizer.zero_grad()
         yield

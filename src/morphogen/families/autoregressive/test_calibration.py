@@ -1,4 +1,4 @@
-"""Trust in counts, fitted to what was kept from training: it mends a network that is too sure, and harms nothing."""
+"""Calibration on validation items mends a network that is too sure, and harms nothing."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from torch import Tensor
 
 from morphogen.core.model import Batch
 
-from .calibration import Parts, calibrate
-from .counts import Counts
-from .test_counts import START, counted, documents
-from .test_sequence import model
+from .calibration import MixtureInputs, calibrate
+from .ngram import NGramMixture
+from .test_ngram import START, counted, documents
+from .test_sequence_model import model
 
 WIDTH = 16
 
 
-def parts(counts: Counts, x: Tensor, own: float) -> Parts:
-    """Of rows `(B, n)`, where the network's −ln p is `own`, whatever the symbol."""
-    tally = counts.tally(x[:, :-1], x[:, 1:], counts.columns(x, without_own=False))
-    told = Parts(torch.zeros(*x[:, 1:].shape, WIDTH), torch.full(x[:, 1:].shape, own), tally)
-    return told.select(torch.ones_like(x[:, 1:], dtype=torch.bool))
+def inputs(mixture: NGramMixture, x: Tensor, nats: float) -> MixtureInputs:
+    """For rows `(B, n)`, where the network's −ln p is `nats`, whatever the token."""
+    counts = mixture.target_counts(x[:, :-1], x[:, 1:], mixture.columns(x, hold_out=False))
+    every = MixtureInputs(torch.zeros(*x[:, 1:].shape, WIDTH), torch.full(x[:, 1:].shape, nats), counts)
+    return every.select(torch.ones_like(x[:, 1:], dtype=torch.bool))
 
 
 def fresh(seed: int) -> Tensor:
@@ -32,33 +32,33 @@ def halves(count: int) -> Tensor:
     return torch.arange(count) < count // 2
 
 
-def test_a_network_that_is_sure_and_wrong_loses_its_share() -> None:
-    counts = counted(documents(40))
+def test_a_network_that_is_sure_and_wrong_loses_its_weight() -> None:
+    mixture = counted(documents(40))
     with torch.no_grad():
-        counts.head.bias[0] = 6.0
-    kept, other = parts(counts, fresh(1), own=4.0), parts(counts, fresh(2), own=4.0)
+        mixture.head.bias[0] = 6.0
+    validation, other = inputs(mixture, fresh(1), nats=4.0), inputs(mixture, fresh(2), nats=4.0)
     with torch.no_grad():
-        before = counts.nats(*other).mean()
-        calibrate(counts, kept, halves(len(kept.own)))
-        after = counts.nats(*other).mean()
+        before = mixture.nats(*other).mean()
+        calibrate(mixture, validation, halves(len(validation.network_nats)))
+        after = mixture.nats(*other).mean()
     assert before > 2.5
-    assert after < 1.4  # three symbols, as likely as each other, are 1.1 nats
+    assert after < 1.4  # three tokens, as likely as each other, are 1.1 nats
 
 
-def test_nothing_changes_where_one_half_speaks_against_the_other() -> None:
-    counts = counted(documents(40))
-    good, bad = parts(counts, fresh(1), own=0.01), parts(counts, fresh(1), own=12.0)
-    both = Parts.joined([good, bad])
-    begun = {name: value.clone() for name, value in counts.state_dict().items()}
+def test_nothing_changes_where_the_halves_contradict_each_other() -> None:
+    mixture = counted(documents(40))
+    good, bad = inputs(mixture, fresh(1), nats=0.01), inputs(mixture, fresh(1), nats=12.0)
+    both = MixtureInputs.concatenate([good, bad])
+    initial = {name: value.clone() for name, value in mixture.state_dict().items()}
     with torch.no_grad():
-        counts.head.bias.zero_()
-        begun["head.bias"].zero_()
-        calibrate(counts, both, halves(len(both.own)))
-    for name, value in counts.state_dict().items():
-        assert torch.equal(value, begun[name]), name
+        mixture.head.bias.zero_()
+        initial["head.bias"].zero_()
+        calibrate(mixture, both, halves(len(both.network_nats)))
+    for name, value in mixture.state_dict().items():
+        assert torch.equal(value, initial[name]), name
 
 
-def test_rows_kept_from_training_become_likelier() -> None:
+def test_validation_rows_become_likelier() -> None:
     made = model(12)
     x = torch.randint(0, 3, (32, 12), generator=torch.Generator().manual_seed(5))
     x[:, 0] = START - 1  # as that model has it

@@ -1,4 +1,4 @@
-"""The generator: a residual network without normalisation, which it may have."""
+"""The generator: a residual network, with or without normalisation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...core.condition import Conditioner
-from ...core.space import Continuous, Space
+from ...core.space import Grid, Space
 from ...nn import nd
 from ...nn.critic import LEAK, Block, local_map
 from ...nn.pyramid import coarse_size
@@ -19,11 +19,14 @@ _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 class Generator(nn.Module):
-    """Noise `(B, latent)` and conditions to `(B, *space.shape)`: a learned coarse grid, then finer and finer."""
+    """Maps noise `(B, latent)` and conditions to `(B, *space.shape)`, from the coarsest level to the finest.
+
+    Each level is scaled by a linear map of the noise and the conditions.
+    """
 
     def __init__(
         self,
-        space: Continuous,
+        space: Grid,
         conditions: Mapping[str, Space],
         *,
         latent: int,
@@ -49,11 +52,12 @@ class Generator(nn.Module):
                 self.leave.append(local_map(axes, width, widths[level - 1], 1))
         self.head = local_map(axes, widths[0], space.channels * patch**axes, 3)
 
-        # Without normalisation the noise must reach the picture by the weights alone. With torch's own, which shrink
-        # it, four minutes of Fashion-MNIST collapsed to some fifteen pictures.
+        # Without normalisation the scale of the signal depends on the weights alone. With torch's initialisation, which
+        # shrinks it, four minutes of Fashion-MNIST collapsed to some fifteen distinct samples.
         for name, module in self.named_modules():
-            kept = name.startswith(("conditioner", "style", "head")) or name.endswith("leave")  # a block's, which is 0
-            if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)) and not kept:
+            # The `leave` of a block is 0.
+            excluded = name.startswith(("conditioner", "style", "head")) or name.endswith("leave")
+            if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)) and not excluded:
                 nn.init.kaiming_normal_(module.weight, LEAK)
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""Which cells of rows are masked in training and for the bound, and which may see each other."""
+"""Which tokens of sequences are masked in training and for the bound, and which may see each other."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import torch
 from torch import Tensor
 
 
-def per_item(what: Tensor, item: Tensor) -> Tensor:
-    """How many of the cells that are so each item of a row has, int64 `(B, n + 1)`."""
+def count_per_item(mask: Tensor, item: Tensor) -> Tensor:
+    """Return how many tokens of each item of a sequence are in the mask, int64 `(B, n + 1)`."""
     counts = torch.zeros(len(item), item.shape[1] + 1, dtype=torch.int64, device=item.device)
-    return counts.scatter_add_(1, item.clamp(min=0), what.long())
+    return counts.scatter_add_(1, item.clamp(min=0), mask.long())
 
 
-def apart(item: Tensor) -> Tensor | None:
-    """What a cell may see, bool `(B, 1, n, n)`: those of its own item; None, where that is the whole row."""
+def attention_mask(item: Tensor) -> Tensor | None:
+    """Return a mask by which tokens see those of their own item, bool `(B, 1, n, n)`; None: a sequence is one item."""
     if bool((item == item[:, :1]).all()):
         return None
     return (item[:, :, None] == item[:, None, :]).unsqueeze(1)
 
 
-def chosen(item: Tensor, modelled: Tensor, t: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-    """Which cells of rows are masked, bool `(B, n)`, and the weight of each in the bound; README, equation 2.
+def random_mask(item: Tensor, modelled: Tensor, t: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """Return which tokens are masked, bool `(B, n)`, and the weight of each in the bound; README, equation 2.
 
-    Of the n modelled cells of an item ⌊t n⌋ + 1 are, those with the lowest `uniform` `(B, n)`. t in [0, 1) is that of
-    the item each cell is of; items follow each other.
+    Of the n modelled tokens of an item ⌊t n⌋ + 1 are masked, those with the lowest `uniform` `(B, n)`. t in [0, 1) is
+    that of each token's item; items of a sequence follow each other.
     """
-    size = per_item(modelled, item)
+    size = count_per_item(modelled, item)
     before = (size.cumsum(1) - size).gather(1, item.clamp(min=0))
     size = size.gather(1, item.clamp(min=0))
     key = (item + uniform.double()).masked_fill(~modelled, torch.inf)

@@ -1,4 +1,4 @@
-"""The likelihood of a value given the decoder's output: nats, and what the output means as a value."""
+"""The likelihood of a value given the decoder's output: its negative logarithm, and its mean."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor
 LikelihoodName = Literal["gaussian", "bernoulli", "discretised_logistic"]
 
 
-def nats(kind: LikelihoodName, output: Tensor, x: Tensor, log_scale: Tensor, step: float) -> Tensor:
-    """Negative log-likelihood of each item, `(B,)`; output and x `(B, *shape)`, log_scale broadcastable.
+def negative_log_likelihood(kind: LikelihoodName, output: Tensor, x: Tensor, log_scale: Tensor, step: float) -> Tensor:
+    """Return −ln p(x | output) of each item, `(B,)` in nats; output and x `(B, *shape)`, log_scale broadcastable.
 
     With a `step` (8-bit data) it is the probability of the bin of width `step` around x, the lowest and highest bins
     open (PixelCNN++, arXiv 1701.05517, Equation 2); without one, a density. Bernoulli: x in {-1, 1}, output logits.
@@ -26,7 +26,7 @@ def nats(kind: LikelihoodName, output: Tensor, x: Tensor, log_scale: Tensor, ste
         return each.flatten(1).sum(1)
     upper, lower = (x - output + step / 2) / scale, (x - output - step / 2) / scale
     log_cdf = torch.special.log_ndtr if kind == "gaussian" else F.logsigmoid
-    # The symmetric half with the larger tail is used, where a difference of two cumulatives keeps its digits.
+    # By symmetry the smaller tail is used, where the difference of two cumulatives does not cancel.
     flip = (upper + lower) > 0
     high, low = torch.where(flip, -lower, upper), torch.where(flip, -upper, lower)
     log_high = log_cdf(high)
@@ -35,6 +35,6 @@ def nats(kind: LikelihoodName, output: Tensor, x: Tensor, log_scale: Tensor, ste
     return -each.flatten(1).sum(1)
 
 
-def value(kind: LikelihoodName, output: Tensor) -> Tensor:
-    """The mean of the likelihood, as a value of the data: the output's activation follows the likelihood."""
+def mean_value(kind: LikelihoodName, output: Tensor) -> Tensor:
+    """Return the mean of the likelihood, as a value of the data."""
     return 2 * torch.sigmoid(output) - 1 if kind == "bernoulli" else output

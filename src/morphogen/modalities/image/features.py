@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from morphogen.core.errors import UserError
 from morphogen.core.extractor import Extractor
+from morphogen.core.noise import Noise
 from morphogen.nn.precision import bf16_is_emulated
 
 from .codec import ImageCodec
@@ -29,9 +30,6 @@ _LEAST = 10  # pictures to train on
 _BATCH, _FEWEST, _MOST_STEPS, _PASSES = 128, 200, 1000, 12
 _RATE, _SMOOTHING, _TEMPERATURE = 2e-3, 0.05, 0.2
 _AT_ONCE = 256
-
-TRAINS = True  # the extractor has to be trained, and so must not see what it judges
-SAMPLES = 1000  # that are judged, where nothing is said
 
 
 class Network(nn.Module):
@@ -62,7 +60,7 @@ def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 
 class Cnn(Extractor[Pictures]):
-    """The features of a trained `Network`, which knows classes where the pictures had labels."""
+    """The features of a trained `Network`; it is a classifier where the training pictures had labels."""
 
     modality = "image"
     of_data = True
@@ -80,15 +78,15 @@ class Cnn(Extractor[Pictures]):
 
     @torch.no_grad()
     def features(self, items: Pictures) -> Tensor:
-        return torch.cat([self._look(part) for part in _parts(items)])
+        return torch.cat([self._embed(part) for part in _parts(items)])
 
     @torch.no_grad()
     def probabilities(self, items: Pictures) -> Tensor:
-        return torch.cat([self.network.head(self._look(part)).softmax(1) for part in _parts(items)])
+        return torch.cat([self.network.head(self._embed(part)).softmax(1) for part in _parts(items)])
 
-    def _look(self, items: Pictures) -> Tensor:
+    def _embed(self, items: Pictures) -> Tensor:
         x = planes(items, self.channels, self.side)
-        # Always as many at once: the last bits of a product hang on the number of its rows.
+        # Always the same batch size: the last bits of a matrix product depend on it.
         whole = F.pad(x, (0,) * 7 + (_AT_ONCE - len(x),)).contiguous(memory_format=torch.channels_last)
         return self.network.features(self.network.trunk(whole))[: len(x)].float()
 
@@ -97,31 +95,31 @@ class Cnn(Extractor[Pictures]):
         return settings, dict(self.network.state_dict())
 
 
-def own(chunks: Iterable[Pictures], labels: Sequence[str] | None, *, codec: ImageCodec, seed: int) -> Cnn:
-    """A network trained on these pictures: to name their `labels`, or, without, to tell each from all others.
+def fit_extractor(chunks: Iterable[Pictures], labels: Sequence[str] | None, *, codec: ImageCodec, seed: int) -> Cnn:
+    """Return a network trained on these pictures: as a classifier of `labels`, or contrastively without labels.
 
-    It is shown them shifted, and of those without labels a part hidden and with noise, but never brighter or darker:
-    what it should not be blind to. Raises UserError where there are fewer than ten pictures.
+    Augmentations are shifts, and without labels also hidden rectangles and noise; never brightness, to which features
+    have to be sensitive. Raises UserError with fewer than ten pictures.
     """
     channels, side = (3 if codec.mode == "RGB" else 1), min(_SIDE, max(codec.size))
     parts = [(planes(chunk, channels, side) * 255).round_().to(torch.uint8) for chunk in chunks]
     x = torch.cat(parts) if parts else torch.empty(0, channels, side, side, dtype=torch.uint8)
     if len(x) < _LEAST:
         raise UserError(f"an extractor needs at least {_LEAST} training pictures; found {len(x)}")
-    kept = np.arange(len(x))
+    usable = np.arange(len(x))
     classes: list[str] = []
     y = torch.zeros(len(x), dtype=torch.int64)
     if labels is not None:
         classes = sorted({one for one in labels if one})
-        kept = np.flatnonzero([bool(one) for one in labels])
+        usable = np.flatnonzero([bool(one) for one in labels])
         codes = {name: number for number, name in enumerate(classes)}
         y = torch.tensor([codes.get(one, 0) for one in labels])
-    if len(classes) < 2 or len(kept) < _LEAST:
-        classes, kept = [], np.arange(len(x))
-    x, y = x[kept], y[kept]
+    if len(classes) < 2 or len(usable) < _LEAST:
+        classes, usable = [], np.arange(len(x))
+    x, y = x[usable], y[usable]
     threads = torch.get_num_threads()
     try:
-        torch.set_num_threads(1)  # sums hang on their number, and figures must not
+        torch.set_num_threads(1)  # sums depend on their number, and figures must not
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = Network(channels, side, len(classes) or FEATURES)
@@ -132,7 +130,7 @@ def own(chunks: Iterable[Pictures], labels: Sequence[str] | None, *, codec: Imag
 
 
 def _train(network: Network, x: Tensor, y: Tensor | None) -> None:
-    """Steps of a number that only the pictures settle, so that the network does not hang on how busy the machine is."""
+    """Train for a number of steps that only depends on the pictures, so that the result is the same on any machine."""
     network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     half = torch.autocast("cpu", torch.bfloat16, enabled=not bf16_is_emulated())
     optimiser = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=0.02)
@@ -147,36 +145,36 @@ def _train(network: Network, x: Tensor, y: Tensor | None) -> None:
         batch = x[index].float() / 255
         with half:
             if y is not None:
-                loss = F.cross_entropy(_seen(network, _shifted(batch)), y[index], label_smoothing=_SMOOTHING)
+                loss = F.cross_entropy(_logits(network, _shifted(batch)), y[index], label_smoothing=_SMOOTHING)
             else:
-                loss = _apart(_seen(network, _spoiled(batch)), _seen(network, _spoiled(batch)))
+                loss = _contrastive_loss(_logits(network, _augmented(batch)), _logits(network, _augmented(batch)))
         loss.backward()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
 
 
-def _seen(network: Network, x: Tensor) -> Tensor:
+def _logits(network: Network, x: Tensor) -> Tensor:
     return network(x.contiguous(memory_format=torch.channels_last)).float()
 
 
-def _apart(one: Tensor, other: Tensor) -> Tensor:
-    """Each picture's two versions alike, and unlike all others (NT-Xent, Chen et al. 2020, equation 1)."""
+def _contrastive_loss(one: Tensor, other: Tensor) -> Tensor:
+    """Return NT-Xent of two augmented versions of each picture (Chen et al. 2020, equation 1)."""
     z = F.normalize(torch.cat([one, other]), dim=1)
-    alike = (z @ z.T / _TEMPERATURE).fill_diagonal_(-torch.inf)
+    similarity = (z @ z.T / _TEMPERATURE).fill_diagonal_(-torch.inf)
     count = len(one)
-    return F.cross_entropy(alike, torch.arange(2 * count).roll(count))
+    return F.cross_entropy(similarity, torch.arange(2 * count).roll(count))
 
 
 def _shifted(x: Tensor, reach: int | None = None) -> Tensor:
-    """The whole batch moved by a few pixels, at the rim what was there."""
+    """Return the whole batch shifted by a few pixels, with replicated edges."""
     reach = max(1, x.shape[-1] // 16) if reach is None else reach
     down, right = torch.randint(0, 2 * reach + 1, (2,)).tolist()
     padded = F.pad(x, (reach,) * 4, mode="replicate")
     return padded[..., down : down + x.shape[-2], right : right + x.shape[-1]]
 
 
-def _spoiled(x: Tensor) -> Tensor:
-    """Shifted, a rectangle of each hidden, with noise."""
+def _augmented(x: Tensor) -> Tensor:
+    """Return the batch shifted, with noise, and with a rectangle of each picture hidden."""
     x = _shifted(x, max(1, x.shape[-1] // 8)).clone()
     side = max(1, x.shape[-1] // 3)
     for picture, (top, left) in zip(x, torch.randint(0, x.shape[-1] - side + 1, (len(x), 2)).tolist(), strict=True):
@@ -184,20 +182,23 @@ def _spoiled(x: Tensor) -> Tensor:
     return (x + 0.05 * torch.randn_like(x)).clamp(0, 1)
 
 
-def restored(config: dict[str, Any], tensors: dict[str, Tensor]) -> Cnn:
-    """What `state` described."""
+def restore_extractor(config: dict[str, Any], tensors: dict[str, Tensor]) -> Cnn:
+    """Return the extractor that `Cnn.state` described."""
     network = Network(config["channels"], config["side"], len(config["classes"]) or FEATURES)
     network.load_state_dict(tensors)
     return Cnn(network, config["channels"], config["side"], config["classes"])
 
 
 def planes(items: Pictures, channels: int, side: int | None = None) -> Tensor:
-    """Pictures of one size as `(N, channels, H, W)` in [0, 1], with `side` as a square of so many pixels."""
+    """Return pictures of one size as `(N, channels, H, W)` in [0, 1], resized to a square where `side` is given.
+
+    Raises UserError where their sizes differ.
+    """
     arrays = [_array(item, channels) for item in items]
     sizes = {array.shape for array in arrays}
     if len(sizes) > 1:
-        found = ", ".join(f"{height}x{width}" for height, width, _ in sorted(sizes)[:3])
-        raise UserError(f"pictures of different sizes cannot be compared: {found}; bring them to one size")
+        names = ", ".join(f"{height}x{width}" for height, width, _ in sorted(sizes)[:3])
+        raise UserError(f"pictures of different sizes cannot be compared: {names}; bring them to one size")
     x = torch.from_numpy(np.stack(arrays)) if arrays else torch.empty(0, 1, 1, channels)
     x = x.movedim(-1, 1)
     if side is not None and len(x) and x.shape[-2:] != (side, side):
@@ -209,45 +210,52 @@ def _array(item: Image.Image, channels: int) -> NDArray[Any]:
     values = np.asarray(item)
     if item.mode.startswith("I"):
         return np.repeat((values / 65535).astype(np.float32)[..., None], channels, axis=2)
-    wanted = item if item.mode == ("RGB" if channels == 3 else "L") else item.convert("RGB" if channels == 3 else "L")
-    return np.asarray(wanted, dtype=np.float32).reshape(wanted.height, wanted.width, channels) / 255
+    converted = (
+        item if item.mode == ("RGB" if channels == 3 else "L") else item.convert("RGB" if channels == 3 else "L")
+    )
+    return np.asarray(converted, dtype=np.float32).reshape(converted.height, converted.width, channels) / 255
 
 
 def _parts(items: Pictures) -> Iterable[Pictures]:
     return (items[start : start + _AT_ONCE] for start in range(0, max(len(items), 1), _AT_ONCE))
 
 
-def floor(items: Pictures, seed: int) -> list[Image.Image]:
-    """Pictures whose pixels are right one by one, and have nothing to do with each other."""
+def independent_baseline(items: Pictures, seed: int) -> list[Image.Image]:
+    """Return pictures with the right distribution of each pixel, and independent pixels."""
     x = np.ascontiguousarray(np.stack([np.asarray(item) for item in items]))
-    # All colours of a pixel go together: as one value of so many bytes.
+    # All channels of a pixel stay together, as one value of so many bytes.
     whole = x.reshape(*x.shape[:3], -1)
     pixels = whole.view(np.dtype((np.void, whole.shape[-1] * whole.itemsize)))[..., 0]
-    mixed = np.random.default_rng(seed).permuted(pixels, axis=0)
-    return [Image.fromarray(one) for one in np.ascontiguousarray(mixed).view(x.dtype).reshape(x.shape)]
+    shuffled = np.random.default_rng(seed).permuted(pixels, axis=0)
+    return [Image.fromarray(one) for one in np.ascontiguousarray(shuffled).view(x.dtype).reshape(x.shape)]
 
 
-def seen(items: Pictures, codec: ImageCodec) -> list[Image.Image]:
-    """Pictures as the model could have made them: at its size, cropped as it does, in all their shades."""
-    whole = codec.reduced(1)
-    return [picture for part in _parts(items) if part for picture in whole.decode(whole.encode(list(part)))]
+def as_seen(items: Pictures, codec: ImageCodec) -> list[Image.Image]:
+    """Return pictures at the model's size and crop, in all their shades."""
+    full = codec.downscaled(1)
+    return [
+        picture
+        for part in _parts(items)
+        if part
+        for picture in full.decode(full.encode(list(part)), Noise.consecutive(0, len(part)))
+    ]
 
 
-def measured(items: Pictures) -> dict[str, NDArray[np.float64]]:
-    """Plain properties of each picture, by name: what a person would say of it."""
-    parts = [_measured(planes(part, 3).double()) for part in _parts(items) if part]
-    found = {name: np.concatenate([one[name] for one in parts]) for name in parts[0]} if parts else {}
-    if "colourfulness" in found and not found["colourfulness"].any():
-        del found["colourfulness"]
-    return found
+def properties(items: Pictures) -> dict[str, NDArray[np.float64]]:
+    """Return plain properties of each picture, `(N,)`, by name; colourfulness only where any has colour."""
+    parts = [_properties(planes(part, 3).double()) for part in _parts(items) if part]
+    values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+    if "colourfulness" in values and not values["colourfulness"].any():
+        del values["colourfulness"]
+    return values
 
 
-def _measured(x: Tensor) -> dict[str, NDArray[np.float64]]:
-    """The same of `(N, 3, H, W)` in [0, 1]."""
+def _properties(x: Tensor) -> dict[str, NDArray[np.float64]]:
+    """Return the properties of `(N, 3, H, W)` in [0, 1]."""
     grey = x.mean(1)
-    found = {"brightness": grey.mean((1, 2)), "contrast": grey.flatten(1).std(1, correction=0)}
+    values = {"brightness": grey.mean((1, 2)), "contrast": grey.flatten(1).std(1, correction=0)}
     if min(grey.shape[1:]) > 1:
         across, down = (grey.diff(dim=axis).abs().mean((1, 2)) for axis in (2, 1))
-        found["sharpness"] = across + down
-    found["colourfulness"] = (x.amax(1) - x.amin(1)).mean((1, 2))
-    return {name: values.numpy() for name, values in found.items()}
+        values["sharpness"] = across + down
+    values["colourfulness"] = (x.amax(1) - x.amin(1)).mean((1, 2))
+    return {name: value.numpy() for name, value in values.items()}

@@ -1,29 +1,33 @@
-"""Picture files: which suffixes they have, reading one, making one from an array, writing many."""
+"""Picture files and arrays: reading one, and writing many."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from morphogen.core.config import replacing
 from morphogen.core.errors import BadItem, UserError
 
-ITEM = Image.Image  # what a raw item is
-SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2")
-)  # lower case, with the dot
+Array = NDArray[Any]
 
 
-def read(source: Path | str | bytes | BytesIO, name: str | None = None) -> Image.Image:
-    """The picture, fully decoded (the first frame of several). Raises BadItem naming the file (`name` for bytes)."""
-    name = name or (str(source) if isinstance(source, (str, Path)) else "picture")
+def read(raw: Any, name: str) -> Image.Image:
+    """Return the picture in a path, in bytes, in an array or itself, fully decoded; the first frame of several.
+
+    Raises BadItem, naming it by `name`, where there is none.
+    """
+    if isinstance(raw, Image.Image):
+        return raw
+    if not isinstance(raw, (str, Path, bytes)):
+        return from_array(raw, name)
     try:
-        with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
+        with Image.open(BytesIO(raw) if isinstance(raw, bytes) else raw) as image:
             image.load()
             return image
     except FileNotFoundError:
@@ -36,10 +40,19 @@ def read(source: Path | str | bytes | BytesIO, name: str | None = None) -> Image
         raise BadItem(f"{name} is damaged or truncated ({error}); remove it or fetch it again") from None
 
 
-def from_array(array: Any) -> Image.Image:
-    """One picture from `(H, W)`, `(H, W, 1|2|3|4)` or `(1|3|4, H, W)`: bool, uint8, uint16, or floats in [0, 1].
+def is_picture(data: bytes) -> bool:
+    """Return whether bytes begin as those of a picture file do."""
+    try:
+        with Image.open(BytesIO(data)):
+            return True
+    except Exception:  # decoders raise anything at all on damaged bytes
+        return False
 
-    Floats become 8 bit. Raises BadItem on another shape, type or range.
+
+def from_array(array: Any, name: str) -> Image.Image:
+    """Return one picture from `(H, W)`, `(H, W, 1|2|3|4)` or `(1|3|4, H, W)`: bool, uint8, uint16, or floats in [0, 1].
+
+    Floats become 8 bit. Raises BadItem, naming it by `name`, on another shape, type or range.
     """
     array = np.asarray(array)
     if array.ndim == 3 and array.shape[-1] not in (1, 2, 3, 4) and array.shape[0] in (1, 3, 4):
@@ -47,33 +60,52 @@ def from_array(array: Any) -> Image.Image:
     if array.ndim == 3 and array.shape[-1] == 1:
         array = array[..., 0]
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in (2, 3, 4))) or 0 in array.shape:
-        raise BadItem(f"an array of shape {array.shape} is no picture; expected (H, W), (H, W, 3) or (3, H, W)")
+        raise BadItem(f"{name}: an array of shape {array.shape} is no picture; expected (H, W), (H, W, 3) or (3, H, W)")
     if array.dtype == bool:
         array = array.astype(np.uint8) * np.uint8(255)
     elif np.issubdtype(array.dtype, np.floating):
         if not (array.min() >= 0 and array.max() <= 1):
-            raise BadItem(f"float pixels lie in {array.min():g}..{array.max():g}; expected 0..1")
+            raise BadItem(f"{name}: float pixels lie in {array.min():g}..{array.max():g}; expected 0..1")
         array = np.rint(array * 255).astype(np.uint8)
     if array.dtype == np.uint16 and array.ndim == 3:
         array = np.rint(array / 257).astype(np.uint8)  # PIL holds 16 bits in grey only
     if array.dtype not in (np.uint8, np.uint16):
-        raise BadItem(f"pixels of type {array.dtype} are not understood; expected uint8, uint16 or floats in 0..1")
+        raise BadItem(f"{name}: pixels have the type {array.dtype}; expected uint8, uint16 or floats in 0..1")
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-def weigh(item: Image.Image) -> int:
-    """The memory a decoded picture takes, in bytes."""
-    return item.width * item.height * (2 if item.mode.startswith("I") else len(item.getbands()))
+def are_pictures(array: Array) -> bool:
+    """Return whether an array holds pictures along its first axis, and is not one picture in colour."""
+    return array.ndim == 4 or (array.ndim == 3 and array.shape[-1] not in (1, 3, 4))
 
 
-def write(items: Iterable[Image.Image], folder: Path, start: int = 0) -> list[Path]:
-    """Write `00000.png` and so on from `start`, each whole or not at all. Raises UserError where the disk refuses."""
+def rescaler(arrays: Sequence[Array]) -> Callable[[Array], Array]:
+    """Return what brings every picture to bool, uint8, uint16 or [0, 1], decided once for all of them.
+
+    Raises UserError where the values lie in no range of pixels.
+    """
+    if all(array.dtype in (np.uint8, np.uint16, bool) for array in arrays):
+        return lambda array: array
+    low, high = min(float(array.min()) for array in arrays), max(float(array.max()) for array in arrays)
+    if all(np.issubdtype(array.dtype, np.integer) for array in arrays) and low >= 0 and high <= 65535:
+        return lambda array: array.astype(np.uint8 if high <= 255 else np.uint16)
+    if low >= 0 and high <= 1:
+        return lambda array: array
+    if low >= -1 and high <= 1:
+        return lambda array: (array + 1) / 2
+    if low >= 0 and high <= 255:
+        return lambda array: array / 255
+    raise UserError(f"the array's values lie in {low:g}..{high:g}; expected 0..255, 0..65535, 0..1 or -1..1")
+
+
+def write(items: Iterable[Image.Image], folder: Path) -> list[Path]:
+    """Write `00000.png` and so on, each whole or not at all. Raises UserError where the disk refuses."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"could not make the folder {folder}: {error.strerror}; choose another --out") from None
     paths = []
-    for number, item in enumerate(items, start):
+    for number, item in enumerate(items):
         path = folder / f"{number:05d}.png"
         with replacing(path) as temporary:
             item.save(temporary, format="PNG")

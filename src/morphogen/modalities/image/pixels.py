@@ -15,7 +15,7 @@ _ORIENTATION = 0x0112  # the EXIF tag
 
 
 def colour(name: str) -> tuple[int, int, int]:
-    """Red, green, blue in 0..255 of a colour name or #rrggbb. Raises UserError where it is neither."""
+    """Return red, green, blue in 0..255 of a colour name or #rrggbb. Raises UserError where it is neither."""
     try:
         red, green, blue = ImageColor.getrgb(name)[:3]
     except ValueError:
@@ -24,7 +24,7 @@ def colour(name: str) -> tuple[int, int, int]:
 
 
 def plain(image: Image.Image, background: str) -> Image.Image:
-    """The picture upright (EXIF), opaque on `background`, in one of the modes L, RGB, I;16."""
+    """Return the picture upright (EXIF), opaque on `background`, in one of the modes L, RGB, I;16."""
     if (type(image) is not Image.Image or "exif" in image.info) and image.getexif().get(_ORIENTATION, 1) != 1:
         image = ImageOps.exif_transpose(image)
     if image.mode in ("L", "RGB") and "transparency" not in image.info:
@@ -47,7 +47,7 @@ def plain(image: Image.Image, background: str) -> Image.Image:
 
 
 def is_coloured(image: Image.Image) -> bool:
-    """Whether a plain picture holds a pixel that is not grey; a grey one is often saved as RGB."""
+    """Return whether a plain picture holds a pixel that is not grey; a grey one is often saved as RGB."""
     if image.mode != "RGB":
         return False
     values = np.asarray(image)
@@ -55,7 +55,7 @@ def is_coloured(image: Image.Image) -> bool:
 
 
 def recast(image: Image.Image, mode: str) -> Image.Image:
-    """A plain picture in `mode` (L, RGB or I;16), its range kept: black stays black, white stays white."""
+    """Return a plain picture in `mode` (L, RGB or I;16), its range kept: black stays black, white stays white."""
     if image.mode == mode:
         return image
     if image.mode == "I;16":
@@ -66,7 +66,7 @@ def recast(image: Image.Image, mode: str) -> Image.Image:
 
 
 def resized(image: Image.Image, size: tuple[int, int], fit: Fit, background: str) -> Image.Image:
-    """A picture in L, RGB or I;16 at `size` (H, W), anti-aliased (Lanczos)."""
+    """Return a picture in L, RGB or I;16 at `size` (H, W), anti-aliased (Lanczos)."""
     height, width = size
     if image.size == (width, height):
         return image
@@ -97,6 +97,6 @@ def _resized(image: Image.Image, size: tuple[int, int], fit: Fit, filling: objec
 
 
 def values(image: Image.Image) -> NDArray[np.generic]:
-    """The pixels as `(H, W)` or `(H, W, 3)`, uint8 or uint16."""
+    """Return the pixels as `(H, W)` or `(H, W, 3)`, uint8 or uint16."""
     array = np.asarray(image)
     return array if array.dtype == np.uint8 else array.astype(np.uint16)

@@ -11,17 +11,26 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from morphogen.core.errors import UserError
-from morphogen.core.space import Continuous, Tokens
+from morphogen.core.space import Grid, Tokens
 from morphogen.data.sources import open_source
 from morphogen.modalities.image import features
 from morphogen.modalities.image.codec import ImageCodec
-from morphogen.modalities.image.features import Cnn, Network, floor, measured, own, planes, restored, seen
+from morphogen.modalities.image.features import (
+    Cnn,
+    Network,
+    as_seen,
+    fit_extractor,
+    independent_baseline,
+    planes,
+    properties,
+    restore_extractor,
+)
 from morphogen.modalities.image.options import Options
 
 DIGITS = open_source("digits")
 PICTURES = [DIGITS.read(index) for index in range(500)]
 LABELS = list(DIGITS.columns["label"][:500])
-CODEC = ImageCodec.fit([PICTURES], Continuous)
+CODEC = ImageCodec.fit([PICTURES], Grid)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -33,7 +42,9 @@ def short():
 
 
 def trained(labels=True, seed=0, count=40):
-    return own([PICTURES[:25], PICTURES[25:count]], LABELS[:count] if labels else None, codec=CODEC, seed=seed)
+    return fit_extractor(
+        [PICTURES[:25], PICTURES[25:count]], LABELS[:count] if labels else None, codec=CODEC, seed=seed
+    )
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +86,13 @@ def test_features_are_those_of_each_picture_alone(extractor, monkeypatch):
 
 def test_what_was_kept_comes_back(extractor):
     config, tensors = extractor.state()
-    again = restored(json.loads(json.dumps(config)), {name: value.clone() for name, value in tensors.items()})
+    again = restore_extractor(json.loads(json.dumps(config)), {name: value.clone() for name, value in tensors.items()})
     assert again.name == extractor.name
     assert (again.channels, again.side, again.classes) == (1, 8, extractor.classes)
     assert torch.equal(again.features(PICTURES[:9]), extractor.features(PICTURES[:9]))
     tensors = {name: value.clone() for name, value in tensors.items()}
     tensors["features.1.bias"][3] += 1e-6
-    assert restored(config, tensors).name != extractor.name
+    assert restore_extractor(config, tensors).name != extractor.name
 
 
 def test_one_seed_and_data_make_one_name(classifier, contrastive):
@@ -104,7 +115,7 @@ def test_probabilities_are_those_of_classes(classifier):
 
 def test_a_classifier_knows_pictures_that_it_has_not_seen(monkeypatch):
     monkeypatch.setattr(features, "_FEWEST", 60)
-    extractor = own([PICTURES[:300]], LABELS[:300], codec=CODEC, seed=0)
+    extractor = fit_extractor([PICTURES[:300]], LABELS[:300], codec=CODEC, seed=0)
     said = [extractor.classes[at] for at in extractor.probabilities(PICTURES[300:]).argmax(1).tolist()]
     assert np.mean([one == other for one, other in zip(said, LABELS[300:], strict=True)]) > 0.8
 
@@ -115,32 +126,32 @@ def test_a_classifier_knows_pictures_that_it_has_not_seen(monkeypatch):
     ids=["none", "one class", "one class and some without", "fewer than ten labelled"],
 )
 def test_without_classes_pictures_are_told_from_each_other(labels, contrastive):
-    extractor = own([PICTURES[:40]], labels, codec=CODEC, seed=0)
+    extractor = fit_extractor([PICTURES[:40]], labels, codec=CODEC, seed=0)
     assert extractor.classes == ()
     assert extractor.name == contrastive.name
 
 
 def test_pictures_without_a_label_are_no_class():
-    extractor = own([PICTURES[:40]], ["a", "b", "", "b"] * 10, codec=CODEC, seed=0)
+    extractor = fit_extractor([PICTURES[:40]], ["a", "b", "", "b"] * 10, codec=CODEC, seed=0)
     assert extractor.classes == ("a", "b")
     fewer = [picture for at, picture in enumerate(PICTURES[:40]) if at % 4 != 2]
-    assert extractor.name == own([fewer], ["a", "b", "b"] * 10, codec=CODEC, seed=0).name
+    assert extractor.name == fit_extractor([fewer], ["a", "b", "b"] * 10, codec=CODEC, seed=0).name
 
 
 @pytest.mark.parametrize("chunks", [[], [[]], [PICTURES[:4], PICTURES[4:9]]])
 def test_too_few_pictures_are_counted(chunks):
     with pytest.raises(UserError, match=f"at least 10 training pictures; found {sum(map(len, chunks))}"):
-        own(chunks, None, codec=CODEC, seed=0)
+        fit_extractor(chunks, None, codec=CODEC, seed=0)
 
 
 @pytest.mark.parametrize(("size", "asked"), [((4, 5), None), ((70, 40), None), ((9, 30), 4)])
 def test_pictures_of_any_size_train_and_are_seen(size, asked, monkeypatch):
     monkeypatch.setattr(features, "_FEWEST", 2)
     pictures = [noise(size, seed=seed) for seed in range(12)]
-    codec = ImageCodec.fit([pictures], Continuous, Options(size=asked))
-    pictures = seen(pictures, codec)
+    codec = ImageCodec.fit([pictures], Grid, Options(size=asked))
+    pictures = as_seen(pictures, codec)
     for labels in (None, ["a", "b"] * 6):
-        extractor = own([pictures], labels, codec=codec, seed=0)
+        extractor = fit_extractor([pictures], labels, codec=codec, seed=0)
         assert (extractor.channels, extractor.side) == (3, min(64, asked or max(size)))
         assert extractor.features(pictures).isfinite().all()
 
@@ -183,7 +194,7 @@ def test_pictures_of_different_sizes_are_refused_by_their_sizes():
 )
 def test_the_floor_has_the_pixels_one_by_one(count, size, mode, seed):
     items = [noise(size, mode, seed=seed + number) for number in range(count)]
-    found = floor(items, seed)
+    found = independent_baseline(items, seed)
     assert [(one.mode, one.size) for one in found] == [(mode, size[::-1])] * count
     sides = [
         np.stack([np.asarray(one) for one in side]).reshape(count, size[0] * size[1], -1) for side in (items, found)
@@ -191,32 +202,32 @@ def test_the_floor_has_the_pixels_one_by_one(count, size, mode, seed):
     for at in range(size[0] * size[1]):
         one, other = (Counter(map(tuple, side[:, at].tolist())) for side in sides)
         assert one == other
-    assert [one.tobytes() for one in found] == [one.tobytes() for one in floor(items, seed)]
+    assert [one.tobytes() for one in found] == [one.tobytes() for one in independent_baseline(items, seed)]
 
 
 def test_pixels_of_the_floor_have_nothing_to_do_with_each_other():
     shades = np.linspace(0, 255, 400).astype(np.uint8)
     items = [Image.fromarray(np.full((3, 3), shade)) for shade in shades]  # all nine pixels are one
-    x = np.stack([np.asarray(one).ravel() for one in floor(items, 0)])
+    x = np.stack([np.asarray(one).ravel() for one in independent_baseline(items, 0)])
     between = np.corrcoef(x.T)[~np.eye(9, dtype=bool)]
     assert np.abs(between).max() < 4 / 20
-    assert floor(items, 0)[0].tobytes() != floor(items, 1)[0].tobytes()
+    assert independent_baseline(items, 0)[0].tobytes() != independent_baseline(items, 1)[0].tobytes()
 
 
 # What the model could have made
 
 
-@pytest.mark.parametrize("kind", [Continuous, Tokens])
+@pytest.mark.parametrize("kind", [Grid, Tokens])
 def test_pictures_of_the_models_kind_are_seen_as_they_are(kind):
     codec = ImageCodec.fit([PICTURES], kind, Options(levels=4))
-    found = seen(PICTURES[:20], codec)
+    found = as_seen(PICTURES[:20], codec)
     assert [one.tobytes() for one in found] == [one.tobytes() for one in PICTURES[:20]]  # in all their shades
-    assert seen([], codec) == []
+    assert as_seen([], codec) == []
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "I;16"])
 def test_pictures_are_seen_at_the_models_size_and_mode(mode):
-    codec = ImageCodec.fit([[noise((8, 12), mode, seed) for seed in range(5)]], Continuous)
+    codec = ImageCodec.fit([[noise((8, 12), mode, seed) for seed in range(5)]], Grid)
     items = [
         noise((8, 12), mode),
         noise((16, 24), "RGB"),
@@ -224,7 +235,7 @@ def test_pictures_are_seen_at_the_models_size_and_mode(mode):
         noise((9, 7), "RGBA"),
         noise((8, 12), "I;16"),
     ]
-    found = seen(items, codec)
+    found = as_seen(items, codec)
     assert {(one.mode, one.size) for one in found} == {(mode, (12, 8))}
     assert found[0].tobytes() == items[0].tobytes()
     assert planes(found, 3).shape == (5, 3, 8, 12)
@@ -236,17 +247,17 @@ def test_pictures_are_seen_at_the_models_size_and_mode(mode):
 def test_properties_by_hand():
     grey = Image.fromarray(np.full((4, 4), 51, dtype=np.uint8))
     board = Image.fromarray((np.indices((4, 4)).sum(0) % 2 * 255).astype(np.uint8))
-    found = {name: values.tolist() for name, values in measured([grey, board]).items()}
+    found = {name: values.tolist() for name, values in properties([grey, board]).items()}
     assert set(found) == {"brightness", "contrast", "sharpness"}
     assert found["brightness"] == pytest.approx([0.2, 0.5])
     assert found["contrast"] == pytest.approx([0, 0.5])
     assert found["sharpness"] == pytest.approx([0, 2])
     red = Image.new("RGB", (3, 3), (255, 0, 0))
-    assert measured([red, red.convert("L").convert("RGB")])["colourfulness"].tolist() == [1, 0]
+    assert properties([red, red.convert("L").convert("RGB")])["colourfulness"].tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (5, 1), (2, 2)])
 def test_properties_are_numbers_at_any_size(size):
-    for values in measured([noise(size, seed=seed) for seed in range(3)]).values():
+    for values in properties([noise(size, seed=seed) for seed in range(3)]).values():
         assert values.shape == (3,)
         assert np.isfinite(values).all()

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from morphogen.core.errors import BadItem, UserError
-from morphogen.core.space import Continuous, Tokens
+from morphogen.core.space import Grid, Tokens
 from morphogen.modalities.image.codec import ImageCodec
-from morphogen.modalities.image.files import from_array, read, weigh, write
+from morphogen.modalities.image.files import from_array, read, write
+from morphogen.modalities.image.modality import MODALITY
 from morphogen.modalities.image.options import Options
-from morphogen.modalities.image.view import sheet
+from morphogen.modalities.image.preview import sheet
 
 
 def noise(*shape: int, seed: int = 0, high: int = 256, dtype: type = np.uint8) -> np.ndarray:
@@ -34,14 +35,14 @@ def stack(items: list[Image.Image]) -> np.ndarray:
     height=st.integers(4, 12),
     width=st.integers(4, 12),
     colour=st.booleans(),
-    kind=st.sampled_from([Continuous, Tokens]),
+    kind=st.sampled_from([Grid, Tokens]),
 )
 def test_eight_bits_return_exactly(seed, height, width, colour, kind):
     arrays = noise(3, height, width, *((3,) if colour else ()), seed=seed)
     codec = ImageCodec.fit([pictures(arrays)], kind)
     x = codec.encode(pictures(arrays))
     assert x.shape == (3, *codec.space.shape)
-    assert x.dtype == (torch.float32 if kind is Continuous else torch.int64)
+    assert x.dtype == (torch.float32 if kind is Grid else torch.int64)
     assert np.array_equal(stack(codec.decode(x)), arrays)
     again = ImageCodec.from_state(*codec.state())
     assert again.space == codec.space
@@ -50,8 +51,8 @@ def test_eight_bits_return_exactly(seed, height, width, colour, kind):
 
 def test_numbers_lie_on_the_grid_of_their_bits():
     arrays = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
-    codec = ImageCodec.fit([pictures(arrays)], Continuous)
-    assert codec.space == Continuous(1, (16, 16), step=2 / 255)
+    codec = ImageCodec.fit([pictures(arrays)], Grid)
+    assert codec.space == Grid(1, (16, 16), step=2 / 255)
     expected = torch.linspace(-1, 1, 256, dtype=torch.float64)
     x = codec.encode(pictures(arrays)).flatten()
     assert torch.allclose(x.double(), expected, atol=1e-7)
@@ -60,7 +61,7 @@ def test_numbers_lie_on_the_grid_of_their_bits():
 
 
 def test_decode_clamps_and_rounds():
-    codec = ImageCodec.fit([pictures(noise(2, 4, 4))], Continuous)
+    codec = ImageCodec.fit([pictures(noise(2, 4, 4))], Grid)
     x = torch.full((1, 1, 4, 4), -3.0)
     x[..., 1], x[..., 2], x[..., 3] = 7.0, float("nan"), 0.1
     assert np.asarray(codec.decode(x)[0])[0].tolist() == [0, 255, 128, 140]
@@ -69,27 +70,27 @@ def test_decode_clamps_and_rounds():
 def test_sixteen_bits_return_exactly(tmp_path):
     arrays = noise(2, 6, 5, high=65536, dtype=np.uint16)
     paths = write(pictures(arrays), tmp_path)
-    items = [read(path) for path in paths]
-    codec = ImageCodec.fit([items], Continuous)
-    assert codec.space == Continuous(1, (6, 5), step=2 / 65535)
+    items = [read(path, str(path)) for path in paths]
+    codec = ImageCodec.fit([items], Grid)
+    assert codec.space == Grid(1, (6, 5), step=2 / 65535)
     assert np.array_equal(stack(codec.decode(codec.encode(items))), arrays)
     wide = [Image.fromarray(array.astype(np.int32)) for array in arrays]
     assert torch.equal(codec.encode(wide), codec.encode(items))
     grey = Image.fromarray(np.full((6, 5), 128, np.uint8))
     assert np.asarray(codec.decode(codec.encode([grey]))[0]).max() == 128 * 257
-    low = ImageCodec.fit([items], Continuous, Options(bits=8))
+    low = ImageCodec.fit([items], Grid, Options(bits=8))
     assert np.array_equal(stack(low.decode(low.encode(items))), np.rint(arrays / 257))
-    small = ImageCodec.fit([items], Continuous, Options(size=4, resize="pad"))
+    small = ImageCodec.fit([items], Grid, Options(size=4, resize="pad"))
     assert stack(small.decode(small.encode(items))).dtype == np.uint16
     with pytest.raises(UserError, match="16 bits in colour"):
-        ImageCodec.fit([items], Continuous, Options(bits=16, mode="RGB"))
+        ImageCodec.fit([items], Grid, Options(bits=16, mode="RGB"))
 
 
 def test_pictures_of_two_values_have_a_step_of_two():
     arrays = noise(4, 8, 8, high=2)
     for items in (pictures(arrays), pictures(arrays * 255), [Image.fromarray(array == 1) for array in arrays]):
-        codec = ImageCodec.fit([items], Continuous)
-        assert codec.space == Continuous(1, (8, 8), step=2.0)
+        codec = ImageCodec.fit([items], Grid)
+        assert codec.space == Grid(1, (8, 8), step=2.0)
         assert torch.equal(codec.encode(items), torch.from_numpy(arrays).float()[:, None] * 2 - 1)
         tokens = ImageCodec.fit([items], Tokens)
         assert tokens.space == Tokens(2, (8, 8))
@@ -120,8 +121,8 @@ def test_exif_rotation_is_honoured():
     exif[0x0112] = 6  # turn by 90 degrees clockwise
     stream = BytesIO()
     Image.fromarray(array).save(stream, "PNG", exif=exif)
-    codec = ImageCodec.fit([[read(stream.getvalue())]], Continuous)
-    upright = np.asarray(codec.decode(codec.encode([read(stream.getvalue())]))[0])
+    codec = ImageCodec.fit([[read(stream.getvalue(), "bytes")]], Grid)
+    upright = np.asarray(codec.decode(codec.encode([read(stream.getvalue(), "bytes")]))[0])
     assert np.array_equal(upright, np.rot90(array, -1))
 
 
@@ -133,14 +134,14 @@ def test_transparency_shows_the_background():
     palette.info["transparency"] = 1
     for background, expected in (("white", (255, 127, 255)), ("#000000", (0, 0, 0))):
         options = Options(background=background)
-        codec = ImageCodec.fit([[clear, half, palette, Image.new("L", (8, 8), 77)]], Continuous, options)
+        codec = ImageCodec.fit([[clear, half, palette, Image.new("L", (8, 8), 77)]], Grid, options)
         assert codec.space.shape == (1, 8, 8)
         for item, value in zip((clear, half, palette), expected, strict=True):
             assert np.asarray(codec.decode(codec.encode([item]))[0])[0, 0] == value
-    red = ImageCodec.fit([[clear]], Continuous, Options(background="red"))
+    red = ImageCodec.fit([[clear]], Grid, Options(background="red"))
     assert np.asarray(red.decode(red.encode([clear]))[0])[0, 0].tolist() == [255, 0, 0]
     with pytest.raises(UserError, match="'reddish' is no colour"):
-        ImageCodec.fit([[clear]], Continuous, Options(background="reddish"))
+        ImageCodec.fit([[clear]], Grid, Options(background="reddish"))
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,7 @@ def test_every_mode_is_understood(mode):
     base = Image.fromarray(noise(9, 9, 3))
     image = base.convert("RGBA").convert(mode) if mode in ("La", "RGBa", "PA") else base.convert("RGB")
     image = image if image.mode == mode else _convert(image, mode)
-    codec = ImageCodec.fit([[image, base]], Continuous)
+    codec = ImageCodec.fit([[image, base]], Grid)
     assert codec.encode([image]).shape == (1, 3, 9, 9)
 
 
@@ -162,19 +163,19 @@ def _convert(image: Image.Image, mode: str) -> Image.Image:
 
 def test_cmyk_keeps_its_colours():
     image = Image.new("RGB", (8, 8), (200, 30, 90))
-    codec = ImageCodec.fit([[image]], Continuous)
+    codec = ImageCodec.fit([[image]], Grid)
     assert torch.equal(codec.encode([image.convert("CMYK")]), codec.encode([image]))
 
 
 def test_grey_saved_as_colour_is_grey_unless_asked():
     grey = Image.fromarray(noise(8, 8)).convert("RGB")
-    assert ImageCodec.fit([[grey]], Continuous).space.shape == (1, 8, 8)
-    assert ImageCodec.fit([[grey]], Continuous, Options(mode="RGB")).space.shape == (3, 8, 8)
+    assert ImageCodec.fit([[grey]], Grid).space.shape == (1, 8, 8)
+    assert ImageCodec.fit([[grey]], Grid, Options(mode="RGB")).space.shape == (3, 8, 8)
 
 
 def test_resize_does_not_alias():
     stripes = Image.fromarray((np.indices((256, 256)).sum(0) % 2 * 255).astype(np.uint8))
-    codec = ImageCodec.fit([[stripes]], Continuous, Options(size=32))
+    codec = ImageCodec.fit([[stripes]], Grid, Options(size=32))
     assert codec.encode([stripes]).abs().max() < 0.1
 
 
@@ -185,7 +186,7 @@ def test_the_three_ways_to_fit():
     wide = Image.fromarray(array)
     by = {}
     for resize in ("crop", "pad", "stretch"):
-        codec = ImageCodec.fit([[wide]], Continuous, Options(size=20, resize=resize))
+        codec = ImageCodec.fit([[wide]], Grid, Options(size=20, resize=resize))
         by[resize] = np.asarray(codec.decode(codec.encode([wide]))[0])
     assert (by["crop"] == 200).all()
     assert (by["pad"][:4] == 255).all()
@@ -195,17 +196,17 @@ def test_the_three_ways_to_fit():
 
 
 def test_alike_pictures_keep_their_shape_and_it_is_said():
-    codec = ImageCodec.fit([pictures(noise(3, 12, 20))], Continuous)
+    codec = ImageCodec.fit([pictures(noise(3, 12, 20))], Grid)
     assert codec.space.shape == (1, 12, 20)
     assert codec.notes[0] == "3 pictures, all 20x12"
-    large = ImageCodec.fit([pictures(noise(1, 300, 600))], Continuous)
+    large = ImageCodec.fit([pictures(noise(1, 300, 600))], Grid)
     assert large.space.shape == (1, 64, 120)
     assert "reduced" in large.notes[0]
 
 
 def test_wildly_different_sizes_and_one_pixel():
     items = [Image.fromarray(noise(*size)) for size in ((1, 1), (30, 500), (41, 38), (45, 90), (700, 39))]
-    codec = ImageCodec.fit([items], Continuous)
+    codec = ImageCodec.fit([items], Grid)
     assert codec.space.shape == (1, 32, 32)
     assert "from 1x1 to 39x700" in codec.notes[0]
     assert "the centre is cropped to fit" in codec.notes
@@ -215,9 +216,9 @@ def test_wildly_different_sizes_and_one_pixel():
 
 def test_nothing_to_learn_is_said():
     with pytest.raises(UserError, match="no readable picture"):
-        ImageCodec.fit([], Continuous)
+        ImageCodec.fit([], Grid)
     with pytest.raises(UserError, match="1x1"):
-        ImageCodec.fit([[Image.new("L", (1, 1))]], Continuous)
+        ImageCodec.fit([[Image.new("L", (1, 1))]], Grid)
 
 
 def test_reading_names_the_file(tmp_path):
@@ -227,11 +228,11 @@ def test_reading_names_the_file(tmp_path):
     cut.write_bytes(good.getvalue()[:900])
     text.write_text("no picture")
     with pytest.raises(BadItem, match=r"cut\.jpg is damaged or truncated"):
-        read(cut)
+        read(cut, str(cut))
     with pytest.raises(BadItem, match=r"text\.png is not a picture"):
-        read(text)
+        read(text, str(text))
     with pytest.raises(BadItem, match=r"gone\.png does not exist"):
-        read(tmp_path / "gone.png")
+        read(tmp_path / "gone.png", "gone.png")
     with pytest.raises(BadItem, match="row 3"):
         read(b"", "row 3")
 
@@ -249,15 +250,15 @@ def test_a_decompression_bomb_is_refused(monkeypatch):
     [((5, 6), "L"), ((5, 6, 1), "L"), ((5, 6, 2), "LA"), ((5, 6, 3), "RGB"), ((5, 6, 4), "RGBA"), ((3, 5, 6), "RGB")],
 )
 def test_arrays_become_pictures(shape, mode):
-    image = from_array(noise(*shape))
+    image = from_array(noise(*shape), "item 0")
     assert (image.mode, image.size) == (mode, (6, 5))
-    assert weigh(image) == np.prod(shape)
+    assert MODALITY.weigh(image) == np.prod(shape)
 
 
 def test_array_types():
-    assert from_array(noise(5, 6, high=65536, dtype=np.uint16)).mode == "I;16"
-    assert np.asarray(from_array(np.full((4, 4), 0.5)))[0, 0] == 128
-    assert np.asarray(from_array(np.full((4, 4), True)))[0, 0] == 255
+    assert from_array(noise(5, 6, high=65536, dtype=np.uint16), "item 0").mode == "I;16"
+    assert np.asarray(from_array(np.full((4, 4), 0.5), "x"))[0, 0] == 128
+    assert np.asarray(from_array(np.full((4, 4), True), "x"))[0, 0] == 255
     for bad in (
         np.full((4, 4), 1.5),
         np.full((4, 4), np.nan),
@@ -265,15 +266,15 @@ def test_array_types():
         np.zeros(4),
         np.zeros((2, 5, 6)),
     ):
-        with pytest.raises(BadItem):
-            from_array(bad)
+        with pytest.raises(BadItem, match="item 3: "):
+            from_array(bad, "item 3")
 
 
 def test_written_files_are_read_back(tmp_path):
     arrays = noise(3, 5, 5, 3)
-    paths = write(pictures(arrays), tmp_path / "new" / "folder", start=7)
-    assert [path.name for path in paths] == ["00007.png", "00008.png", "00009.png"]
-    assert np.array_equal(stack([read(path) for path in paths]), arrays)
+    paths = write(pictures(arrays), tmp_path / "new" / "folder")
+    assert [path.name for path in paths] == ["00000.png", "00001.png", "00002.png"]
+    assert np.array_equal(stack([read(path, str(path)) for path in paths]), arrays)
     assert sorted(Path(paths[0]).parent.iterdir()) == paths
     paths[0].touch()
     with pytest.raises(UserError, match="could not make"):

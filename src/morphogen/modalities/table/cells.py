@@ -1,60 +1,73 @@
-"""Cells of Arrow columns as the values that are encoded, and back."""
+"""Arrow columns to the cells of a field, and back."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import Categories, Column
-from .units import to_column, to_numbers
+from .columns import Categories, Cells, Column
+from .units import to_numbers
+
+
+def joined(names: Sequence[str]) -> str:
+    """Return the name of a combination of columns that are modelled as one."""
+    return json.dumps(list(names))
 
 
 def members(name: str) -> list[str]:
-    """The columns of a table that one of the codec stands for."""
+    """Return the columns of the table that a modelled column stands for: itself, or those that `joined` combined."""
     if not name.startswith('["'):
         return [name]
     try:
-        found = json.loads(name)
+        names = json.loads(name)
     except ValueError:
         return [name]
-    return found if isinstance(found, list) and len(found) > 1 else [name]
+    return names if isinstance(names, list) and len(names) > 1 else [name]
 
 
 def plain(column: Any) -> Any:
-    """A dictionary as its values."""
+    """Return a dictionary-encoded column as its values, any other as it is."""
     import pyarrow.types as types
 
     return column.cast(column.type.value_type) if types.is_dictionary(column.type) else column
 
 
+def encode_cells(column: Column, values: Any) -> Cells:
+    """Return the cell of each value of an Arrow array."""
+    if not isinstance(column, Categories):
+        return column.encode(*to_numbers(values))
+    encoded = plain(values).dictionary_encode()
+    distinct = encoded.dictionary.to_pylist()
+    table = column.encode(distinct, np.zeros(len(distinct), dtype=np.bool_))
+    indices = encoded.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False)
+    return np.append(table, column.missing_cell)[indices]
+
+
+def encode_combinations(column: Categories, parts: Sequence[Any]) -> Cells:
+    """Return the cell of each combination of values of several Arrow arrays."""
+    rows = list(zip(*(plain(part).to_pylist() for part in parts), strict=True))
+    return column.encode(rows, np.zeros(len(rows), dtype=np.bool_))
+
+
+def category_array(values: Sequence[Any], indices: NDArray[np.int64], kind: Any) -> Any:
+    """Return the Arrow array of type `kind` of `values[indices]`; `len(values)` stands for a missing value."""
+    import pyarrow as arrow
+    import pyarrow.types as types
+
+    if not types.is_dictionary(kind):
+        return arrow.array([*values, None], kind).take(arrow.array(indices))
+    dictionary = arrow.array(values, kind.value_type)
+    missing = indices == len(values)
+    codes = arrow.array(np.where(missing, 0, indices), kind.index_type, mask=missing)
+    return arrow.DictionaryArray.from_arrays(codes, dictionary, ordered=kind.ordered)
+
+
 def plain_type(kind: Any) -> Any:
-    """The type of the values of a dictionary."""
+    """Return the type of the values of a dictionary-encoded type, any other as it is."""
     import pyarrow.types as types
 
     return kind.value_type if types.is_dictionary(kind) else kind
-
-
-def values_of(column: Column, cells: Any) -> tuple[Any, NDArray[np.bool_]]:
-    """As the column encodes them, and which are missing."""
-    if isinstance(column, Categories):
-        cells = plain(cells)
-        return cells.to_pylist(), np.asarray(cells.is_null().to_numpy(zero_copy_only=False), dtype=np.bool_)
-    return to_numbers(cells)
-
-
-def column_of(values: Any, missing: NDArray[np.bool_], column: Column, kind: Any) -> Any:
-    """An Arrow array of decoded values."""
-    import pyarrow as arrow
-    import pyarrow.compute as compute
-    import pyarrow.types as types
-
-    if not isinstance(column, Categories):
-        return to_column(values, missing, kind)
-    if types.is_dictionary(kind):
-        known = arrow.array(column.values, kind.value_type)
-        indices = compute.index_in(arrow.array(values, kind.value_type), value_set=known)
-        return arrow.DictionaryArray.from_arrays(indices.cast(kind.index_type), known, ordered=kind.ordered)
-    return arrow.array(values, kind)

@@ -1,4 +1,4 @@
-"""What rows have to obey, read from words: checked on the data before training, and kept by every row that is made."""
+"""Constraints on rows, written in words: verified on the data before training, satisfied by every generated row."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import operator
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any, Literal
 
 import numpy as np
@@ -30,10 +31,10 @@ _SYNTAX = (
 
 @dataclass(frozen=True)
 class Constraint:
-    """One thing that rows obey, and the words it was asked for in.
+    """A rule that every row satisfies, and the words that it was written in.
 
-    `columns` are, of an order, the lower and the higher one; of a sum the total and its parts; of `missing`, the one
-    that is missing and the one that decides, `unless` or where that has `value`. A range goes from `low` to `high`.
+    `columns` of an order are the lower and the higher one; of a sum the total and its parts; of `missing` the one that
+    is missing and the one that decides: `unless` that has `value`, or where it has. A range goes from `low` to `high`.
     """
 
     form: Form
@@ -46,24 +47,24 @@ class Constraint:
     unless: bool = False
 
 
-def read(words: str, schema: Any) -> Constraint:
-    """A constraint in words, on the columns of an Arrow schema. Raises UserError with what was expected."""
+def parse_constraint(words: str, schema: Any) -> Constraint:
+    """Return the constraint in words on the columns of an Arrow schema. Raises UserError with what was expected."""
     try:
         parts = shlex.split(words)
     except ValueError as error:
         raise UserError(f"the constraint '{words}' is not understood ({error}); {_SYNTAX}") from None
-    found = _read(words, parts, schema)
-    if found is None:
+    constraint = _parse(words, parts, schema)
+    if constraint is None:
         raise UserError(f"the constraint '{words}' is not understood; {_SYNTAX}")
-    for name in found.columns:
+    for name in constraint.columns:
         if name not in schema.names:
             raise unknown("column", name, schema.names)
-    if len(set(found.columns)) < len(found.columns):
-        raise UserError(f"the constraint '{words}' names a column twice")
-    return found
+    if len(set(constraint.columns)) < len(constraint.columns):
+        raise UserError(f"the constraint '{words}' names a column twice; name different ones")
+    return constraint
 
 
-def _read(words: str, parts: Sequence[str], schema: Any) -> Constraint | None:
+def _parse(words: str, parts: Sequence[str], schema: Any) -> Constraint | None:
     match parts:
         case ["unique", name]:
             return Constraint("unique", words, (name,))
@@ -88,94 +89,97 @@ def _read(words: str, parts: Sequence[str], schema: Any) -> Constraint | None:
     return None
 
 
-def contradictions(found: Sequence[Constraint]) -> None:
-    """Raises UserError naming two that no row can obey together, or that would both decide on a column."""
-    taken: dict[str, Constraint] = {}
-    for one in found:
+def check_consistent(constraints: Sequence[Constraint]) -> None:
+    """Raise UserError naming two constraints that no row can satisfy together, or that determine the same column."""
+    determined: dict[str, Constraint] = {}
+    for one in constraints:
         if one.form in ("fixed", "one-hot", "unique", "sum"):
-            owned = one.columns[:1] if one.form == "sum" else one.columns
-            for name in owned:
-                if name in taken:
-                    raise UserError(f"both '{taken[name].words}' and '{one.words}' decide on column '{name}'; drop one")
-                taken[name] = one
-    for one in found:
+            for name in one.columns[:1] if one.form == "sum" else one.columns:
+                if name in determined:
+                    raise _both_determine(determined[name], one, name)
+                determined[name] = one
+    for one in constraints:
         if one.form in ("order", "missing"):
             for name in one.columns:
-                if name in taken:
-                    raise UserError(f"both '{taken[name].words}' and '{one.words}' decide on column '{name}'; drop one")
-    ranges = [one for one in found if one.form == "range"]
-    for one in ranges:
-        for other in ranges:
-            if one.columns != other.columns or one.low is None or other.high is None:
+                if name in determined:
+                    raise _both_determine(determined[name], one, name)
+    for one, other in permutations(constraints, 2):
+        if one.form == other.form == "range" and one.columns == other.columns:
+            if one.low is None or other.high is None:
                 continue
             if one.low > other.high or (one.low == other.high and (one.strict or other.strict)):
-                raise UserError(f"no value obeys both '{one.words}' and '{other.words}'; drop one")
-    orders = closure([one for one in found if one.form == "order"])
+                raise UserError(f"no value satisfies both '{one.words}' and '{other.words}'; drop one")
+        alike = one.form == other.form == "missing" and (one.columns, one.value) == (other.columns, other.value)
+        if alike and one.unless != other.unless:
+            raise UserError(f"no row satisfies both '{one.words}' and '{other.words}'; drop one")
+    orders = closure([one for one in constraints if one.form == "order"])
     for (lower, higher), (strict, words) in orders.items():
         if (higher, lower) in orders and (strict or orders[higher, lower][0]):
-            raise UserError(f"no row obeys both '{words}' and '{orders[higher, lower][1]}'; drop one")
-    for one in found:
-        for other in found:
-            alike = one.form == other.form == "missing" and (one.columns, one.value) == (other.columns, other.value)
-            if alike and one.unless != other.unless:
-                raise UserError(f"no row obeys both '{one.words}' and '{other.words}'; drop one")
+            raise UserError(f"no row satisfies both '{words}' and '{orders[higher, lower][1]}'; drop one")
+
+
+def _both_determine(one: Constraint, other: Constraint, name: str) -> UserError:
+    return UserError(f"both '{one.words}' and '{other.words}' determine column '{name}'; drop one")
 
 
 def closure(orders: Sequence[Constraint]) -> dict[tuple[str, str], tuple[bool, str]]:
-    """All pairs (lower, higher) that follow: whether strictly, and from which words."""
-    found = {(one.columns[0], one.columns[1]): (one.strict, one.words) for one in orders}
-    names = sorted({name for pair in found for name in pair})
+    """Return all pairs (lower, higher) that follow from the orders: whether strictly, and from which words."""
+    pairs = {(one.columns[0], one.columns[1]): (one.strict, one.words) for one in orders}
+    names = sorted({name for pair in pairs for name in pair})
     for middle in names:
         for low in names:
             for high in names:
-                if low != high and (low, middle) in found and (middle, high) in found:
-                    strict = found[low, middle][0] or found[middle, high][0]
-                    if (low, high) not in found or (strict and not found[low, high][0]):
-                        found[low, high] = (strict, found[low, middle][1])
-    return found
+                if low != high and (low, middle) in pairs and (middle, high) in pairs:
+                    strict = pairs[low, middle][0] or pairs[middle, high][0]
+                    if (low, high) not in pairs or (strict and not pairs[low, high][0]):
+                        pairs[low, high] = (strict, pairs[low, middle][1])
+    return pairs
 
 
 def verify(one: Constraint, table: Any) -> None:
-    """Raises UserError naming the first row of the data that does not obey."""
-    broken = violations(one, table)
-    if broken.any():
-        row = int(broken.argmax())
+    """Raise UserError naming the first row of the data that violates the constraint."""
+    violated = violations(one, table)
+    if violated.any():
+        row = int(violated.argmax())
         cells = ", ".join(f"{name} {table.column(name)[row].as_py()!r}" for name in one.columns)
         raise UserError(
-            f"{int(broken.sum()):,} of {len(table):,} rows do not obey '{one.words}', the first is row {row}: {cells}; "
-            "mend them, or drop the constraint"
+            f"{int(violated.sum()):,} of {len(table):,} rows violate '{one.words}', the first is row {row}: {cells}; "
+            "correct them, or drop the constraint"
         )
 
 
 def violations(one: Constraint, table: Any) -> NDArray[np.bool_]:
-    """Which rows do not obey; what is missing obeys all but what is about missing cells."""
+    """Return which rows violate the constraint; a missing cell violates none but those about missing cells."""
     if one.form in ("order", "range", "sum"):
-        pairs = [_numbers(one, table, name) for name in one.columns]
-        there = np.logical_and.reduce([~missing for _, missing in pairs])
-        values = [value for value, _ in pairs]
-        if one.form == "order":
-            return there & ~(values[0] < values[1] if one.strict else values[0] <= values[1])
-        if one.form == "sum":
-            total = np.sum(values[1:], axis=0)
-            return there & ~np.isclose(values[0], total, rtol=1e-9, atol=1e-6)
-        obeyed = np.ones(len(table), dtype=np.bool_)
-        if one.low is not None:
-            obeyed &= values[0] > one.low if one.strict else values[0] >= one.low
-        if one.high is not None:
-            obeyed &= values[0] < one.high if one.strict else values[0] <= one.high
-        return there & ~obeyed
+        return _numeric_violations(one, table)
     columns = [table.column(name) for name in one.columns]
     if one.form == "missing":
-        gone = np.asarray(columns[0].is_null().to_numpy())
-        meets = np.array([str(value) == one.value for value in columns[1].to_pylist()])
-        return gone == meets if one.unless else meets & ~gone
-    cells = list(zip(*(column.to_pylist() for column in columns), strict=True))
+        missing = np.asarray(columns[0].is_null().to_numpy())
+        matches = np.array([str(value) == one.value for value in columns[1].to_pylist()])
+        return missing == matches if one.unless else matches & ~missing
+    rows = list(zip(*(column.to_pylist() for column in columns), strict=True))
     if one.form == "one-hot":
-        return np.array([sum(map(bool, row)) != 1 or not set(row) <= {0, 1} for row in cells])
+        return np.array([sum(map(bool, row)) != 1 or not set(row) <= {0, 1} for row in rows])
     if one.form == "unique":
-        _, inverse, counts = np.unique(np.array([repr(row) for row in cells]), return_inverse=True, return_counts=True)
+        _, inverse, counts = np.unique(np.array([repr(row) for row in rows]), return_inverse=True, return_counts=True)
         return np.asarray(counts[inverse] > 1)
     return np.zeros(len(table), dtype=np.bool_)
+
+
+def _numeric_violations(one: Constraint, table: Any) -> NDArray[np.bool_]:
+    pairs = [_numbers(one, table, name) for name in one.columns]
+    present = np.logical_and.reduce([~missing for _, missing in pairs])
+    values = [value for value, _ in pairs]
+    if one.form == "order":
+        return present & ~(values[0] < values[1] if one.strict else values[0] <= values[1])
+    if one.form == "sum":
+        return present & ~np.isclose(values[0], np.sum(values[1:], axis=0), rtol=1e-9, atol=1e-6)
+    satisfied = np.ones(len(table), dtype=np.bool_)
+    if one.low is not None:
+        satisfied &= values[0] > one.low if one.strict else values[0] >= one.low
+    if one.high is not None:
+        satisfied &= values[0] < one.high if one.strict else values[0] <= one.high
+    return present & ~satisfied
 
 
 def _numbers(one: Constraint, table: Any, name: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -184,5 +188,5 @@ def _numbers(one: Constraint, table: Any, name: str) -> tuple[NDArray[Any], NDAr
     column = table.column(name).combine_chunks()
     kind = column.type
     if not (types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_temporal(kind)):
-        raise UserError(f"the constraint '{one.words}' is about numbers or dates, and column '{name}' holds {kind}")
+        raise UserError(f"the constraint '{one.words}' needs numbers or dates, but column '{name}' holds {kind}")
     return to_numbers(column)

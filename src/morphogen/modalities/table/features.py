@@ -1,4 +1,4 @@
-"""Features of rows: their numbers as quantiles on a normal scale, their choices as ones and zeros."""
+"""Features of rows for metrics, which need no training, and the baseline of independent columns."""
 
 from __future__ import annotations
 
@@ -10,67 +10,56 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from morphogen.core.extractor import Extractor
 
 from .codec import TableCodec
-from .dense import Dense, count_symbols
-
-SAMPLES = 10000  # that are judged, where nothing is said
-_MOST = 64  # features of a column of choices
+from .numeric_encoding import NumericEncoding, count_cells
 
 
-class Rows(Extractor[Any]):
-    """The dense codec of the training rows, which needs no training. Keys and personal data are not seen."""
+class RowExtractor(Extractor[Any]):
+    """The numeric encoding of the training rows; keys, personal data and free text have no features."""
 
     modality = "table"
     at_once = 8192
 
-    def __init__(self, codec: TableCodec) -> None:
-        assert codec.dense is not None
-        self.codec, self.dense = codec, codec.dense
-        settings, tensors = self.state()
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-        for _, value in sorted(tensors.items()):
-            digest.update(value.contiguous().numpy().tobytes())
-        self.name = f"dense-{digest.hexdigest()[:8]}"
+    def __init__(self, codec: TableCodec, counts: Sequence[Tensor]) -> None:
+        """`counts`: the training rows in each cell of each column, `(size,)`."""
+        self.codec, self._encoding = codec, NumericEncoding(list(codec.columns.values()), counts)
+        config, tensors = self.state()
+        digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
+        digest.update(tensors["counts"].contiguous().numpy().tobytes())
+        self.name = f"numeric-{digest.hexdigest()[:8]}"
 
     def features(self, items: Any) -> Tensor:
-        numbers, choices = self.dense.told(self.codec.symbols(items))
-        return torch.cat([numbers, *(_narrowed(one, at) for at, one in enumerate(choices))], dim=1)
+        return self._encoding.encode(self.codec.encode(items))
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        return self.codec.state()
+        config, _ = self.codec.state()
+        return config, {"counts": torch.cat(self._encoding.counts)}
 
 
-def _narrowed(choices: Tensor, column: int) -> Tensor:
-    """Ones and zeros of many choices as points on a sphere, about as far from each other as they were."""
-    if choices.shape[1] <= _MOST:
-        return choices
-    random = torch.Generator().manual_seed(column)
-    return F.normalize(torch.randn(choices.shape[1], _MOST, generator=random))[choices.argmax(1)]
-
-
-def own(chunks: Iterable[Any], labels: Sequence[str] | None, *, codec: TableCodec, seed: int) -> Rows:
-    """The features of rows as the model's codec takes them; labels and seed change nothing."""
-    import pyarrow as arrow
-
+def fit_extractor(blocks: Iterable[Any], labels: Sequence[str] | None, *, codec: TableCodec, seed: int) -> RowExtractor:
+    """Return the extractor of training rows as the model's codec encodes them; labels and seed have no effect."""
+    counts: list[Tensor] = []
     columns = list(codec.columns.values())
-    symbols = codec.symbols(arrow.concat_tables(chunks).combine_chunks())
-    dense = Dense(columns, count_symbols(columns, symbols))
-    return Rows(TableCodec(codec.schema, codec.taken, codec.columns, codec.extra, [], codec.constraints, dense))
+    for block in blocks:
+        own = count_cells(columns, codec.encode(block))
+        counts = [one + other for one, other in zip(counts, own, strict=True)] if counts else own
+    described = TableCodec(codec.schema, codec.column_types, codec.columns, codec.unmodelled, [], codec.constraints)
+    return RowExtractor(described, counts)
 
 
-def restored(config: dict[str, Any], tensors: dict[str, Tensor]) -> Rows:
-    """What `state` described. Raises ValueError where its tensors are missing."""
-    if not tensors:
-        raise ValueError("its tensors are missing")
-    return Rows(TableCodec.from_state(config, tensors))
+def restore_extractor(config: dict[str, Any], tensors: dict[str, Tensor]) -> RowExtractor:
+    """Return the extractor that `state` described. Raises ValueError where its tensors are missing."""
+    if "counts" not in tensors:
+        raise ValueError("the tensor 'counts' is missing")
+    codec = TableCodec.from_state(config, {})
+    return RowExtractor(codec, tensors["counts"].split([column.field.size for column in codec.columns.values()]))
 
 
-def floor(items: Any, seed: int) -> Any:
-    """Rows whose columns are right one by one, and have nothing to do with each other."""
+def independent_baseline(items: Any, seed: int) -> Any:
+    """Return rows with correct columns and no dependence between them: each column is permuted by itself."""
     import pyarrow as arrow
 
     random = np.random.default_rng(seed)
@@ -78,6 +67,6 @@ def floor(items: Any, seed: int) -> Any:
     return arrow.table(columns, schema=items.schema)
 
 
-def seen(items: Any, codec: TableCodec) -> Any:
-    """Rows as the model could have made them, all columns and their precision."""
-    return codec.adopted(items)
+def as_seen(items: Any, codec: TableCodec) -> Any:
+    """Return rows with the columns and types that the model generates."""
+    return codec.align(items)

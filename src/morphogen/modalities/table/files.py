@@ -1,4 +1,4 @@
-"""Files of tables: csv and parquet in, and the same out, with the delimiter, header and missing mark they had."""
+"""Tables from csv and parquet files, and back with the delimiter, header and missing mark that they had."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,16 @@ from typing import Any
 from morphogen.core.config import replacing
 from morphogen.core.errors import BadItem, UserError, needs_extra
 
-ITEM = tuple  # what a raw item is: a row; many of them are an Arrow table
-SUFFIXES: frozenset[str] = frozenset()  # one file holds many items
-
 _MARKS = ("", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "null", "None", "<NA>", "#N/A", "?", "-")
 _BOOLEANS = {"lower": ("true", "false"), "title": ("True", "False"), "upper": ("TRUE", "FALSE")}
 _DELIMITERS = ",;\t|"
-_HEAD = 1 << 16  # bytes that tell of a file's form
-_FORM = b"morphogen"  # of the schema's metadata: how the table was given
+_HEAD = 1 << 16  # bytes that a file's form is inferred from
+_FORM = b"morphogen"  # the key of the form in a schema's metadata
 
 
 @dataclass(frozen=True)
 class Form:
-    """How a table was given, and is given back."""
+    """The container of a table, and how its csv file is written."""
 
     container: str = "arrow"  # arrow, pandas, polars, csv or parquet
     delimiter: str = ","
@@ -37,19 +35,22 @@ class Form:
 
 
 def form_of(table: Any) -> Form:
-    """The form that a table's schema tells of."""
+    """Return the form in a table's schema; where there is none, that of an Arrow table."""
     held = (table.schema.metadata or {}).get(_FORM)
     return Form(**json.loads(held)) if held else Form()
 
 
-def formed(table: Any, form: Form) -> Any:
-    """The same table, with its form in the schema."""
+def with_form(table: Any, form: Form) -> Any:
+    """Return the same table with its form in the schema."""
     metadata = {**(table.schema.metadata or {}), _FORM: json.dumps(asdict(form)).encode()}
     return table.replace_schema_metadata(metadata)
 
 
-def read(source: Path | str, name: str | None = None) -> Any:
-    """The Arrow table in a csv or parquet file, which may be gzipped. Raises BadItem naming the file and the row."""
+def read(source: Path | str) -> Any:
+    """Return the Arrow table in a csv or parquet file, which may be gzipped.
+
+    Raises BadItem naming the file and the row.
+    """
     path = Path(source)
     try:
         import pyarrow as arrow
@@ -58,46 +59,63 @@ def read(source: Path | str, name: str | None = None) -> Any:
         raise needs_extra("pyarrow", "table", f"reading {path}") from None
     try:
         if ".parquet" in path.suffixes:
-            return checked(formed(parquet.read_table(path), Form("parquet")), str(path))
-        return checked(_read_csv(path), str(path))
+            return _checked(with_form(parquet.read_table(path), Form("parquet")), str(path))
+        return _checked(_read_csv(path), str(path))
     except FileNotFoundError:
         raise BadItem(f"{path} does not exist") from None
     except (OSError, EOFError, arrow.ArrowException) as error:
-        raise BadItem(f"{path} cannot be read as a table: {str(error).splitlines()[0]}; mend it") from None
+        raise BadItem(f"{path} cannot be read as a table: {str(error).splitlines()[0]}; correct it") from None
 
 
-def checked(table: Any, name: str) -> Any:
-    """The table. Raises BadItem where it has no rows, no columns, or two columns of one name."""
-    if not table.num_columns or not table.num_rows:
-        raise BadItem(f"{name} has {table.num_rows} rows and {table.num_columns} columns; expected some of both")
-    names = table.column_names
-    twice = sorted({one for one in names if names.count(one) > 1})
-    if twice:
-        raise BadItem(f"{name} has the column '{twice[0]}' {names.count(twice[0])} times; give each a name of its own")
-    return table
+def is_frame(value: Any) -> bool:
+    """Return whether the value is a data frame of pandas or polars, or an Arrow table; imports none of them."""
+    package, name = type(value).__module__.partition(".")[0], type(value).__name__
+    return (package, name) in (("pandas", "DataFrame"), ("polars", "DataFrame"), ("pyarrow", "Table"))
 
 
 def from_frame(frame: Any) -> Any:
-    """The Arrow table of a pandas or polars data frame, or of itself. Raises BadItem on anything else."""
+    """Return the Arrow table of a pandas or polars data frame or of an Arrow table.
+
+    Raises BadItem on anything else.
+    """
+    if not is_frame(frame):
+        raise BadItem(
+            f"a {type(frame).__name__} is no table; expected a data frame of pandas or polars, or an Arrow table"
+        )
     import pyarrow as arrow
 
-    if isinstance(frame, arrow.Table):
-        return checked(formed(frame, Form("arrow")), "the table")
-    module = type(frame).__module__.partition(".")[0]
+    package = type(frame).__module__.partition(".")[0]
     try:
-        if module == "pandas":
-            return checked(
-                formed(arrow.Table.from_pandas(frame, preserve_index=False), Form("pandas")), "the data frame"
-            )
-        if module == "polars":
-            return checked(formed(frame.to_arrow(), Form("polars")), "the data frame")
+        if package == "pandas":
+            frame = with_form(arrow.Table.from_pandas(frame, preserve_index=False), Form("pandas"))
+        elif package == "polars":
+            frame = with_form(frame.to_arrow(), Form("polars"))
+        return _checked(with_form(frame, form_of(frame)), "the data frame")
     except (arrow.ArrowException, TypeError, ValueError) as error:
         raise BadItem(f"the data frame cannot be read: {str(error).splitlines()[0]}") from None
-    raise BadItem(f"a {type(frame).__name__} is no table; expected one of pandas, polars or Arrow")
 
 
-def given_back(table: Any) -> Any:
-    """The table in the container that it was given in; of a file, an Arrow table."""
+def as_table(items: Any) -> Any:
+    """Return an Arrow table as it is, which may have no rows, and a data frame as an Arrow table."""
+    return items if hasattr(items, "combine_chunks") else from_frame(items)
+
+
+def _checked(table: Any, name: str) -> Any:
+    """Return the table. Raises BadItem where it has no rows, no columns, or two columns of one name."""
+    if not table.num_columns or not table.num_rows:
+        raise BadItem(f"{name} has {table.num_rows} rows and {table.num_columns} columns; expected some of both")
+    _check_names(table.column_names, name)
+    return table
+
+
+def _check_names(names: Sequence[str], where: str) -> None:
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise BadItem(f"{where} has the column '{name}' {count} times; give each a name of its own")
+
+
+def to_input_type(table: Any) -> Any:
+    """Return the table as a data frame of pandas or polars where it came as one, else as it is."""
     container = form_of(table).container
     if container == "pandas":
         return table.to_pandas()
@@ -108,34 +126,30 @@ def given_back(table: Any) -> Any:
     return table
 
 
-def from_array(array: Any) -> Any:
-    """Raises BadItem: no array is a table."""
-    raise BadItem(f"a {type(array).__name__} is no table; expected a data frame, whose columns have names")
+def write(tables: Iterable[Any], folder: Path) -> list[Path]:
+    """Write tables, one after the other, to one file of the form that the first has; it is written whole or not at all.
 
-
-def write(tables: Iterable[Any], folder: Path, start: int = 0) -> list[Path]:
-    """Write all tables to one file of the form that the first has, whole or not at all."""
+    Raises UserError where there is no table, or the disk refuses.
+    """
+    parts = iter(tables)
+    first = next(parts, None)
+    if first is None:
+        raise UserError("there are no rows to write")
     folder.mkdir(parents=True, exist_ok=True)
-    found = iter(tables)
-    first = next(found)
-    form = form_of(first)
-    suffix = "parquet" if form.container in ("parquet", "arrow", "pandas", "polars") else "csv"
-    path = folder / f"rows.{suffix}"
-    write_to(path, _chain(first, found))
+    path = folder / ("rows.csv" if form_of(first).container == "csv" else "rows.parquet")
+    write_file(path, _chain(first, parts))
     return [path]
 
 
-def write_to(path: Path, tables: Iterable[Any]) -> None:
-    """Write all tables, one after the other, to a csv or parquet file. Raises UserError on another suffix."""
-    found = iter(tables)
-    first = next(found)
+def write_file(path: Path, tables: Iterable[Any]) -> None:
+    """Write tables, one after the other, to a csv or parquet file, whole or not at all."""
+    parts = iter(tables)
+    first = next(parts)
     with replacing(path) as temporary:
         if path.suffix == ".parquet":
-            _write_parquet(temporary, first, found)
-        elif path.name.endswith((".csv", ".csv.gz", ".tsv", ".data", ".data.gz", ".txt")):
-            _write_csv(temporary, first, found, zipped=path.suffix == ".gz")
+            _write_parquet(temporary, first, parts)
         else:
-            raise UserError(f"--out {path} is no file of a table; expected .csv, .csv.gz, .tsv or .parquet")
+            _write_csv(temporary, first, parts, zipped=path.suffix == ".gz")
 
 
 def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
@@ -171,48 +185,43 @@ def _write_rows(file: Any, table: Any, form: Form, header: bool) -> None:
 
 
 def _texts(column: Any, form: Form) -> list[str]:
-    """Cells as they are written; a float is told from a whole number, or it would be read as one."""
+    """Return cells as text; a float always has a point, or it would be read as a whole number."""
     import pyarrow as arrow
     import pyarrow.compute as compute
     import pyarrow.types as types
 
-    found = compute.cast(column, arrow.string())
+    texts = compute.cast(column, arrow.string())
     if types.is_boolean(column.type):
         true, false = _BOOLEANS[form.booleans]
-        found = compute.if_else(column, true, false)
+        texts = compute.if_else(column, true, false)
     elif types.is_floating(column.type):
-        found = compute.replace_substring_regex(found, r"^(-?\d+)$", r"\1.0")
-    return list(compute.fill_null(found, form.missing).to_pylist())
+        texts = compute.replace_substring_regex(texts, r"^(-?\d+)$", r"\1.0")
+    return list(compute.fill_null(texts, form.missing).to_pylist())
 
 
 def _read_csv(path: Path) -> Any:
-    """By Arrow's own reader, once the form is known."""
+    """Return the table in a csv file by Arrow's own reader, once the form is known."""
     import pyarrow as arrow
     import pyarrow.csv as arrow_csv
 
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         head = file.read(_HEAD)
     if not head.strip():
-        raise BadItem(f"{path} is empty")
-    form, names, skipped = _form(head, path)
-    rows_before = skipped + form.header
+        raise BadItem(f"{path} is empty; expected a table")
+    form, names, skipped = _infer_form(head, path)
     ragged: list[Any] = []
 
-    def noted(row: Any) -> str:
-        ragged.append(row)  # what were raised here would be lost
+    def note(row: Any) -> str:
+        ragged.append(row)  # Arrow would lose an error raised here
         return "error"
 
+    missing = [*_MARKS, *(form.space + mark for mark in _MARKS if form.space)]
     options: Mapping[str, Any] = {
-        "read_options": arrow_csv.ReadOptions(column_names=names, skip_rows=rows_before),
+        "read_options": arrow_csv.ReadOptions(column_names=names, skip_rows=skipped + form.header),
         "parse_options": arrow_csv.ParseOptions(
-            delimiter=form.delimiter,
-            newlines_in_values=True,
-            invalid_row_handler=noted,
+            delimiter=form.delimiter, newlines_in_values=True, invalid_row_handler=note
         ),
-        "convert_options": arrow_csv.ConvertOptions(
-            null_values=[form.space + mark for mark in _MARKS] + list(_MARKS) if form.space else list(_MARKS),
-            strings_can_be_null=True,
-        ),
+        "convert_options": arrow_csv.ConvertOptions(null_values=missing, strings_can_be_null=True),
     }
     try:
         table = arrow_csv.read_csv(path, **options)
@@ -221,13 +230,13 @@ def _read_csv(path: Path) -> Any:
             raise
         cells, expected = ragged[0].actual_columns, ragged[0].expected_columns
         raise BadItem(
-            f"{path}: the row '{str(ragged[0].text)[:60]}' has {cells} cells, and the others {expected}; mend it"
+            f"{path}: the row '{str(ragged[0].text)[:60]}' has {cells} cells, and the others {expected}; correct it"
         ) from None
-    return formed(_tidied(table, form), form)
+    return with_form(_without_spaces(table, form), form)
 
 
-def _tidied(table: Any, form: Form) -> Any:
-    """Strings without the space after delimiters, and whole numbers that hold nothing else but are floats as such."""
+def _without_spaces(table: Any, form: Form) -> Any:
+    """Return the table with strings that do not begin with the space after delimiters."""
     import pyarrow.compute as compute
     import pyarrow.types as types
 
@@ -239,8 +248,8 @@ def _tidied(table: Any, form: Form) -> Any:
     return table
 
 
-def _form(head: bytes, path: Path) -> tuple[Form, list[str], int]:
-    """The form of a csv file, the names of its columns, and lines before them."""
+def _infer_form(head: bytes, path: Path) -> tuple[Form, list[str], int]:
+    """Return the form of a csv file, the names of its columns, and the number of lines before them."""
     try:
         text = head.decode("utf-8-sig", errors="strict" if len(head) < _HEAD else "ignore")
     except UnicodeDecodeError as error:
@@ -260,14 +269,12 @@ def _form(head: bytes, path: Path) -> tuple[Form, list[str], int]:
     booleans = next((style for style, pair in _BOOLEANS.items() if words & set(pair)), "lower")
     names = [cell.strip() if header else "" for cell in first]
     names = [name or f"c{number}" for number, name in enumerate(names, 1)]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise BadItem(f"{path} has the column '{twice[0]}' {names.count(twice[0])} times; give each a name of its own")
+    _check_names(names, str(path))
     return Form("csv", delimiter, " " if spaced else "", header, missing, booleans), names, skipped
 
 
 def _delimiter(lines: list[str]) -> str:
-    """What most evenly parts the lines; a comma where nothing does."""
+    """Return the delimiter that splits most lines alike; a comma where none does."""
 
     def score(mark: str) -> tuple[bool, int]:
         counts = [line.count(mark) for line in lines]
@@ -278,7 +285,7 @@ def _delimiter(lines: list[str]) -> str:
 
 
 def _is_header(first: list[str], rest: list[list[str]]) -> bool:
-    """Names are no numbers, and no cell below is one of them where the column is not of few values."""
+    """Return whether the first line holds names: no numbers, and, where no cell below is one, none of those cells."""
     if any(_is_number(cell) for cell in first):
         return False
     if any(_is_number(cell) for row in rest for cell in row):

@@ -1,35 +1,57 @@
-"""What a user may decide about tables; imports no torch, for the command line reads it first."""
+"""What a user may decide about tables; imports no torch, since the command line reads it first."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from morphogen.core.config import Frozen
+from morphogen.core.query import Query
 
-FAMILY = "autoregressive"  # what is fitted where no family is named
-
-Kind = Literal["integer", "float", "category", "boolean", "datetime", "key", "personal", "constant", "text"]
+Kind = Literal["integer", "float", "category", "boolean", "datetime", "key", "personal", "constant", "free_text"]
 
 
 class Options(Frozen):
-    """What a user may decide about tables; what is left open is inferred and said aloud."""
+    """How tables are encoded; what is not set is inferred and reported."""
 
     kinds: dict[str, Kind] = Field(
-        {}, description="Columns that are taken for another kind than they look like, such as zip category."
+        {}, description="Columns whose kind is not the one that their values suggest, such as zip category."
     )
     kinds_file: Path | None = Field(None, description="The same in a TOML file, one line a column: zip = 'category'.")
     constraints: tuple[str, ...] = Field(
         (),
-        description="What rows obey, in words: 'a <= b', 'total = a + b', 'a >= 0', 'unique a', 'fixed a b', "
+        description="Rules that all rows satisfy: 'a <= b', 'total = a + b', 'a >= 0', 'unique a', 'fixed a b', "
         "'one-hot a b c', 'a missing unless b = value'.",
     )
-    bins: int = Field(128, ge=2, le=1024, description="Bins of about equal mass that a column of many numbers has.")
+    bins: int = Field(
+        128, ge=2, le=1024, description="Bins of about equal mass for a column of many numbers, of 8 cells each."
+    )
     rare: int | None = Field(
         None,
         ge=1,
-        description="Values of fewer rows are not told apart, nor are so many at either end of a column of numbers; "
-        "None: 5, of fewer than 500 rows a hundredth.",
+        description="Values in fewer rows than this are never output, nor are that many of the smallest and largest "
+        "numbers of a column. None: 5; with fewer than 500 rows, a hundredth of them.",
     )
+
+
+class TableQuery(Query):
+    """What rows have to satisfy."""
+
+    condition: dict[str, Any] = Field(
+        {},
+        description="Values by column: a value, 30..40, >=30, <=40, a|b or missing; 'all' makes equally many rows of "
+        "each value, one value after the other.",
+    )
+
+
+class Mask(Frozen):
+    """Which cells are imputed."""
+
+    mask: tuple[str, ...] = Field((), description="Columns whose missing cells are imputed; none named: all columns.")
+
+    @field_validator("mask", mode="before")
+    @classmethod
+    def _one_column(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""Features of rows: of each alone, without salt, kept and restored, with a floor that has the columns one by one."""
+"""Features of rows: a function of each row alone, saved and restored, and the baseline of independent columns."""
 
 import json
 from collections import Counter
@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from morphogen.core.errors import UserError
-from morphogen.core.space import Continuous, Tokens
+from morphogen.core.space import Row
 from morphogen.modalities.table.codec import TableCodec
-from morphogen.modalities.table.features import floor, own, restored, seen
+from morphogen.modalities.table.features import as_seen, fit_extractor, independent_baseline, restore_extractor
 
 COUNT = 400
 
@@ -35,11 +35,11 @@ def people(seed=0, count=COUNT):
 
 
 TABLE = people()
-CODEC = TableCodec.fit([TABLE], Tokens)
-EXTRACTOR = own([TABLE.slice(0, 150), TABLE.slice(150)], None, codec=CODEC, seed=0)
+CODEC = TableCodec.fit([TABLE], Row)
+EXTRACTOR = fit_extractor([TABLE.slice(0, 150), TABLE.slice(150)], None, codec=CODEC, seed=0)
 
 
-def test_features_are_those_of_each_row_alone():
+def test_features_depend_on_each_row_alone():
     together = EXTRACTOR.features(TABLE)
     assert together.shape[0] == COUNT
     assert together.dtype == torch.float32
@@ -51,10 +51,10 @@ def test_features_are_those_of_each_row_alone():
     assert EXTRACTOR.features(TABLE.slice(0, 0)).shape == (0, together.shape[1])
 
 
-def test_rows_that_are_equal_have_equal_features_and_others_have_others():
+def test_only_modelled_columns_change_features():
     first = TABLE.slice(0, 60)
     keyed = first.set_column(0, "key", arrow.array(np.arange(60) + 7))
-    assert torch.equal(EXTRACTOR.features(first), EXTRACTOR.features(keyed))  # a key says nothing of a row
+    assert torch.equal(EXTRACTOR.features(first), EXTRACTOR.features(keyed))  # a key has no features
     assert len(EXTRACTOR.features(TABLE).unique(dim=0)) == COUNT
     for name in ("age", "income", "debt", "city"):
         at = TABLE.column_names.index(name)
@@ -63,8 +63,8 @@ def test_rows_that_are_equal_have_equal_features_and_others_have_others():
         assert differ.double().mean() > 0.3, name
 
 
-def test_there_is_no_salt():
-    # Age, income and debt are numbers; debt has nothing or something, rooms five values and none, and there are cities.
+def test_numbers_are_quantiles_and_categories_one_hot():
+    # Numbers: age, income and debt. One-hot: whether debt is 0, five rooms and missing, three cities.
     features = EXTRACTOR.features(TABLE)
     assert features.shape[1] == 3 + 2 + 6 + 3
     numbers, choices = features[:, :3], features[:, 3:]
@@ -76,7 +76,7 @@ def test_there_is_no_salt():
         assert stats.kstest(column.numpy(), "norm").pvalue > 0.01  # quantiles on a normal scale
 
 
-def test_a_number_that_is_none_tells_nothing():
+def test_the_number_of_a_frequent_value_is_the_median():
     debt = EXTRACTOR.features(TABLE)[:, 2]
     owes = torch.from_numpy(TABLE.column("debt").to_numpy() > 0)
     assert (debt[~owes] == 0).all()
@@ -88,10 +88,10 @@ def test_equal_values_have_equal_features_whatever_the_rest_of_the_row():
     assert len(set(zip(age, features, strict=True))) == len(set(age)) < COUNT / 4
 
 
-def test_many_choices_are_few_features_and_as_far_from_each_other():
+def test_many_categories_are_projected_to_few_features_at_equal_distances():
     names = [f"shop {at}" for at in range(300)]
     table = arrow.table({"shop": names * 8, "owner": [f"owner {at}" for at in range(40)] * 60})
-    extractor = own([table], None, codec=TableCodec.fit([table], Tokens), seed=0)
+    extractor = fit_extractor([table], None, codec=TableCodec.fit([table], Row), seed=0)
     features = extractor.features(table)
     assert features.shape == (2400, 64 + 40)
     shops = features[:300, :64]
@@ -101,28 +101,26 @@ def test_many_choices_are_few_features_and_as_far_from_each_other():
     assert apart.mean() == pytest.approx(2**0.5, rel=0.02)
 
 
-def test_what_was_kept_comes_back():
+def test_a_restored_extractor_returns_the_same_features():
     config, tensors = EXTRACTOR.state()
-    again = restored(json.loads(json.dumps(config)), {name: value.clone() for name, value in tensors.items()})
+    again = restore_extractor(json.loads(json.dumps(config)), {name: value.clone() for name, value in tensors.items()})
     assert again.name == EXTRACTOR.name
     assert torch.equal(again.features(people(1)), EXTRACTOR.features(people(1)))
-    with pytest.raises(ValueError, match="tensors are missing"):
-        restored(config, {})
+    with pytest.raises(ValueError, match="'counts' is missing"):
+        restore_extractor(config, {})
 
 
-def test_one_table_makes_one_name_and_another_another():
-    assert EXTRACTOR.name.startswith("dense-")
-    assert len(EXTRACTOR.name) == len("dense-") + 8
-    assert own([TABLE], ["a"] * COUNT, codec=CODEC, seed=5).name == EXTRACTOR.name  # neither labels nor seed
-    dense = TableCodec.fit([TABLE], Continuous)
-    assert own([TABLE], None, codec=dense, seed=0).name == EXTRACTOR.name  # nor what the model is made of
-    assert own([TABLE.slice(0, 300)], None, codec=CODEC, seed=0).name != EXTRACTOR.name
+def test_the_name_depends_on_the_training_rows_alone():
+    assert EXTRACTOR.name.startswith("numeric-")
+    assert len(EXTRACTOR.name) == len("numeric-") + 8
+    assert fit_extractor([TABLE], ["a"] * COUNT, codec=CODEC, seed=5).name == EXTRACTOR.name  # neither labels nor seed
+    assert fit_extractor([TABLE.slice(0, 300)], None, codec=CODEC, seed=0).name != EXTRACTOR.name
 
 
-def test_rows_of_values_that_were_never_seen_are_read():
-    strange = people(2).slice(0, 3)
-    strange = strange.set_column(1, "age", arrow.array([17, 500, 40]))
-    assert EXTRACTOR.features(strange).isfinite().all()
+def test_unseen_values_have_features():
+    unseen = people(2).slice(0, 3)
+    unseen = unseen.set_column(1, "age", arrow.array([17, 500, 40]))
+    assert EXTRACTOR.features(unseen).isfinite().all()
 
 
 def test_a_row_without_a_column_is_refused_by_its_name():
@@ -132,30 +130,33 @@ def test_a_row_without_a_column_is_refused_by_its_name():
 
 @settings(max_examples=20, deadline=None)
 @given(count=st.integers(1, 60), seed=st.integers(0, 99))
-def test_the_floor_has_the_columns_one_by_one(count, seed):
+def test_the_baseline_has_the_same_columns(count, seed):
     items = people(seed, count)
-    found = floor(items, seed)
-    assert found.schema == items.schema
+    baseline = independent_baseline(items, seed)
+    assert baseline.schema == items.schema
     for name in items.column_names:
-        assert Counter(found.column(name).to_pylist()) == Counter(items.column(name).to_pylist())
-    assert found.equals(floor(items, seed))
+        assert Counter(baseline.column(name).to_pylist()) == Counter(items.column(name).to_pylist())
+    assert baseline.equals(independent_baseline(items, seed))
 
 
-def test_columns_of_the_floor_have_nothing_to_do_with_each_other():
-    pairs = [np.stack([one.column(name).to_numpy() for name in ("age", "income")]) for one in (TABLE, floor(TABLE, 0))]
+def test_columns_of_the_baseline_are_independent():
+    pairs = [
+        np.stack([one.column(name).to_numpy() for name in ("age", "income")])
+        for one in (TABLE, independent_baseline(TABLE, 0))
+    ]
     correlations = [float(np.corrcoef(pair)[0, 1]) for pair in pairs]
     assert correlations[0] > 0.6
     assert abs(correlations[1]) < 4 / COUNT**0.5
-    assert not floor(TABLE, 0).equals(floor(TABLE, 1))
+    assert not independent_baseline(TABLE, 0).equals(independent_baseline(TABLE, 1))
     chunked = arrow.concat_tables([TABLE.slice(0, 100), TABLE.slice(100)])
-    assert floor(chunked, 0).equals(floor(TABLE, 0))
+    assert independent_baseline(chunked, 0).equals(independent_baseline(TABLE, 0))
 
 
-def test_rows_are_seen_in_the_order_and_the_types_of_the_model():
+def test_rows_are_aligned_to_the_columns_and_types_of_the_model():
     other = TABLE.select(TABLE.column_names[::-1])
     at = other.column_names.index("age")
     other = other.set_column(at, "age", other.column("age").cast(arrow.int16()))
-    assert seen(other, CODEC).equals(TABLE)
-    assert seen(TABLE.drop_columns(["rooms"]), CODEC).column("rooms").null_count == COUNT
+    assert as_seen(other, CODEC).equals(TABLE)
+    assert as_seen(TABLE.drop_columns(["rooms"]), CODEC).column("rooms").null_count == COUNT
     with pytest.raises(UserError, match="unknown column 'town'"):
-        seen(TABLE.append_column("town", TABLE.column("city")), CODEC)
+        as_seen(TABLE.append_column("town", TABLE.column("city")), CODEC)

@@ -1,4 +1,4 @@
-"""Numbers, dates and times as whole units where they have a smallest step, and back to their own type."""
+"""Numbers, dates and times as multiples of their smallest step, and back to their own type."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 
 from morphogen.core.errors import UserError
 
-_DIGITS, _DIGITS_OF_SINGLE = 12, 6  # after the point, at most, that make a step; of single precision
-_EXACT = 2**53  # up to which whole numbers are exact in double precision
+_DIGITS, _DIGITS_OF_SINGLE = 12, 6  # most decimal places that make a step, in double and in single precision
+_EXACT = 2**53  # whole numbers up to this are exact in double precision
 
 
 @dataclass(frozen=True)
 class Units:
-    """How the values of one column are counted: `offset + step * unit`, or as they are where `step` is 0.
+    """How the values of one column are counted: `offset + step * unit`; where `step` is 0, as they are.
 
-    `digits` are those after the point that every value has at most; -1 where the values are whole by their type.
+    `digits` is how many decimal places values have at most; -1 where their type is whole, or where they have more
+    than a few.
     """
 
     offset: int = 0
@@ -31,7 +32,7 @@ class Units:
         return self.step > 0
 
     def count(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Values as int64 units, or float64; those between two units go to the nearest."""
+        """Return values as units: int64 rounded to the nearest where units are whole, else float64."""
         if not self.whole:
             return values.astype(np.float64)
         if self.digits >= 0:
@@ -41,9 +42,10 @@ class Units:
         return shifted if self.step == 1 else np.floor_divide(shifted + self.step // 2, self.step)
 
     def restore(self, units: NDArray[Any]) -> NDArray[Any]:
-        """The values of units: int64 where they are whole by their type, else float64."""
+        """Return the values of units: int64 where their type is whole, else float64."""
         if not self.whole:
-            return units.astype(np.float64)
+            values = units.astype(np.float64)
+            return np.round(values, self.digits) if self.digits >= 0 else values
         whole = units.astype(np.int64) * np.int64(self.step) + np.int64(self.offset)
         return whole if self.digits < 0 else whole / 10.0**self.digits
 
@@ -52,23 +54,29 @@ class Units:
 
 
 def find_units(values: NDArray[Any]) -> Units:
-    """The units of finite values, none missing: whole where their type is, or where decimals tell it."""
+    """Return the units of values of which none is missing.
+
+    They are whole where the type is, or where all values are finite and have few decimal places.
+    """
     if values.dtype.kind == "f":
-        digits = _digits(values)
-        if digits is None:
-            return Units(step=0, digits=0)
+        finite = np.isfinite(values)
+        digits = _digits(values[finite])
+        if digits is None or not finite.all():
+            return Units(step=0, digits=-1 if digits is None else digits)
         values = np.rint(values.astype(np.float64) * 10.0**digits).astype(np.int64)
     else:
         digits, values = -1, values.astype(np.int64)
     offset = int(values.min()) if len(values) else 0
     if len(values) and int(values.max()) - offset >= 2**62:
-        raise UserError(f"numbers from {offset} to {values.max()} are too far apart to be told apart; drop the column")
+        raise UserError(
+            f"numbers from {offset} to {values.max()} span more than 62 bits; drop the column or make them floats"
+        )
     step = int(np.gcd.reduce(np.unique(values - offset))) if len(values) else 1
     return Units(offset, max(1, step), digits)
 
 
 def _digits(values: NDArray[Any]) -> int | None:
-    """Digits after the point that give back every value in its own precision; None: more than a few."""
+    """Return the decimal places that reproduce every value in its own precision; None: more than a few."""
     wide = values.astype(np.float64)
     largest = float(np.abs(wide).max(initial=0))
     for digits in range((_DIGITS if values.dtype == np.float64 else _DIGITS_OF_SINGLE) + 1):
@@ -80,7 +88,7 @@ def _digits(values: NDArray[Any]) -> int | None:
 
 
 def to_numbers(column: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """The values of an Arrow column of numbers, dates or times as int64 or floats, and which are missing.
+    """Return the values of an Arrow column of numbers, dates or times as int64 or floats, and which are missing.
 
     Raises UserError on whole numbers that do not fit into 64 bits.
     """
@@ -99,14 +107,15 @@ def to_numbers(column: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     filled = compute.fill_null(column, 0) if missing.any() else column
     values = filled.to_numpy(zero_copy_only=False) if hasattr(filled, "chunks") else np.asarray(filled)
     if values.dtype.kind == "f":
-        return values, missing
+        # The cast from a decimal number is not rounded to the nearest float.
+        return np.round(values, kind.scale) if types.is_decimal(kind) else values, missing
     if values.dtype == np.uint64 and len(values) and int(values.max()) >= 2**63:
-        raise UserError(f"whole numbers up to {values.max()} do not fit into 64 bits with a sign; make them floats")
+        raise UserError(f"whole numbers up to {values.max()} do not fit into signed 64 bits; make them floats")
     return values.astype(np.int64), missing
 
 
 def to_column(values: NDArray[Any], missing: NDArray[np.bool_], kind: Any) -> Any:
-    """An Arrow array of that type. The reverse of `to_numbers`."""
+    """Return an Arrow array of the type `kind`; the reverse of `to_numbers`."""
     import pyarrow as arrow
     import pyarrow.compute as compute
     import pyarrow.types as types
@@ -126,7 +135,7 @@ def to_column(values: NDArray[Any], missing: NDArray[np.bool_], kind: Any) -> An
 
 
 def parse(text: str, kind: Any) -> float | int:
-    """What a user wrote of a value of that Arrow type, as `to_numbers` gives it. Raises ValueError."""
+    """Return the value in a text as `to_numbers` returns values of the Arrow type `kind`. Raises ValueError."""
     import pyarrow as arrow
     import pyarrow.compute as compute
     import pyarrow.types as types

@@ -1,9 +1,9 @@
-"""Text as symbols: documents of any length between a start and an end, and rows of them to train on."""
+"""Texts as sequences of tokens: documents of any length, and training examples packed from them."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -13,119 +13,156 @@ from torch import Tensor
 
 from morphogen.core.codec import Codec
 from morphogen.core.errors import UserError
-from morphogen.core.model import Partial
-from morphogen.core.space import Space, Tokens, space_from_json, space_to_json
+from morphogen.core.model import Partial, Request
+from morphogen.core.noise import Noise
+from morphogen.core.query import Query as BaseQuery
+from morphogen.core.space import Space, TokenSequence
+from morphogen.sampling.token_constraints import compile_constraints, trim
 
+from .inference import CorpusStatistics
+from .mask import Spans
 from .options import Options
-from .survey import Survey
-from .symbols import Symbols, restored, utf8
+from .query import Query
+from .tokenizer import Tokenizer, from_state, utf8
 
-Spans = Sequence[tuple[int, int]]  # from a character, up to another
+_MOST_PROMPTS = 4096  # that are encoded at once, so that any number of texts can be sampled
 
 
 class TextCodec(Codec[list[str]]):
-    """Documents to start, symbols, end, and back; exactly, for what the symbols can spell.
+    """Documents to start, tokens, end, and back; exactly, for all texts that the tokenizer can encode.
 
-    The alphabet's symbols come first, then the start and the end.
+    The tokenizer's tokens come first, then the start and the end.
     """
 
-    spaces = (Tokens,)
-    fits_to_all = True  # or a rare character would have no symbol
+    space: TokenSequence
 
-    def __init__(self, symbols: Symbols, context: int, notes: list[str]) -> None:
-        self._symbols, self.notes = symbols, notes
-        self._start, self._end = len(symbols.spelling), len(symbols.spelling) + 1
-        self.space: Tokens = Tokens(self._end + 1, (context,), end=self._end, start=self._start)
+    def __init__(self, tokenizer: Tokenizer, context: int, notes: list[str]) -> None:
+        self._tokenizer, self.notes = tokenizer, notes
+        vocab = len(tokenizer.token_bytes)
+        self.space = TokenSequence(vocab + 2, context, start=vocab, end=vocab + 1)
 
     @classmethod
     def fit(cls, chunks: Iterable[list[str]], kind: type[Space], options: Options | None = None) -> Self:
-        """The codec for these texts; `notes` says what it chose. Raises UserError where there are none."""
-        if kind is not Tokens:
-            raise UserError(
-                "text is made of symbols, and this family models numbers; use --family autoregressive, or go --through "
-                "a model that turns text into numbers"
-            )
-        survey = Survey(options or Options())
+        """Return the codec for these texts; `notes` says what it chose. Raises UserError where there are none."""
+        if kind is not TokenSequence:
+            raise UserError(f"texts cannot be encoded as {kind.plural}; only as {TokenSequence.plural}")
+        statistics = CorpusStatistics(options or Options())
         for chunk in chunks:
-            survey.add(chunk)
-        choice = survey.choose()
-        return cls(choice.symbols, choice.context, choice.notes)
+            statistics.add(chunk)
+        choice = statistics.choose()
+        return cls(choice.tokenizer, choice.context, choice.notes)
+
+    @property
+    def token_bytes(self) -> list[bytes]:
+        """The bytes that each token stands for; none for the start and the end."""
+        return [*self._tokenizer.token_bytes, b"", b""]
 
     def encode(self, items: list[str]) -> Tensor:
-        """`(B, n)` int64, n the context or what the longest takes: start, symbols, end, and more ends."""
-        symbols, lengths = self._symbols.encode(items)
-        return self._rows(symbols, lengths, max(self._context, int(lengths.max(initial=0)) + 2))
+        """Return start, tokens, end, and more ends: `(B, n)` int64, n at least the context."""
+        tokens, lengths = self._tokenizer.encode(items)
+        return self._padded(tokens, lengths, max(self.space.context, int(lengths.max(initial=0)) + 2))
 
-    def cut(self, items: list[str], alone: bool) -> tuple[Tensor, Tensor]:
-        """Rows `(R, context)` to train on, and which item each is of, int64 `(R,)`: of several, the first.
+    def pack(self, items: list[str], alone: bool) -> tuple[Tensor, Tensor]:
+        """Return training examples `(N, context)`, and the item of each, int64 `(N,)`: of several, the first.
 
-        A document longer than the context is cut in windows that overlap by half, the last one moved back so that it is
-        full; in the middle of a document a window's first symbol is there to be read only. Shorter ones share a row
-        with those after them, whole, where not `alone`; what is left of a row are ends.
+        A document longer than the context is cut into windows that overlap by half, the last one moved back so that it
+        is full; in the middle of a document a window's first token is only read, not predicted. Shorter documents
+        share an example with those after them, whole, where not `alone`; the rest of an example are ends.
         """
-        symbols, lengths = self._symbols.encode(items)
+        context, start, end = self.space.context, self.space.start, self.space.end
+        tokens, lengths = self._tokenizer.encode(items)
         stream = np.insert(
-            symbols,
+            tokens,
             np.repeat(np.concatenate(([0], np.cumsum(lengths))), 2)[1:-1],  # before the first, between, after the last
-            np.tile((self._start, self._end), len(items)),
+            np.tile((start, end), len(items)),
         )
-        stops = np.cumsum(lengths + 2).tolist()
-        rows: list[int] = []
-        ends: list[int] = []
-        owners: list[int] = []
-        item, begin = 0, 0
-        while item < len(items):
-            end, after = stops[item], item + 1
-            if end - begin > self._context:
-                windows = [*range(begin, end - self._context, self._context // 2), end - self._context]
-            else:
-                windows = [begin]
-                if not alone:
-                    after = bisect_right(stops, begin + self._context, lo=item)
-                    end = stops[after - 1]
-            rows += windows
-            ends += [end] * len(windows)
-            owners += [item] * len(windows)
-            item, begin = after, end
-        cells = np.array(rows, dtype=np.int64)[:, None] + np.arange(self._context)
-        inside = cells < np.array(ends, dtype=np.int64)[:, None]
-        found = np.where(inside, stream[np.minimum(cells, max(0, len(stream) - 1))] if rows else 0, self._end)
-        return torch.from_numpy(found), torch.tensor(owners, dtype=torch.int64)
+        begins, stops, owners = _windows(np.cumsum(lengths + 2).tolist(), context, alone)
+        cells = np.array(begins, dtype=np.int64)[:, None] + np.arange(context)
+        inside = cells < np.array(stops, dtype=np.int64)[:, None]
+        examples = np.where(inside, stream[np.minimum(cells, max(0, len(stream) - 1))] if begins else 0, end)
+        return torch.from_numpy(examples), torch.tensor(owners, dtype=torch.int64)
 
-    def blank(self, count: int) -> Partial:
-        """Documents, `(count, context)`, of which nothing but the start is known."""
-        return self.observe([""] * count)
+    def num_values(self, items: list[str]) -> Tensor:
+        """Return the number of bytes of each in UTF-8, int64 `(B,)`."""
+        return torch.tensor([len(data) for data in utf8(items, "document")], dtype=torch.int64)
 
-    def observe(self, items: list[str], holes: Sequence[Spans] | None = None) -> Partial:
-        """What is known of documents that begin with the items, or that are the items but for their holes.
+    def decode(self, x: Tensor, noise: Noise | None = None) -> list[str]:
+        """Return the documents in `(B, n)`, up to the first end; U+FFFD stands where bytes are not UTF-8."""
+        return [self._document(row) for row in x.detach().cpu().numpy()]
 
-        With no `holes`: the start and the symbols, in rows as long as the context, or the longest of them. Else holes
-        are, for each document, spans `(start, stop)` of its characters: the symbols that have any share in one are not
-        known, and all others are, the end too. Raises UserError on a span outside of its document, or none.
+    def requests(self, query: BaseQuery, noise: Noise) -> Iterator[Request]:
+        """Yield requests for some thousands of texts each, of which the prompt is given, where there is one.
+
+        Grammar and stop strings constrain their tokens. Raises UserError where there are not as many prompts as
+        samples, or no text matches the grammar.
         """
-        if holes is None:
-            symbols, lengths = self._symbols.encode(items, "prompt")
-            width = max(self._context, int(lengths.max(initial=0)) + 1)
-            known = torch.arange(width) <= torch.from_numpy(lengths)[:, None]
-            return Partial(self._rows(symbols, lengths, width), known)
-        if len(holes) != len(items):
-            raise UserError(f"{len(holes)} holes were given for {len(items)} documents; give one for each")
-        for number, (item, spans) in enumerate(zip(items, holes, strict=True)):
+        if query.condition:
+            name = next(iter(query.condition))
+            raise UserError(f"this model takes no condition '{name}'; drop it, or fit with --condition {name}")
+        own = query if isinstance(query, Query) else Query()
+        prompts = list(own.prompt) if isinstance(own.prompt, tuple) else [own.prompt or ""] * len(noise)
+        if len(prompts) != len(noise):
+            raise UserError(f"{len(prompts)} prompts were given for {len(noise)} samples; give one, or one for each")
+        (constraints,) = compile_constraints(
+            stop=own.stop,
+            regex=own.regex,
+            choice=own.choice,
+            json_schema=own.json_schema,
+            token_bytes=self.token_bytes,
+            end=self.space.end,
+            count=1,
+        )
+        for start in range(0, len(noise), _MOST_PROMPTS):
+            part = slice(start, start + _MOST_PROMPTS)
+            yield Request(
+                noise=Noise(noise.seeds[part], noise.device),
+                given=self._prompted(prompts[part]) if any(prompts) else None,
+                token_constraints=[[one.fork() for one in constraints] for _ in prompts[part]],
+                parsed=own.stop,
+            )
+
+    def finish(self, x: Tensor, request: Request) -> list[str]:
+        """Return the texts of samples, each cut at the first stop string after its prompt."""
+        items = self.decode(x)
+        if not request.parsed:
+            return items
+        prompts = [""] * len(items)
+        if request.given is not None:
+            prompts = self.decode(request.given.x.where(request.given.known, self.space.end))
+        return [trim(item, prompt, request.parsed) for item, prompt in zip(items, prompts, strict=True)]
+
+    def draft(self, draft: Partial, request: Request) -> list[str]:
+        """Return what of unfinished texts will not change: whole characters, and no beginning of a stop string."""
+        texts = super().draft(draft, request)
+        if bool(draft.known.all()):
+            return texts
+        held_back = max((len(stop) for stop in request.parsed or ()), default=1) - 1
+        return [text.rstrip("\ufffd")[: max(0, len(text) - held_back)] for text in texts]
+
+    def observe(self, items: list[str], mask: Sequence[Spans]) -> Partial:
+        """Return the items encoded, of which all is known but what is missing, the end too.
+
+        `mask` holds for each document spans `(start, stop)` of its characters: a token that overlaps one is not known.
+        Raises UserError on a document without a span, and on a span outside its document.
+        """
+        if len(mask) != len(items):
+            raise UserError(f"{len(mask)} masks were given for {len(items)} documents; give one for each")
+        for number, (item, spans) in enumerate(zip(items, mask, strict=True)):
             if not len(spans):
-                raise UserError(f"document {number} has no hole: nothing is to be filled in")
+                raise UserError(f"document {number} has no span that is missing")
             for start, stop in spans:
                 if not 0 <= start < stop <= len(item):
                     raise UserError(
-                        f"document {number} has {len(item)} characters, and a hole from {start} to {stop}; give one "
-                        "that lies in it"
+                        f"document {number} has {len(item)} characters, and the missing span is {start} to {stop}; "
+                        "give one inside it"
                     )
-        # What stands in a hole counts for nothing, and need not be of the alphabet.
-        items = [self._blanked(item, spans) for item, spans in zip(items, holes, strict=True)]
+        # What stands in a missing span does not matter, and need not be in the alphabet.
+        items = [self._replaced(item, spans) for item, spans in zip(items, mask, strict=True)]
         x = self.encode(items)
         known = torch.ones_like(x, dtype=torch.bool)
-        widths = np.array([len(piece) for piece in self.spell()])
-        for number, (item, spans) in enumerate(zip(items, holes, strict=True)):
-            # Only the bytes of symbols and those of characters are common to all ways to spell.
+        widths = np.array([len(one) for one in self.token_bytes])
+        for number, (item, spans) in enumerate(zip(items, mask, strict=True)):
+            # Characters and tokens are both made of whole bytes, whatever the tokenizer.
             ends = np.cumsum(widths[x[number].numpy()])
             begins = ends - widths[x[number].numpy()]
             for start, stop in spans:
@@ -133,48 +170,68 @@ class TextCodec(Codec[list[str]]):
                 known[number] &= torch.from_numpy(~((begins < last) & (ends > first)))
         return Partial(x, known)
 
-    def _blanked(self, item: str, spans: Spans) -> str:
-        """With a character of the alphabet at the places of its holes where there is none."""
-        spelled = set(self._symbols.spelling)
-        if all(bytes([byte]) in spelled for byte in range(256)):
-            return item
-        another = min(spelled).decode()
-        for start, stop in spans:
-            hole = "".join(one if one.encode() in spelled else another for one in item[start:stop])
-            item = item[:start] + hole + item[stop:]
-        return item
-
-    def sizes(self, items: list[str]) -> Tensor:
-        """The bytes of each in UTF-8, int64 `(B,)`."""
-        return torch.tensor([len(data) for data in utf8(items, "document")], dtype=torch.int64)
-
-    def spell(self) -> list[bytes]:
-        """What each symbol stands for; nothing, for the start and the end."""
-        return [*self._symbols.spelling, b"", b""]
-
-    def decode(self, x: Tensor) -> list[str]:
-        """The documents of rows `(B, n)` of any length: what stands before the first end; U+FFFD for broken bytes."""
-        return [self._document(row) for row in x.detach().cpu().numpy()]
-
-    def _document(self, row: NDArray[np.int64]) -> str:
-        ends = np.flatnonzero(row == self._end)
-        row = row[: ends[0]] if len(ends) else row
-        return self._symbols.decode(row[row < self._start].tolist())
+    def merge_known(self, x: Tensor, noise: Noise, items: list[str], mask: Sequence[Spans]) -> list[str]:
+        """Return the texts of `x`: what was known came back as it was given, for tokens are exact."""
+        return self.decode(x)
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        return {"space": space_to_json(self.space), "symbols": self._symbols.state(), "notes": self.notes}, {}
+        return {"context": self.space.context, "tokenizer": self._tokenizer.state(), "notes": self.notes}, {}
 
     @classmethod
     def from_state(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
-        return cls(restored(config["symbols"]), space_from_json(config["space"]).size[0], config["notes"])
+        return cls(from_state(config["tokenizer"]), config["context"], config["notes"])
 
-    @property
-    def _context(self) -> int:
-        return self.space.size[0]
+    def _prompted(self, prompts: list[str]) -> Partial:
+        """Return documents, as long as the context or the longest prompt, of which start and prompt are known."""
+        tokens, lengths = self._tokenizer.encode(prompts, "prompt")
+        width = max(self.space.context, int(lengths.max(initial=0)) + 1)
+        known = torch.arange(width) <= torch.from_numpy(lengths)[:, None]
+        return Partial(self._padded(tokens, lengths, width), known)
 
-    def _rows(self, symbols: NDArray[np.int64], lengths: NDArray[np.int64], width: int) -> Tensor:
-        """`(B, width)`: start, the symbols of each, and ends."""
-        x = np.full((len(lengths), width), self._end, dtype=np.int64)
-        x[:, 0] = self._start
-        x[:, 1:][np.arange(width - 1) < lengths[:, None]] = symbols
+    def _replaced(self, item: str, spans: Spans) -> str:
+        """Return the text with a character of the alphabet for those in missing spans that have no token."""
+        alphabet = set(self._tokenizer.token_bytes)
+        if all(bytes([byte]) in alphabet for byte in range(256)):
+            return item
+        another = min(alphabet).decode()
+        for start, stop in spans:
+            gap = "".join(one if one.encode() in alphabet else another for one in item[start:stop])
+            item = item[:start] + gap + item[stop:]
+        return item
+
+    def _document(self, row: NDArray[np.int64]) -> str:
+        ends = np.flatnonzero(row == self.space.end)
+        row = row[: ends[0]] if len(ends) else row
+        return self._tokenizer.decode(row[row < self.space.start].tolist())
+
+    def _padded(self, tokens: NDArray[np.int64], lengths: NDArray[np.int64], width: int) -> Tensor:
+        """Return start, the tokens of each, and ends: `(B, width)`."""
+        x = np.full((len(lengths), width), self.space.end, dtype=np.int64)
+        x[:, 0] = self.space.start
+        x[:, 1:][np.arange(width - 1) < lengths[:, None]] = tokens
         return torch.from_numpy(x)
+
+
+def _windows(stops: list[int], context: int, alone: bool) -> tuple[list[int], list[int], list[int]]:
+    """Return where each example begins in the stream of documents and where it stops, and its first document.
+
+    `stops` are where documents stop, starts and ends included.
+    """
+    begins: list[int] = []
+    ends: list[int] = []
+    owners: list[int] = []
+    item, begin = 0, 0
+    while item < len(stops):
+        end, after = stops[item], item + 1
+        if end - begin > context:
+            windows = [*range(begin, end - context, context // 2), end - context]
+        else:
+            windows = [begin]
+            if not alone:
+                after = bisect_right(stops, begin + context, lo=item)
+                end = stops[after - 1]
+        begins += windows
+        ends += [end] * len(windows)
+        owners += [item] * len(windows)
+        item, begin = after, end
+    return begins, ends, owners

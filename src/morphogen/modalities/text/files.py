@@ -1,19 +1,18 @@
-"""Text files: which suffixes they have, reading one, checking a text in memory, writing many."""
+"""Text files: reading one, checking a text in memory, writing many."""
 
 from __future__ import annotations
 
 import codecs
-import sys
+import gzip
+import zlib
 from collections.abc import Iterable
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from morphogen.core.config import replacing
 from morphogen.core.errors import BadItem, UserError
 
-ITEM = str  # what a raw item is
-SUFFIXES = frozenset((".txt", ".md"))  # lower case, with the dot
+SUFFIXES = (".txt", ".md", ".txt.gz", ".md.gz")  # lower case
 
 _BLOCK = 1 << 24  # bytes that are looked at together
 _MARKS = (
@@ -24,23 +23,29 @@ _MARKS = (
 )
 
 
-def read(source: Path | str | bytes | BytesIO, name: str | None = None) -> str:
-    """The text of a file, its line ends as LF. Raises BadItem naming the file (`name` for bytes) and the line."""
-    name = name or (str(source) if isinstance(source, (str, Path)) else "text")
-    if isinstance(source, (str, Path)):
-        try:
-            data = Path(source).read_bytes()
-        except FileNotFoundError:
-            raise BadItem(f"{name} does not exist") from None
-        except OSError as error:
-            raise BadItem(f"{name} cannot be read: {error.strerror}; remove it or allow it to be read") from None
-    else:
-        data = source if isinstance(source, bytes) else source.read()
+def read(raw: Any, name: str) -> str:
+    """Return the text of a file, plain or gzipped, of a file's bytes, or in a string; its line ends are LF.
+
+    Raises BadItem naming the file, or `name`, and the line.
+    """
+    if isinstance(raw, str):
+        return checked(raw, name)
+    if isinstance(raw, bytes):
+        return plain(raw, name).decode()
+    if not isinstance(raw, Path):
+        raise BadItem(f"{name} is no text but a {type(raw).__name__}; expected a str")
+    try:
+        data = gzip.decompress(raw.read_bytes()) if raw.suffix == ".gz" else raw.read_bytes()
+    except FileNotFoundError:
+        raise BadItem(f"{name} does not exist") from None
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BadItem(f"{name} cannot be read: {reason}; remove it or allow it to be read") from None
     return plain(data, name).decode()
 
 
 def plain(data: bytes, name: str) -> bytes:
-    """The text in a file's bytes, in UTF-8 without a mark, its line ends as LF. Raises BadItem naming the line."""
+    """Return the text in a file's bytes, in UTF-8 without a mark, its line ends as LF. Raises BadItem."""
     encoding = next((encoding for mark, encoding in _MARKS if data.startswith(mark)), None)
     if encoding:
         try:
@@ -62,7 +67,7 @@ def plain(data: bytes, name: str) -> bytes:
 
 
 def checked(text: str, name: str) -> str:
-    """A text from memory or a cell, its line ends as LF. Raises BadItem where it is empty, or not all of it text."""
+    """Return a text from memory or a cell, its line ends as LF. Raises BadItem where it is empty or holds no text."""
     if not text.strip():
         raise BadItem(f"{name} is empty; remove it")
     try:
@@ -74,24 +79,14 @@ def checked(text: str, name: str) -> str:
     return text.replace("\r\n", "\n")
 
 
-def from_array(array: Any) -> str:
-    """Raises BadItem: no array is a text."""
-    raise BadItem(f"a {type(array).__name__} is no text; expected a str")
-
-
-def weigh(item: str) -> int:
-    """The memory a text takes, in bytes."""
-    return sys.getsizeof(item)
-
-
-def write(items: Iterable[str], folder: Path, start: int = 0) -> list[Path]:
-    """Write `00000.txt` and so on from `start`, each whole or not at all. Raises UserError where the disk refuses."""
+def write(items: Iterable[str], folder: Path) -> list[Path]:
+    """Write `00000.txt` and so on, each whole or not at all. Raises UserError where the disk refuses."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"could not make the folder {folder}: {error.strerror}; choose another --out") from None
     paths = []
-    for number, item in enumerate(items, start):
+    for number, item in enumerate(items):
         path = folder / f"{number:05d}.txt"
         with replacing(path) as temporary:
             temporary.write_bytes(item.encode())
@@ -105,11 +100,11 @@ def _check_utf8(data: bytes, name: str) -> None:
         return
     view, decoder, others = memoryview(data), codecs.getincrementaldecoder("utf-8")(), False
     for start in range(0, len(data), _BLOCK):
-        kept = len(decoder.getstate()[0])  # bytes of a character that the block before did not finish
+        pending = len(decoder.getstate()[0])  # bytes of a character that the block before did not finish
         try:
             text = decoder.decode(view[start : start + _BLOCK], final=start + _BLOCK >= len(data))
         except UnicodeDecodeError as error:
-            at = start - kept + error.start
+            at = start - pending + error.start
             mixed = others or not data[start : max(start, at)].isascii()
             raise BadItem(
                 f"{name}: line {_line(data, at)} holds the byte 0x{data[at]:02X}, which is not UTF-8 there"

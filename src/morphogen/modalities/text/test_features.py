@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from morphogen.core.errors import UserError
 from morphogen.modalities.text import features
-from morphogen.modalities.text.features import Grams, floor, grams, measured, own, restored, words
+from morphogen.modalities.text.features import (
+    Grams,
+    fit_extractor,
+    grams,
+    independent_baseline,
+    properties,
+    restore_extractor,
+    words,
+)
 
 WORDS = ["the", "a", "cat", "dog", "sat", "ran", "on", "under", "mat", "tree", "and", "then", "Tom", "home", "12"]
 anything = st.text(st.characters(), max_size=40)  # halves of characters, too
@@ -73,7 +81,7 @@ def test_a_long_text_is_cut_where_words_end():
     assert counts.tolist() == [len(spelled(long)), 1]
     assert whole[:-1].tolist() == words(prose(4000))[0].tolist()
     assert words(["x" * (3 * features._BLOCK)])[1].tolist() == [3]
-    (length,), (count,) = measured([long])["length (characters)"], measured([long])["words"]
+    (length,), (count,) = properties([long])["length (characters)"], properties([long])["words"]
     assert (length, count) == (len(long), len(long.replace(".", " ").split()))
 
 
@@ -145,19 +153,19 @@ def test_no_text_is_refused():
 @settings(max_examples=50, deadline=None)
 @given(items=st.lists(anything, max_size=6))
 def test_the_floor_has_the_characters_and_nothing_else(items):
-    found = floor(items, 3)
+    found = independent_baseline(items, 3)
     assert [len(one) for one in found] == [len(one) for one in items]
     assert sorted("".join(found)) == sorted("".join(items))
-    assert found == floor(items, 3)
+    assert found == independent_baseline(items, 3)
 
 
 def test_the_floor_is_shuffled_over_all_texts():
-    assert floor(["a" * 50, "b" * 50], 0) != floor(["a" * 50, "b" * 50], 1)
-    assert all(set(one) == {"a", "b"} for one in floor(["a" * 50, "b" * 50], 0))
+    assert independent_baseline(["a" * 50, "b" * 50], 0) != independent_baseline(["a" * 50, "b" * 50], 1)
+    assert all(set(one) == {"a", "b"} for one in independent_baseline(["a" * 50, "b" * 50], 0))
 
 
 def test_properties_by_hand():
-    found = measured(["Two Words,\n12 ok!", "", "   ", "漢字。", "É\u0301a"])
+    found = properties(["Two Words,\n12 ok!", "", "   ", "漢字。", "É\u0301a"])
     assert {name: values.tolist() for name, values in found.items()} == {
         "length (characters)": [17, 0, 3, 3, 3],
         "lines": [2, 0, 1, 1, 1],
@@ -173,15 +181,15 @@ def test_properties_by_hand():
 @settings(max_examples=50, deadline=None)
 @given(items=st.lists(anything, max_size=6))
 def test_properties_are_numbers_for_any_text(items):
-    for values in measured(items).values():
+    for values in properties(items).values():
         assert values.shape == (len(items),)
         assert np.isfinite(values).all()
 
 
 def test_the_extractor_of_texts_comes_back():
-    extractor = own(iter([["a"], ["b"]]), None, codec=None, seed=0)
+    extractor = fit_extractor(iter([["a"], ["b"]]), None, codec=None, seed=0)
     assert (extractor.name, extractor.modality) == ("grams-256", "text")
-    again = restored(*extractor.state())
+    again = restore_extractor(*extractor.state())
     assert torch.equal(again.features(["some text"]), extractor.features(["some text"]))
     with pytest.raises(UserError, match="known: grams-256"):
-        restored({"name": "other"}, {})
+        restore_extractor({"name": "other"}, {})

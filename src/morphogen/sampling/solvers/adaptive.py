@@ -9,45 +9,47 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from ...core.errors import UserError
-from .base import Solver, instant
+from .base import Solver, node
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ...core.model import Partial, Predict
     from ...core.noise import Noise
-    from ..path import Path
+    from ..schedule import Schedule
 
 
 class Adaptive(Solver):
     """Bogacki and Shampine's third-order method with a second-order error estimate (Appl. Math. Lett. 2, 1989).
 
-    Integrates u = x/√(α² + σ²) in φ = arctan σ/α as `heun` does, from `times[0]` to `times[-1]`; the times between are
-    not used. The step size is per sample, so a sample is the same alone and in a batch; a finished sample stands still
-    while others move. Where the noise vanishes at the end it stops at the noise level `stop` and takes the predicted
-    data, which differs from the ODE's solution by about its square. Raises UserError after `max_steps`.
+    Integrates u = x/√(α² + σ²) in φ = arctan σ/α as `heun` does, from `times[0]` to `times[-1]`, and ignores the times
+    between. The step size is per sample, so that a sample is the same alone and in a batch; finished samples do not
+    change while others go on. Where the noise vanishes at the end, it stops at the noise level `stop` and returns the
+    predicted data, which differ from the ODE's solution by about the square of `stop`. Raises UserError after
+    `max_steps`.
     """
 
     order: ClassVar[int] = 3
     evaluations_per_step: ClassVar[int] = 3
+    chooses_steps: ClassVar[bool] = True
 
-    tolerance: float = Field(1e-3, gt=0, description="error allowed per step, absolute and relative")
-    stop: float = Field(1e-3, gt=0, description="noise level at which the predicted data are taken")
-    max_steps: int = Field(1000, ge=1, description="steps after which it gives up")
+    tolerance: float = Field(1e-3, gt=0, description="Error allowed per step, absolute and relative.")
+    stop: float = Field(1e-3, gt=0, description="Noise level at which it stops and returns the predicted data.")
+    max_steps: int = Field(1000, ge=1, description="Steps after which it fails.")
 
-    def solve(self, path: Path, predict: Predict, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Partial]:
+    def solve(self, schedule: Schedule, predict: Predict, x: Tensor, times: Tensor, noise: Noise) -> Iterator[Partial]:
         import torch
 
         from ...core.model import Partial
 
-        first, final = instant(path, times[0].item(), x), instant(path, times[-1].item(), x)
+        first, final = node(schedule, times[0].item(), x), node(schedule, times[-1].item(), x)
         end = max(final.angle, math.atan(self.stop))
         shape, cells = first.t.shape, tuple(range(1, x.ndim))
 
         def velocity(u: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
-            # cos is clamped because the float next to π/2 may lie above it.
-            t = torch.where(angle < first.angle, path.time(angle.sin() / angle.cos().clamp(min=0)), first.t)
-            alpha, sigma = path.alpha(t), path.sigma(t)
+            # Clamped because the cosine of the float next to π/2 may be negative.
+            t = torch.where(angle < first.angle, schedule.time(angle.sin() / angle.cos().clamp(min=0)), first.t)
+            alpha, sigma = schedule.alpha(t), schedule.sigma(t)
             radius = torch.hypot(alpha, sigma)
             prediction = predict((u * radius).to(x.dtype), t)
             return (alpha * prediction.noise - sigma * prediction.data) / radius, prediction.data.to(first.t.dtype)
@@ -64,7 +66,9 @@ class Adaptive(Solver):
             slope4, moved_data = velocity(moved, angle + h)
             error = h * (-5 / 72 * slope + 1 / 12 * slope2 + 1 / 9 * slope3 - 1 / 8 * slope4)
             allowed = self.tolerance * (1 + torch.maximum(u.abs(), moved.abs()))
-            size = (error / allowed).square().mean(cells, keepdim=True).sqrt().nan_to_num(nan=math.inf)
+            # Not `mean`, which is NaN for samples without cells.
+            mean_square = (error / allowed).square().sum(cells, keepdim=True) / max(1, x[0].numel())
+            size = mean_square.sqrt().nan_to_num(nan=math.inf)
             accept = size <= 1
             u, slope, data = (
                 torch.where(accept, new, old) for new, old in ((moved, u), (slope4, slope), (moved_data, data))
@@ -77,9 +81,10 @@ class Adaptive(Solver):
                 break
             yield Partial(data.to(x.dtype), finished.expand(shape))
         else:
-            late = int((~finished).sum())
+            unfinished = int((~finished).sum())
             raise UserError(
-                f"the adaptive solver did not reach the data in {self.max_steps} steps for {late} of {len(x)} samples; "
+                f"the adaptive solver did not reach the data in {self.max_steps} steps for {unfinished} of {len(x)} "
+                "samples; "
                 f"raise tolerance (now {self.tolerance:g}) or max_steps, or choose another solver"
             )
         yield Partial((u * final.radius if final.sigma > 0 else final.alpha * data).to(x.dtype), finished.expand(shape))

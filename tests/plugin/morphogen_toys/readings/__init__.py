@@ -1,1 +1,1 @@
-"""Readings of a dial, in whole tenths."""
+"""Readings of a sensor over time, in whole tenths."""

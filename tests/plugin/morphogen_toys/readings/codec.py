@@ -1,52 +1,62 @@
-"""Lists of numbers, standardised; or as tokens, where they are few."""
+"""Series as numbers on one axis of time, or as one token for each time step."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from morphogen.core.codec import Codec
-from morphogen.core.space import Continuous, Space, Tokens, space_from_json, space_to_json
+from morphogen.core.errors import UserError
+from morphogen.core.model import Partial
+from morphogen.core.noise import Noise
+from morphogen.core.space import Grid, Space, Tokens, space_from_json, space_to_json
 
-Items = list[list[float]]
+from .options import Options
+
+Series = NDArray[np.float64]
 
 
-def examples(count: int) -> Items:
-    """Some items, for the contract tests."""
-    return [[(3 * row + column) % 11 / 10 for column in range(4)] for row in range(count)]
-
-
-class ReadingCodec(Codec[Items]):
-    """Rows of readings from `low` to `high`, in steps of a tenth."""
+class ReadingsCodec(Codec[list[Series]]):
+    """Tenths from `low` to `high`: as tokens, or evenly spaced in [-1, 1]."""
 
     def __init__(self, space: Space, low: float, high: float) -> None:
         self.space, self.low, self.high = space, low, high
+        self.notes = [f"{self._length} time steps from {low:g} to {high:g}"]
 
     @classmethod
-    def fit(cls, chunks: Iterable[Items], kind: type[Space], options: Any = None) -> Self:
-        low, high, width = float("inf"), float("-inf"), 0
+    def fit(cls, chunks: Iterable[list[Series]], kind: type[Space], options: Options | None = None) -> Self:
+        low, high, lengths = float("inf"), float("-inf"), set()
+        clip = options.clip if options and options.clip else float("inf")
         for chunk in chunks:
-            low, high = min(low, *map(min, chunk)), max(high, *map(max, chunk))
-            width = len(chunk[0])
+            low, high = min(low, *map(np.min, chunk)), max(high, *map(np.max, chunk))
+            lengths |= {len(series) for series in chunk}
+        if len(lengths) != 1:
+            raise UserError(f"the series have lengths {sorted(lengths)}; expected all alike")
+        low, high, length = round(max(low, -clip), 1), round(min(high, clip), 1), lengths.pop()
+        steps = max(1, round((high - low) * 10))
         if kind is Tokens:
-            return cls(Tokens(vocab=round((high - low) * 10) + 1, size=(width,)), low, high)
-        return cls(Continuous(width, step=0.2 / (high - low)), low, high)
+            return cls(Tokens(vocab=steps + 1, size=(length,)), low, high)
+        return cls(Grid(1, (length,), step=2 / steps), low, high)
 
-    def encode(self, items: Items) -> Tensor:
-        x = torch.tensor(items, dtype=torch.float64) - self.low
+    def encode(self, items: list[Series]) -> Tensor:
+        series = np.stack(items) if items else np.empty((0, self._length))
+        index = torch.from_numpy(np.rint((series.clip(self.low, self.high) - self.low) * 10))
         if isinstance(self.space, Tokens):
-            return (x * 10).round().long()
-        return (2 * x / (self.high - self.low) - 1).float()
+            return index.long()
+        return ((2 * index - self._steps) / self._steps).float().unsqueeze(1)
 
-    def decode(self, x: Tensor) -> Items:
-        if isinstance(self.space, Tokens):
-            values = self.low + x.double() / 10
-        else:
-            values = self.low + (x.double() + 1) / 2 * (self.high - self.low)
-        return [[round(value, 1) for value in row] for row in values.tolist()]
+    def decode(self, x: Tensor, noise: Noise) -> list[Series]:
+        index = x.double() if isinstance(self.space, Tokens) else (x[:, 0].double() + 1) / 2 * self._steps
+        return list(np.round(self.low + index.round().clamp(0, self._steps).numpy() / 10, 1))
+
+    def observe(self, items: list[Series], mask: list[NDArray[np.bool_]]) -> Partial:
+        known = ~torch.from_numpy(np.stack(mask))
+        return Partial(self.encode(items), known if isinstance(self.space, Tokens) else known.unsqueeze(1))
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         return {"space": space_to_json(self.space), "low": self.low, "high": self.high}, {}
@@ -54,3 +64,11 @@ class ReadingCodec(Codec[Items]):
     @classmethod
     def from_state(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
         return cls(space_from_json(config["space"]), config["low"], config["high"])
+
+    @property
+    def _length(self) -> int:
+        return self.space.shape[-1]
+
+    @property
+    def _steps(self) -> int:
+        return max(1, round((self.high - self.low) * 10))

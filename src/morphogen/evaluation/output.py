@@ -1,0 +1,79 @@
+"""What an evaluation writes: the report, metrics.json and the model card's table."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..card import write_card
+from ..core.config import write_json
+from ..core.judge import Comparison
+from ..core.results import Results
+from ..pipeline import Pipeline
+from .plan import Plan
+from .report.material import Curve, Material
+from .report.page import write_report
+from .results import Evaluation
+
+_PATHS = ("data", "source", "extractor", "extractor_weights")
+_SHOWN = 64  # items of a preview
+
+
+def write(
+    folder: Path,
+    plan: Plan,
+    evaluation: Evaluation,
+    results: Results,
+    comparison: Comparison[Any],
+    batches: list[Any],
+) -> None:
+    """Write `report.html` and `metrics.json`; where `folder` is the model's, its card, too."""
+    modality, pipeline = plan.modality, plan.pipeline
+    generated, real = modality.concatenate(batches), comparison.real.items
+    material = Material(
+        plural=modality.plural,
+        preview_text=plan.judge.preview_text,
+        generated=modality.preview(modality.take(generated, range(min(_SHOWN, len(generated))))),
+        real=modality.preview(modality.take(real, range(min(_SHOWN, len(generated), len(real))))),
+        pairs=results.pairs,
+        distributions=results.distributions,
+        curves=_curves(pipeline),
+        copied_spans=results.copied_spans,
+    )
+    write_report(folder / "report.html", evaluation, material)
+    record: Mapping[str, Any] = evaluation.model_dump(mode="json")
+    pipeline.metrics["evaluation"] = record
+    write_json(folder / "metrics.json", pipeline.metrics)
+    if pipeline.folder is not None and folder.resolve() == pipeline.folder.resolve():
+        write_card(folder, pipeline)
+
+
+def changed_controls(pipeline: Pipeline, controls: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the controls that are not at their defaults."""
+    defaults = pipeline.artifact.controls({})
+    return {name: value for name, value in controls.items() if value != getattr(defaults, name, None)}
+
+
+def repeat_command(
+    pipeline: Pipeline, seed: int, count: int, flags: Mapping[str, Any], controls: Mapping[str, Any]
+) -> str:
+    """Return the command line that repeats the evaluation; paths are cut to their last part."""
+    folder = pipeline.folder.name if pipeline.folder else "DIR"
+    words = ["morphogen", "evaluate", folder, "--seed", str(seed), "-n", str(count)]
+    for flag, value in {**flags, **controls}.items():
+        if value is not None:
+            shown = str(value) if isinstance(value, (str, int, float)) else str(getattr(value, "name", flag.upper()))
+            words += [f"--{flag.replace('_', '-')}", Path(shown).name if flag in _PATHS else shown]
+    return shlex.join(words)
+
+
+def _curves(pipeline: Pipeline) -> list[Curve]:
+    """Return the curves that the fit recorded."""
+    recorded = pipeline.metrics.get("training", {}).get("curves", {})
+    return [
+        Curve(name, [float(step) for step, _ in points], [float(value) for _, value in points])
+        for name, points in recorded.items()
+        if len(points) > 1
+    ]

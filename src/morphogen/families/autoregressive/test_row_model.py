@@ -1,0 +1,252 @@
+"""Rows: what is sampled against the network's own distribution, enumerated."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import Tensor
+
+from morphogen.core.errors import UserError
+from morphogen.core.model import Batch, Evidence, Partial, Request
+from morphogen.core.noise import Noise
+from morphogen.core.space import Field, Row, Tokens
+from morphogen.nn import field_tokens
+
+from .options import RowControls, RowOptions
+from .row import AutoregressiveRow
+
+# With the constants below: one token of 3, two tokens of 4 and 5, one of 2.
+SPACE, SIZES = Row((Field(3), Field(13, ordered=12), Field(2))), (3, 4, 5, 2)
+CELLS = tuple(field.size for field in SPACE.fields)
+
+
+@pytest.fixture(autouse=True)
+def _short_fields_take_two_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(field_tokens, "_SPLIT", 12)
+    monkeypatch.setattr(field_tokens, "FINE", 4)
+
+
+def model(seed: int = 0) -> AutoregressiveRow:
+    """With random weights, and fields that depend on each other."""
+    torch.manual_seed(seed)
+    made = AutoregressiveRow(SPACE, {}, RowOptions(width=32, embedding=32))
+    for head in made.network.heads:
+        head.data.normal_(0, 0.3)
+    for begin, size in zip(made.network.begins.tolist(), SIZES, strict=True):
+        made.network.embed.data[begin : begin + size].normal_(0, 3)
+    return made.eval()
+
+
+def every_row() -> Tensor:
+    """The tokens of all rows, `(120, 4)`."""
+    return torch.tensor(list(product(*map(range, SIZES))))
+
+
+def token_joint(made: AutoregressiveRow, order: tuple[int, ...]) -> Tensor:
+    """p of every row's tokens when positions are predicted in that order, `(3, 4, 5, 2)`."""
+    tokens = every_row()
+    visible = torch.zeros(len(tokens), 4, 4, dtype=torch.bool)
+    for number, position in enumerate(order):
+        visible[:, made.network.slot[position], list(order[:number])] = True
+    with torch.no_grad():
+        return (-made.network.nats(tokens, visible).sum(0)).exp().double().reshape(SIZES)
+
+
+def cell_joint(made: AutoregressiveRow, p: Tensor) -> Tensor:
+    """The same of cells, `(3, 13, 2)`: several tokens may stand for one."""
+    flat = np.ravel_multi_index(made.tokens.decode(every_row()).T.numpy(), CELLS)
+    return torch.zeros(78, dtype=torch.float64).index_add_(0, torch.from_numpy(flat), p.flatten()).reshape(CELLS)
+
+
+def sample(made: AutoregressiveRow, count: int, **request: Any) -> Tensor:
+    (draft,) = made.generate(Request(Noise.consecutive(5, count), **request), RowControls())
+    assert draft.known.all()
+    return draft.x
+
+
+def pvalue(x: Tensor, p: Tensor) -> float:
+    """Of a chi-squared test that rows x have the distribution p, rare rows taken together."""
+    counts = np.bincount(np.ravel_multi_index(x.T.numpy(), CELLS), minlength=78)
+    expected = (p / p.sum()).flatten().numpy() * len(x)
+    large = expected > 5
+    observed, wanted = [*counts[large], counts[~large].sum()], [*expected[large], expected[~large].sum()]
+    if wanted[-1] == 0:
+        assert observed.pop() == 0
+        wanted.pop()
+    return float(stats.chisquare(observed, wanted).pvalue)
+
+
+def test_autocast_changes_no_sample() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        x = sample(model(), 200)
+    assert torch.equal(x, sample(model(), 200))
+
+
+def test_samples_follow_the_likelihood() -> None:
+    made = model()
+    joint = token_joint(made, (0, 1, 2, 3))
+    assert joint.sum().item() == pytest.approx(1, abs=1e-5)
+    x = sample(made, 20_000)
+    assert pvalue(x, cell_joint(made, joint)) > 0.01
+    nats = made.log_likelihood(Batch(x[:50]), Noise.consecutive(0, 50))
+    assert torch.allclose(nats.double().exp(), joint[tuple(made.tokens.encode(x[:50]).T)], rtol=1e-3)
+    assert torch.equal(sample(made, 100), x[:100])
+
+
+def test_the_likelihood_of_a_field_given_all_others() -> None:
+    made = model()
+    joint = token_joint(made, (0, 3, 1, 2))  # both tokens of the field last
+    given_others = joint / joint.sum((1, 2), keepdim=True)
+    x = torch.tensor([[0, 5, 1], [2, 12, 0]])
+    tokens = made.tokens.encode(x)
+    torch.testing.assert_close(made.field_nll(x)[:, 1], -given_others[tuple(tokens.T)].log().float())
+    alone = token_joint(made, (1, 2, 3, 0))
+    alone = alone / alone.sum(0)
+    torch.testing.assert_close(made.field_nll(x)[:, 0], -alone[tuple(tokens.T)].log().float())
+
+
+class Excludes:
+    """A constraint between the first two fields: the second is at least four times the first, or special."""
+
+    fields = frozenset({0, 1})
+
+    def allowed(self, field: int, x: Tensor, known: Tensor) -> Tensor | None:
+        other = 1 - field
+        if not bool(known[:, other].any()):
+            return None
+        mine, others = torch.arange(CELLS[field]), x[:, other, None]
+        first, second = (mine, others) if field == 0 else (others, mine)
+        return (second >= 4 * first) | (second == 12) | ~known[:, other, None]
+
+    def holds(self) -> Tensor:
+        first, second = torch.arange(3)[:, None], torch.arange(13)
+        return (second >= 4 * first) | (second == 12)
+
+
+@pytest.mark.parametrize("constrained", [False, True])
+def test_two_conditions_at_once_are_met_exactly(constrained: bool) -> None:
+    """One that cuts through groups of cells, one that few rows satisfy; by Bayes' rule."""
+    made = model(1)
+    second = torch.tensor([0, 0, 0, 0, 0, 0, 0.25, 1, 1, 0.5, 0, 0, 0])
+    first = torch.tensor([0.0, 1, 0.5])
+    constraints = (Excludes(),) if constrained else ()
+    evidence = Evidence({1: second, 0: first}, constraints)
+    x = sample(made, 10_000, evidence=evidence)
+    weight = first[:, None, None] * second[:, None]
+    if constrained:
+        weight = weight * Excludes().holds()[..., None]
+    assert (weight[tuple(x.T[:2])] > 0).all()
+    # The fields of the evidence come first, in either order. Tokens that stand for no cell have no weight.
+    valid = torch.zeros(SIZES)
+    cells = torch.tensor(list(product(*map(range, CELLS))))
+    valid[tuple(made.tokens.encode(cells).T)] = weight.expand(CELLS).reshape(-1)
+    joints = [cell_joint(made, token_joint(made, order) * valid) for order in ((0, 1, 2, 3), (1, 2, 0, 3))]
+    assert max(pvalue(x, joint) for joint in joints) > 0.01
+    # A row is the same alone.
+    assert torch.equal(sample(made, 1, evidence=evidence), x[:1])
+
+
+def test_a_constraint_holds_in_every_row() -> None:
+    made = model()
+    x = sample(made, 2000, evidence=Evidence(constraints=(Excludes(),)))
+    assert Excludes().holds()[tuple(x.T[:2])].all()
+    assert x[:, 1].unique().numel() > 5
+
+
+def test_impossible_requests_are_refused() -> None:
+    made = model()
+    with pytest.raises(UserError, match="no row satisfies"):
+        sample(made, 2, evidence=Evidence({0: torch.zeros(3)}))
+    given = Partial(torch.tensor([[2, 3, 0]]), torch.tensor([True, False, False]))
+
+    class Nothing(Excludes):
+        def allowed(self, field: int, x: Tensor, known: Tensor) -> Tensor | None:
+            return torch.zeros(1, CELLS[field], dtype=torch.bool)
+
+    with pytest.raises(UserError, match="contradict a constraint"):
+        sample(made, 1, given=given, evidence=Evidence(constraints=(Nothing(),)))
+    with pytest.raises(UserError, match="both given fields and conditions"):
+        sample(made, 1, given=given, evidence=Evidence({1: torch.ones(13)}))
+    with pytest.raises(UserError, match="fit without --condition label"):
+        AutoregressiveRow(SPACE, {"label": Tokens(3, (1,))}, RowOptions())
+
+
+def test_given_cells_come_back_and_the_rest_follows_from_them() -> None:
+    made = model(2)
+    count = 8000
+    x, known = torch.zeros(count, 3, dtype=torch.int64), torch.zeros(count, 3, dtype=torch.bool)
+    x[:, 2], known[:, 2] = 1, True
+    known[: count // 2, 1], x[: count // 2, 1] = True, 2 * 4 + 3
+    rows = sample(made, count, given=Partial(x, known))
+    assert torch.equal(rows[known], x[known])
+    p = token_joint(made, (3, 1, 2, 0))[:, 2, 3, 1]
+    counts = np.bincount(rows[: count // 2, 0], minlength=3)
+    assert stats.chisquare(counts, (p / p.sum()).numpy() * counts.sum()).pvalue > 0.01
+
+
+def test_a_cell_that_no_row_has_is_not_sampled() -> None:
+    made = AutoregressiveRow(SPACE, {}, RowOptions(width=16, embedding=16))
+    x = torch.stack([torch.randint(size - 1, (500,)) for size in CELLS], dim=1)
+    made.initialize("model", [Batch(x)])
+    assert (sample(made.eval(), 5000) < torch.tensor(CELLS) - 1).all()
+
+
+def test_it_learns_how_fields_depend_on_each_other() -> None:
+    torch.manual_seed(0)
+    made = AutoregressiveRow(SPACE, {}, RowOptions(width=32, embedding=32, dropout=0.0))
+    x = torch.stack([torch.randint(size, (2000,)) for size in CELLS], dim=1)
+    x[:, 2] = x[:, 0] % 2
+    made.initialize("model", [Batch(x)])
+    optimizer = torch.optim.AdamW(made.parameters(), lr=0.01)
+    for step in range(150):
+        made(Batch(x[(step * 200) % 2000 :][:200])).total.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    rows = sample(made.eval(), 1000)
+    assert (rows[:, 2] == rows[:, 0] % 2).float().mean() > 0.98
+
+
+def test_calibration_matches_the_frequencies_of_the_data() -> None:
+    torch.manual_seed(3)
+    sizes = (3, 9, 5)
+    made = AutoregressiveRow(Row(tuple(Field(size) for size in sizes)), {}, RowOptions(width=32, embedding=32)).eval()
+    x = torch.stack([torch.multinomial(torch.arange(1.0, size + 1), 4000, True) for size in sizes], dim=1)
+    made.initialize("model", [Batch(x)])
+    for head in made.network.heads:
+        head.data.normal_(0, 0.3)
+
+    def error() -> float:
+        rows = sample(made, 20_000)
+        return max(
+            float((own.bincount(minlength=size) / 20_000 - data.bincount(minlength=size) / 4000).abs().max())
+            for own, data, size in zip(rows.T, x.T, sizes, strict=True)
+        )
+
+    assert error() > 0.05
+    made.calibrate([])
+    assert error() < 0.012
+
+
+def test_rows_of_many_fields_predict_some_at_a_time() -> None:
+    made = AutoregressiveRow(Row((Field(3),) * 100), {}, RowOptions(width=16, embedding=16))
+    x = torch.randint(3, (64, 100))
+    loss = made(Batch(x)).total
+    loss.backward()
+    assert loss.item() == pytest.approx(np.log(3), rel=0.05)
+    made.eval()
+    likelihood = made.log_likelihood(Batch(x), Noise.consecutive(0, 64)).mean().item()
+    assert likelihood == pytest.approx(-100 * np.log(3), rel=0.05)
+
+
+def test_regularisation_falls_with_the_number_of_rows() -> None:
+    few, many = (AutoregressiveRow.resolve_options(RowOptions(), rows) for rows in (1000, 120_000))
+    assert (few.dropout, few.weight_decay) == (0.4, 0.3)
+    assert (many.dropout, many.weight_decay) == (0.2, 0.075)
+    fixed = AutoregressiveRow.resolve_options(RowOptions(dropout=0.1, weight_decay=0.0), 120_000)
+    assert (fixed.dropout, fixed.weight_decay) == (0.1, 0.0)
+    assert AutoregressiveRow(SPACE, {}, many).phases()[0].weight_decay == 0.075

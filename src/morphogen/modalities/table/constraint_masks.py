@@ -1,0 +1,74 @@
+"""Constraints between columns as masks over the cells of a field while rows are sampled."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .columns import Numbers
+
+
+class Order:
+    """The cells of the lower and of the higher column leave room for the one value to be below the other."""
+
+    def __init__(self, lower: tuple[int, Numbers], higher: tuple[int, Numbers], strict: bool) -> None:
+        """Each column comes with the number of its field."""
+        self.strict = strict
+        self._lower, self._higher = lower[0], higher[0]
+        self.fields = frozenset((self._lower, self._higher))
+        self._ends = {
+            self._lower: torch.from_numpy(np.ascontiguousarray(lower[1].ranges()[:, 0])),
+            self._higher: torch.from_numpy(np.ascontiguousarray(higher[1].ranges()[:, 1])),
+        }
+
+    def allowed(self, field: int, x: Tensor, known: Tensor) -> Tensor | None:
+        other = self._higher if field == self._lower else self._lower
+        other_known = known[:, other].expand(len(x))
+        if not bool(other_known.any()):
+            return None
+        own_ends = self._ends[field].to(x.device)[None]
+        other_ends = self._ends[other].to(x.device)[x[:, other]][:, None]
+        lower, higher = (own_ends, other_ends) if field == self._lower else (other_ends, own_ends)
+        consistent = (lower < higher) if self.strict else (lower <= higher)
+        # A missing value, or one without an order, may stand beside any other.
+        return consistent | ~other_known[:, None] | own_ends.isinf() | other_ends.isinf()
+
+
+class Present:
+    """The value of a field is not missing."""
+
+    def __init__(self, field: int, size: int) -> None:
+        """`size` is the number of cells; the last one stands for a missing value."""
+        self.fields = frozenset((field,))
+        self._allowed = (torch.arange(size) < size - 1)[None]
+
+    def allowed(self, field: int, x: Tensor, known: Tensor) -> Tensor:
+        return self._allowed.to(x.device)
+
+
+class Missing:
+    """A column is missing exactly `unless` another one has a value, or wherever the other one has it."""
+
+    def __init__(self, column: tuple[int, int], other: tuple[int, NDArray[np.bool_]], unless: bool) -> None:
+        """`column` is a field and its number of cells; `other` a field and which of its cells are the value."""
+        self._field, self._size = column
+        self._other, matches = other
+        self._matches, self._unless = torch.from_numpy(matches), unless
+        self.fields = frozenset((self._field, self._other))
+
+    def allowed(self, field: int, x: Tensor, known: Tensor) -> Tensor | None:
+        decided, matches = self._field == field, self._matches.to(x.device)
+        other = self._other if decided else self._field
+        other_known = known[:, other].expand(len(x))
+        if not bool(other_known.any()):
+            return None
+        if decided:
+            is_missing = (torch.arange(self._size, device=x.device) == self._size - 1)[None]
+            is_match = matches[x[:, self._other]][:, None]
+        else:
+            is_missing = (x[:, self._field] == self._size - 1)[:, None]
+            is_match = matches[None]
+        consistent = (is_missing != is_match) if self._unless else (is_missing | ~is_match)
+        return consistent | ~other_known[:, None]

@@ -1,0 +1,65 @@
+"""How rows are judged. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, final
+
+from morphogen.core.judge import Comparison, Judge
+from morphogen.core.results import Results
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from morphogen.core.codec import Codec
+    from morphogen.core.extractor import Extractor
+
+
+@final
+class TableJudge(Judge[Any]):
+    """Encoded columns, permuted columns, Shape and Trend, a classifier two-sample test, and utility by column."""
+
+    samples: ClassVar[int] = 10_000
+    max_train: ClassVar[int] = 200_000
+    value_unit: ClassVar[str] = "cell"
+    grouped_split: ClassVar[bool] = True
+    preview_text: ClassVar[bool] = True
+    utility_by_label: ClassVar[bool] = False
+
+    def fit_extractor(
+        self, blocks: Iterable[Any], labels: Sequence[str] | None, *, codec: Codec[Any], seed: int
+    ) -> Extractor[Any]:
+        from .features import fit_extractor
+
+        return fit_extractor(blocks, labels, codec=codec, seed=seed)  # type: ignore[arg-type]
+
+    def restore_extractor(self, config: dict[str, Any], tensors: dict[str, Tensor]) -> Extractor[Any]:
+        from .features import restore_extractor
+
+        return restore_extractor(config, tensors)
+
+    def as_seen(self, items: Any, codec: Codec[Any]) -> Any:
+        from .features import as_seen
+
+        return as_seen(items, codec)  # type: ignore[arg-type]
+
+    def baseline(self, items: Any, seed: int) -> Any:
+        from .features import independent_baseline
+
+        return independent_baseline(items, seed)
+
+    def show(self, items: Any, index: int) -> dict[str, Any]:
+        row: dict[str, Any] = items.slice(index, 1).to_pylist()[0]
+        return row
+
+    def targets(self, items: Any) -> list[str]:
+        names: list[str] = items.column_names
+        return names
+
+    def measure(self, comparison: Comparison[Any], results: Results) -> None:
+        from .measure import measure
+
+        measure(comparison, results)
+
+
+JUDGE = TableJudge()

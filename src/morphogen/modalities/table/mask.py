@@ -1,0 +1,29 @@
+"""Which cells of a table are missing and are to be imputed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from morphogen.core.errors import UserError, unknown
+
+
+def missing_cells(table: Any, columns: Sequence[str] = ()) -> NDArray[np.bool_]:
+    """Return bool `(rows, columns of the table)`: the missing cells of the named columns, or of all.
+
+    Raises UserError where no cell is missing, or a column does not exist.
+    """
+    names = table.column_names
+    for name in columns:
+        if name not in names:
+            raise unknown("column", name, names)
+    mask = np.zeros((table.num_rows, len(names)), dtype=np.bool_)
+    for at, name in enumerate(names):
+        if not columns or name in columns:
+            mask[:, at] = table.column(name).is_null().to_numpy()
+    if not mask.any():
+        raise UserError("no cell is missing, so there is nothing to impute; leave the cells to impute empty")
+    return mask

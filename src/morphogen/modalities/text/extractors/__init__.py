@@ -1,0 +1,1 @@
+"""Pretrained extractors of features of texts."""

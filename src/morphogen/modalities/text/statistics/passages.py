@@ -1,0 +1,30 @@
+"""Passages of long texts, where there are too few texts to compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_FEW, _SHORTEST, _MOST = 50, 40, 20_000  # texts, characters of a passage, and passages
+
+
+def passage_length(texts: Sequence[str], generated: Sequence[str]) -> int | None:
+    """Return the length of passages, the median length of generated texts; None where there are enough real texts."""
+    if len(texts) >= _FEW or not generated:
+        return None
+    median = sorted(map(len, generated))[len(generated) // 2]
+    return max(_SHORTEST, median)
+
+
+def thin(texts: list[str], most: int = _MOST) -> list[str]:
+    """Return at most so many of the texts, evenly spaced."""
+    return texts if len(texts) <= most else [texts[index * len(texts) // most] for index in range(most)]
+
+
+def passages(texts: Sequence[str], length: int) -> list[str]:
+    """Return consecutive passages of `length` characters; a remainder of less than half of that is left out."""
+    return [
+        text[start : start + length]
+        for text in texts
+        for start in range(0, len(text), length)
+        if start == 0 or len(text) - start >= length / 2
+    ]

@@ -1,0 +1,201 @@
+"""One run of the training loop: validates, previews, saves, rolls back, stops, and sums up."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from ..artifact import Artifact
+from ..core import plugins
+from ..core.config import build
+from ..core.errors import UserError
+from ..core.modality import modality
+from ..core.model import GenerativeModel
+from ..nn.nd import place
+from ..pipeline import Pipeline
+from . import validate
+from .checkpoint import latest_checkpoint, load_checkpoint, roll_back, save_checkpoint
+from .dataset import Batches, Dataset, open_dataset, spread
+from .loop import Budget, Setup, TrainState, train
+from .previews import Previews
+from .probe import build_model
+from .processes import any_signal, wrap
+from .signals import Interrupted, Signals
+from .spec import FitSpec, Prepared, Probed, Say
+from .tracker import Tracker
+
+_MIN_STEPS = 1000  # whatever few epochs a model is content with
+
+
+def train_model(out: Path, *, resume: bool, say: Say, show: bool) -> Pipeline:
+    """Train what the records in `out/training` describe; with `resume`, from the newest checkpoint.
+
+    Progress is shown where `show` is set. Raises UserError where the loss diverges, and Interrupted after Ctrl-C or
+    SIGTERM, with a checkpoint saved.
+    """
+    spec, prepared, probed = FitSpec.read(out), Prepared.read(out), Probed.read(out)
+    # Accelerate keeps one precision per process, and another fit may want another one: so the loop casts by itself.
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
+    codec, conditions, dataset = open_dataset(out, spec, prepared)
+    model_type: type[GenerativeModel] = plugins.model_for(spec.family, type(codec.space))
+    options = build(model_type.Options, probed.options, "options")
+    spaces = {name: condition.space for name, condition in conditions.items()}
+    model = build_model(model_type, codec.space, spaces, spec.train.seed)(options)
+    place(model, accelerator.device)
+    state = TrainState.create(model, spec.train, probed.precision)
+    checkpoint = latest_checkpoint(out / "training")
+    if resume and checkpoint:
+        load_checkpoint(checkpoint, state)
+        say(f"resuming at step {state.step}")
+    artifact = Artifact(
+        family=spec.family,
+        modality=spec.modality,
+        model=model,
+        codec=codec,
+        conditions=conditions,
+        precision=probed.precision,
+        source=prepared.description,
+    )
+    artifact.folder = out
+    pipeline = Pipeline(artifact)
+    run = Run(out, spec, probed, pipeline, dataset, state, accelerator, say)
+    artifact.metrics["training"] = run.train(show)
+    return pipeline
+
+
+class Run:
+    """Reads the training loop of one fit."""
+
+    def __init__(
+        self,
+        out: Path,
+        spec: FitSpec,
+        probed: Probed,
+        pipeline: Pipeline,
+        dataset: Dataset,
+        state: TrainState,
+        accelerator: Accelerator,
+        say: Say,
+    ) -> None:
+        if probed.batch < accelerator.num_processes:
+            raise UserError(
+                f"a batch of {probed.batch} cannot be shared by {accelerator.num_processes} processes; "
+                "raise --train.batch"
+            )
+        self.out, self.spec, self.probed, self.dataset, self.state = out, spec, probed, dataset, state
+        self.accelerator, self.say, self.main = accelerator, say, accelerator.is_main_process
+        self.folder = out / "training"
+        self.budget = _budget(spec, probed, state.model, dataset.examples)
+        self.batches = Batches(
+            dataset,
+            accelerator.device,
+            size=probed.batch,
+            micro=max(1, min(spec.train.grad_accumulation, probed.batch // accelerator.num_processes)),
+            seed=spec.train.seed,
+            process=accelerator.process_index,
+            processes=accelerator.num_processes,
+        )
+        self.validation = self._validation_items()
+        self.previews = Previews(
+            pipeline,
+            modality(spec.modality),
+            dataset,
+            out,
+            count=spec.train.previews,
+            progress=state.progress,
+        )
+
+    def train(self, show: bool) -> dict[str, Any]:
+        """Train until the budget is used; return the figures of the run."""
+        state, precision = self.state, self.probed.precision
+        if self.main and not latest_checkpoint(self.folder):
+            save_checkpoint(self.folder, state)
+        self._saved = time.monotonic()
+        logs = self.out / "logs"
+        setup = self._setup()
+        with (
+            Signals() as signals,
+            Tracker(logs, self.probed.batch, log=self.main, show=self.main and show) as tracker,
+        ):
+            for step in train(state, self.budget, setup):
+                if not step.finite:
+                    self.say(roll_back(self.folder, state, step.phase))
+                    continue
+                tracker.step(step)
+                if not step.last:
+                    continue
+                if len(self.validation) and validate.due(state):
+                    loss = validate.keep_best(state, self.batches.validation(self.validation), precision)
+                    tracker.scalar("validation/loss", loss, state.step)
+                self._save_or_stop(signals)
+                if self.previews.due(step.progress) and self.main:
+                    warning = self.previews.write(state, tracker)
+                    if warning:
+                        self.say(warning)
+        validate.restore_best(state)
+        state.model.eval()
+        if len(self.validation):
+            state.model.calibrate(self.batches.validation(self.validation))
+        return self._figures(tracker)
+
+    def _setup(self) -> Setup:
+        model, batches = self.state.model, self.batches
+        return Setup(
+            options=self.spec.train,
+            accelerator=self.accelerator,
+            wrapped=wrap(model, self.spec.train, self.accelerator),
+            micro_batches=batches.training,
+            first_batches=lambda: batches.initial(model.initialize_items),
+            epochs_per_step=batches.size / self.dataset.examples,
+            precision=self.probed.precision,
+        )
+
+    def _validation_items(self) -> torch.Tensor:
+        """Return the examples that each validation reads, as many as the budget affords."""
+        items = self.budget.steps * self.probed.batch if self.budget.steps else math.inf
+        if self.budget.seconds:
+            items = min(items, self.probed.items_per_second * self.budget.seconds)
+        validation = self.dataset.validation
+        return spread(validation.start, validation.stop, validate.affordable_items(items))
+
+    def _save_or_stop(self, signals: Signals) -> None:
+        """Save a checkpoint when it is time, or a process was asked to stop; raise Interrupted in the second case."""
+        stop = any_signal(signals.number, self.accelerator)
+        if self.main and (stop or time.monotonic() - self._saved > self.spec.train.save_seconds):
+            save_checkpoint(self.folder, self.state)
+            self._saved = time.monotonic()
+        if stop:
+            # A launcher ends all processes when the first one ends: not before the checkpoint is whole.
+            self.accelerator.wait_for_everyone()
+            raise Interrupted(
+                f"stopped at step {self.state.step}; continue with: morphogen fit --resume --out {self.out}", stop
+            )
+
+    def _figures(self, tracker: Tracker) -> dict[str, Any]:
+        state, probed = self.state, self.probed
+        figures = {
+            "seconds": round(state.seconds + probed.start_seconds, 1),
+            "start_seconds": probed.start_seconds,
+            "steps": state.step,
+            "batch": probed.batch,
+            "items": self.dataset.examples,
+            "items_per_second": round(tracker.items_per_second, 1),
+            "parameters": sum(p.numel() for p in state.model.parameters()),
+            "precision": probed.precision,
+            "rollbacks": state.rollbacks,
+            "curves": tracker.curves,
+        }
+        return figures | ({"validation_loss": round(state.best_loss, 5)} if state.best_weights else {})
+
+
+def _budget(spec: FitSpec, probed: Probed, model: GenerativeModel, examples: int) -> Budget:
+    """Return the budget; a model that needs few epochs may end before its seconds are used."""
+    steps = spec.train.steps
+    if steps is None and model.max_epochs:
+        steps = max(_MIN_STEPS, round(model.max_epochs * examples / probed.batch))
+    return Budget(steps, probed.seconds)

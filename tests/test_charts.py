@@ -1,0 +1,137 @@
+"""Charts of a report: positions on bars, scales, distributions and curves."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from test_report import figure, shares
+
+from morphogen.core.results import (
+    Distribution,
+    Figure,
+)
+from morphogen.evaluation.report.charts import bar, curve, distribution, number
+from morphogen.evaluation.report.material import Curve
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (-0.0, "0"),
+        (3.0, "3"),
+        (-1234567.0, "−1,234,567"),
+        (1234.56, "1,235"),
+        (99.97, "100"),
+        (9.999, "10.0"),
+        (0.98765, "0.988"),
+        (-0.0123, "−0.0123"),
+        (0.0000412, "4.12 × 10⁻⁵"),
+        (2.5e12, "2.50 × 10¹²"),
+        (None, "–"),
+        (math.nan, "–"),
+        (-math.inf, "–"),
+    ],
+)
+def test_numbers(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+def places(one: Figure) -> dict[str, float]:
+    """Where a bar's marks are."""
+    root = ElementTree.fromstring(str(bar(one)))
+    found = {}
+    for element in root.iter():
+        kind = element.get("class", "")
+        if kind in ("baseline", "real-data", "value"):
+            found[kind] = float(element.get("x1") or element.get("cx") or "")
+        if kind == "interval":
+            found["low"], found["width"] = float(element.get("x") or ""), float(element.get("width") or "")
+    return found
+
+
+LEFT, RIGHT = 24.0, 216.0  # of a bar
+
+
+def between(share: float) -> Any:
+    return pytest.approx(LEFT + share * (RIGHT - LEFT), abs=0.01)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_value_lies_where_it_stands(sign: float) -> None:
+    better: Any = "higher" if sign > 0 else "lower"
+    ends = {"baseline": 2.0 * sign, "real_data": 10.0 * sign, "better": better}
+    at = places(figure(value=8.0 * sign, low=min(7.0 * sign, 9.0 * sign), high=max(7.0 * sign, 9.0 * sign), **ends))
+    assert at["baseline"] == LEFT
+    assert at["real-data"] == RIGHT
+    assert at["value"] == between(6 / 8)
+    assert at["low"] == between(5 / 8)
+    assert at["width"] == pytest.approx((RIGHT - LEFT) / 4, abs=0.01)
+    beyond = places(figure(value=18.0 * sign, **ends))
+    assert (beyond["baseline"], beyond["real-data"], beyond["value"]) == (LEFT, between(0.5), RIGHT)
+    worse = places(figure(value=-6.0 * sign, **ends))
+    assert (worse["value"], worse["baseline"], worse["real-data"]) == (LEFT, between(0.5), RIGHT)
+
+
+def test_a_wide_range_is_logarithmic() -> None:
+    one = figure(value=10.0, low=0.0, high=100.0, baseline=1000.0, real_data=1.0)
+    at = places(one)
+    assert (at["baseline"], at["real-data"], at["value"]) == (LEFT, RIGHT, between(2 / 3))
+    assert at["low"] == between(1 / 3)
+    assert at["low"] + at["width"] == 240 - 6  # what has no logarithm lies at the edge
+    assert "log scale" in bar(one)
+    assert "log scale" not in bar(figure(value=10.0, baseline=100.0, real_data=1.0))
+    assert "log scale" not in bar(figure(value=10.0, baseline=1000.0, real_data=-1.0))
+
+
+def test_bars_with_one_end_or_none() -> None:
+    assert bar(figure(low=1.0, high=9.0)) == ""
+    alone = figure(value=5.0, low=4.5, high=5.5, real_data=4.4)
+    assert places(alone)["real-data"] == between(1.1 / 5.5)  # zero is the better end
+    assert places(alone)["value"] == between(0.5 / 5.5)
+    assert ">0</text>" in bar(alone)
+    assert places(figure(value=5.0, baseline=10.0))["value"] == between(0.5)
+    assert places(figure(value=0.5, real_data=0.8, better="near"))["value"] == between(5 / 8)
+    same = places(figure(value=5.0, real_data=2.0, baseline=2.0))
+    assert same["real-data"] == same["baseline"] == between(3 / 5)
+    assert set(places(figure(value=0.0, real_data=0.0, baseline=0.0)).values()) == {120.0}
+
+
+def test_right_is_better_even_where_the_baseline_is_better_than_real_data() -> None:
+    one = figure(value=0.985, baseline=1.0, real_data=0.99, better="higher")
+    assert places(one)["value"] < places(one)["real-data"] < places(one)["baseline"]
+    assert "the baseline is better" in bar(one)
+    near = places(figure(value=0.8, baseline=1.0, real_data=0.6, better="near"))
+    assert (near["baseline"], near["value"], near["real-data"]) == (LEFT, between(0.5), RIGHT)
+
+
+def test_bars_of_a_distribution_are_as_long_as_its_shares() -> None:
+    numbers = ElementTree.fromstring(
+        str(distribution(Distribution("age", ["1", "2"], shares(0.2, 0.8), shares(0, 0.4))))
+    )
+    heights = {
+        kind: [float(r.get("height") or "") for r in numbers.iter("rect") if r.get("class") == kind]
+        for kind in ("real", "generated")
+    }
+    assert heights["real"][1] == pytest.approx(4 * heights["real"][0], abs=0.1)
+    assert heights["generated"] == [0, pytest.approx(heights["real"][1] / 2, abs=0.1)]
+    assert distribution(Distribution("none", [], shares(), shares())) == ""
+    many = distribution(Distribution("kind", [f"kind {at}" for at in range(40)], *[np.full(40, 1 / 40)] * 2))
+    assert "29 others: real 0.725, generated 0.725" in many
+    assert "all" in distribution(Distribution("zero", ["all"], shares(0), shares(0)))
+
+
+def test_a_curve_breaks_where_nothing_is_known() -> None:
+    broken = Curve("loss", [0, 1, 2, 3, 4], [4.0, 3.0, math.nan, 1.0, 0.0])
+    lines = re.findall(r'points="([^"]+)"', curve(broken))
+    assert [len(line.split()) for line in lines] == [2, 2]
+    heights = [float(point.split(",")[1]) for line in lines for point in line.split()]
+    assert heights[0] - heights[1] == pytest.approx(heights[2] - heights[3], abs=0.11)
+    assert curve(Curve("none", [], [])) == ""
+    assert "polyline" in curve(Curve("one", [1.0], [3.0]))
+    assert "log scale" in curve(Curve("wide", [0, 1], [1000.0, 1.0]))
