@@ -181,7 +181,7 @@ def test_classes(tmp_path: Path, photos: Path, fit: Any, capsys: Captured) -> No
     for path in (photos / "odd").iterdir():
         path.rename(photos / path.name)
     (photos / "odd").rmdir()
-    refused(capsys, fit(photos, "--condition", "label"), "no column 'label'", "sub-folders")
+    refused(capsys, fit(photos, "--condition", "label"), "no column of classes 'label'", "sub-folders")
     assert not (tmp_path / "out").exists()
 
 
@@ -200,7 +200,7 @@ def test_classes(tmp_path: Path, photos: Path, fit: Any, capsys: Captured) -> No
         (["--options.schedule", "cosine", "--options.prediction", "noise"], ["needs a schedule that", "choose ddpm"]),
         (["--options.token-dropout", "0.1"], ["token_dropout"]),
         (["--minutes", "1"], ["--minutes or --train.steps, not both"]),
-        (["--minutes", "-1"], ["--minutes is -1", "more than 0"]),
+        (["--minutes", "-1"], ["--minutes is -1", "a number above 0"]),
         (["--codec.size", "3"], ["--codec.size is 3", "4"]),
         (["--train.seed", str(2**64)], ["--train.seed", "less than"]),
         (["--codec.background", "whit"], ["whit"]),

@@ -12,9 +12,11 @@ import pyarrow as arrow
 import pytest
 import torch
 from PIL import Image
+from pydantic import ValidationError
 
 from morphogen import Pipeline, UserError
 from morphogen.artifact import Artifact
+from morphogen.card import write_card
 from morphogen.core import plugins
 from morphogen.core.codec import Codec
 from morphogen.core.modality import modality
@@ -134,3 +136,20 @@ def test_a_family_without_models_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
         plugins.models("stranger")
     with pytest.raises(UserError, match="must define MODELS"):
         plugins.kind_for("stranger", (Grid,))
+
+
+def test_the_card_of_a_model_names_the_condition_that_it_needs(tmp_path: Path) -> None:
+    write_card(tmp_path, pipeline("diffusion", Grid, PICTURES, low_res=True, width=8))
+    command = f"morphogen sample {tmp_path.name} -n 16 --condition low_res=PICTURE --out samples\n"
+    assert command in (tmp_path / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_no_setting_but_an_open_interval_is_infinite(value: float) -> None:
+    for family in plugins.known("families"):
+        for entry in plugins.models(family).values():
+            for settings in (entry.Options, entry.Controls):
+                numbers = [name for name, field in settings.model_fields.items() if field.annotation is float]
+                for name in numbers:
+                    with pytest.raises(ValidationError, match=name):
+                        settings(**{name: value})

@@ -47,7 +47,7 @@ class Frozen(BaseModel):
     after those of its base.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     read_if: ClassVar[tuple[ReadIf, ...]] = ()
 
@@ -145,7 +145,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist; expected a folder or record that morphogen wrote") from None
+        raise UserError(f"{path} is missing; expected a folder or record that morphogen wrote") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -40,8 +40,8 @@ class RaggedKVCache:
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Store the keys and values `(B, heads, n, head_width)` of the next positions.
 
-        Returns those of all positions of these sequences so far, and what to add to the attention scores: −∞ where a query
-        does not see a key; None where it sees all.
+        Returns those of all positions of these sequences so far, and what to add to the attention scores: −∞ where a
+        query does not see a key; None where it sees all.
         """
         if self._prefill is not None:
             sequences, _ = self._prefill

@@ -32,10 +32,10 @@ class NGramCounts(NamedTuple):
 
 
 class NGramMixture(nn.Module):
-    """Mixes the network's distribution with n-gram estimates of orders 0 to `order`, counted over the training examples.
+    """Mixes the network's distribution with n-gram estimates of orders 0 to `order`, counted in training.
 
-    A training example reads counts without its own eighth of the examples (its fold), so that the network learns how far to
-    trust counts on text that is not among them.
+    A training example reads counts without its own eighth of the examples (its fold), so that the network learns how
+    far to trust counts on text that is not among them.
     """
 
     contexts: Tensor  # (C,) hashes, ascending
@@ -181,7 +181,7 @@ class NGramMixture(nn.Module):
         return at, (self.contexts[at] == key) & (key != -1)
 
     def columns(self, x: Tensor, *, hold_out: bool) -> Tensor:
-        """Return the column of `counts` that examples `(B, n)` read: of all examples, or without a training example's own fold."""
+        """Return the column of `counts` that examples `(B, n)` read: of all, or in training without their own fold."""
         last = torch.full((len(x),), self.counts.shape[1] - 1, device=x.device)
         if not hold_out or not len(self.examples):
             return last
@@ -217,7 +217,7 @@ class NGramMixture(nn.Module):
         return torch.cat(totals, 1).float(), torch.cat(counts, 1).float()
 
     def next_counts(self, window: Tensor, length: Tensor) -> NGramCounts:
-        """Return the counts of every next token after examples `(B, m)`, of which the last `length` `(B,)` tokens count."""
+        """Return the counts of every next token after the last `length` `(B,)` tokens of `window` `(B, m)`."""
         key, local = self._at_end(window, length)
         context, exists = self._find(key)
         counts = torch.zeros(*key.shape, self.vocab, device=window.device)

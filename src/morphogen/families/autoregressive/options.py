@@ -10,22 +10,12 @@ from pydantic import Field
 from ...core.config import Frozen, ReadIf
 from ...core.plugins import ModelEntry
 from ...core.space import Row, Space, Tokens, TokenSequence
+from ...nn.transformer_options import TRANSFORMER_SIZES, TransformerOptions
 from ...sampling.token_controls import LogitControls, TokenControls
 
 # On 31,600 rows of Adult a dropout of .4 and a weight decay of .3 were best of a few. On 179,000 synthetic rows the
 # validation loss was 1.3572 with these, and 1.3537 with .1 and .03.
 _ROWS, _DROPOUT, _DECAY = 30_000, 0.4, 0.3
-
-
-class TransformerOptions(Frozen):
-    """How a causal transformer is built."""
-
-    width: int = Field(128, ge=16, multiple_of=16, description="Width of the transformer.")
-    layers: int = Field(4, ge=1, description="Layers of the transformer.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout after attention and MLP.")
-    condition_dropout: float = Field(
-        0.1, ge=0, lt=1, description="Fraction of training items without their condition, for guidance."
-    )
 
 
 class TokensOptions(TransformerOptions):
@@ -113,14 +103,8 @@ class RowControls(TokenControls):
     """How an autoregressive model samples rows."""
 
 
-# What the probe chooses among for a budget, smallest first.
-_SIZES = tuple(
-    {"width": width, "layers": layers}
-    for width, layers in ((64, 3), (96, 4), (128, 4), (160, 5), (192, 6), (256, 8), (384, 10), (512, 12))
-)
-
 MODELS: Mapping[type[Space], ModelEntry] = {
-    TokenSequence: ModelEntry("sequence", SequenceOptions, SequenceControls, _SIZES),
+    TokenSequence: ModelEntry("sequence", SequenceOptions, SequenceControls, TRANSFORMER_SIZES),
     Row: ModelEntry("row", RowOptions, RowControls),
-    Tokens: ModelEntry("tokens", TokensOptions, TokensControls, _SIZES),
+    Tokens: ModelEntry("tokens", TokensOptions, TokensControls, TRANSFORMER_SIZES),
 }

@@ -40,8 +40,8 @@ class AutoregressiveSequence(GenerativeModel, LikelihoodModel, EmbeddingModel):
     supports_token_constraints = True
     early_stopping = True
     initialize_items = 2**14
-    # On tiny Shakespeare, in examples of 256 that overlap by half, .46 M parameters had a lower validation loss after five
-    # minutes than 1.6 M after ten; 2,200 steps of 8 examples a lower one than 1,270 of 32.
+    # On tiny Shakespeare, in examples of 256 that overlap by half, .46 M parameters had a lower validation loss after
+    # five minutes than 1.6 M after ten; 2,200 steps of 8 examples a lower one than 1,270 of 32.
     min_tokens_per_parameter = 4.0
     preferred_steps = 4000
 
@@ -100,11 +100,11 @@ class AutoregressiveSequence(GenerativeModel, LikelihoodModel, EmbeddingModel):
         return Loss(loss + extra, {"nats": loss.detach()})
 
     def token_nats(self, x: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
-        """Return −ln p of each token of examples `(B, n)` given those of its item before it; 0 where none is modelled."""
+        """Return −ln p of each token of x `(B, n)` given those of its item before it; 0 where none is modelled."""
         return self._nats(x, condition)[0]
 
     def _nats(self, x: Tensor, condition: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return −ln p of each token of examples `(B, n)`, of the mixture and of the network by itself."""
+        """Return −ln p of each token of x `(B, n)`, of the mixture and of the network by itself."""
         modelled = self._modelled(x)
         hidden, network_nats = self._network(x, condition)
         nats = network_nats
@@ -113,7 +113,7 @@ class AutoregressiveSequence(GenerativeModel, LikelihoodModel, EmbeddingModel):
         return F.pad(nats, (1, 0)) * modelled, F.pad(network_nats, (1, 0)) * modelled
 
     def _network(self, x: Tensor, condition: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return, for each token of examples `(B, n)` but the first, the hidden vector before it and its −ln p."""
+        """Return, for each token of x `(B, n)` but the first, the hidden vector before it and its −ln p."""
         previous, vector = x[:, :-1], self.conditioner(condition, x).vector.unsqueeze(1)
         begins = previous.eq(self.space.start)
         mask = None
@@ -134,26 +134,26 @@ class AutoregressiveSequence(GenerativeModel, LikelihoodModel, EmbeddingModel):
         if self.ngrams is None:
             return
         parts: list[MixtureInputs] = []
-        examples: list[Tensor] = []
+        positions: list[Tensor] = []
         for batch in batches:
             inside = (self._modelled(batch.x) & self._fresh(batch.x))[:, 1:]
             inputs = MixtureInputs(*self._network(batch.x, batch.condition), self._ngram_counts(self.ngrams, batch.x))
             parts.append(inputs.select(inside))
-            examples.append(len(examples) + inside.nonzero()[:, 0] / len(inside))
+            positions.append(len(positions) + inside.nonzero()[:, 0] / len(inside))
             if sum(len(part.network_nats) for part in parts) > _CALIBRATION_TOKENS:
                 break
-        example = torch.cat(examples)
-        first = example < example[len(example) // 2 :][:1]
+        position = torch.cat(positions)
+        first = position < position[len(position) // 2 :][:1]
         if bool(first.any()):
             calibrate(self.ngrams, MixtureInputs.concatenate(parts), first)
 
     def _modelled(self, x: Tensor) -> Tensor:
-        """Return which tokens of examples are modelled, bool `(B, n)`: no start, none after an end, not an example's first."""
+        """Return which tokens are modelled, bool `(B, n)`: no start, none after an end, not an example's first."""
         ended = x[:, :-1] == self.space.end
         return F.pad((x[:, 1:] != self.space.start) & ~ended, (1, 0))
 
     def _fresh(self, x: Tensor) -> Tensor:
-        """Return a mask without the tokens that an example shares with the one before it, of the same item: `(B, n)`."""
+        """Return a mask `(B, n)` without the tokens that an example shares with the one before it, of the same item."""
         context = self.space.context
         late = torch.arange(x.shape[1], device=x.device) >= context - context // 2
         return (x[:, :1] == self.space.start) | late
@@ -166,8 +166,8 @@ class AutoregressiveSequence(GenerativeModel, LikelihoodModel, EmbeddingModel):
         for begin in range(0, max(1, batch.x.shape[1] - context + half), half):
             window = batch.x[:, begin : begin + context]
             fresh = slice(context - half if begin else 0, None)
-            examples = self._modelled(window)[:, fresh].any(1).nonzero().flatten()
-            for part in examples.split(_CHUNK):
+            unread = self._modelled(window)[:, fresh].any(1).nonzero().flatten()
+            for part in unread.split(_CHUNK):
                 condition = {name: value[part] for name, value in batch.condition.items()}
                 total[part] -= self.token_nats(window[part], condition)[:, fresh].sum(1)
         return total

@@ -1,4 +1,4 @@
-"""Sampling token sequences: sequences of different lengths, past the context, each until its end."""
+"""Sampling token sequences of different lengths, past the context, each until its end."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class SequenceSampler:
     """The sequences of one request while they are generated; a finished one leaves the batch.
 
     The context window moves by halves: where it is full, its last half is read anew and generation goes on, as in the
-    likelihood of long items. So what a sequence reads depends on its own length alone, and not on the sequences beside it.
+    likelihood of long items. So what a sequence reads depends on its own length alone, and not on those beside it.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class SequenceSampler:
         self.x = torch.full((count, columns), self.end, device=device)
         given = min(columns, known.shape[1])
         self.x[:, :given] = self.x[:, :given].where(~known[:, :given], prompt[:, :given])
-        # Of each active sequence: the sample it belongs to, its length, that of its prompt, and where its window begins.
+        # Of each active sequence: the sample it belongs to, its length, its prompt's, and where its window begins.
         self.samples = torch.arange(count, device=device)
         self.lengths: list[int] = lengths.tolist()
         self.prompt_lengths = list(self.lengths)
@@ -111,12 +111,12 @@ class SequenceSampler:
         return self._sample_lengths
 
     def log_probabilities(self, logits: Tensor) -> Tensor:
-        """Return ln p of the next tokens of the active sequences, `(B, vocab)`, under the controls that change logits."""
+        """Return ln p of the active sequences' next tokens, `(B, vocab)`, under the controls that change logits."""
         generated = self.length - self.given[self.samples]
         return self.token_sampler.process(logits, generated).log_softmax(dim=-1)
 
     def follow(self, sequences: Tensor, tokens: Tensor) -> None:
-        """Replace the active sequences by these `sequences` `(n,)`, one of them perhaps twice, each with one token more.
+        """Replace the active sequences by those numbered, `(n,)`, one of them perhaps twice, each with one token more.
 
         For a beam search, whose sequences are all of one sample.
         """

@@ -14,7 +14,7 @@ from ...sampling.token_controls import LogitControls
 
 
 class TokenSampler:
-    """Samples one token for each active sequence; keeps the tokens so far where a control or a constraint reads them."""
+    """Samples a token for each active sequence; keeps the tokens so far where a control or a constraint reads them."""
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ...sampling.schedule import Schedule
+
+
+NoiseLevel = Annotated[float, Field(allow_inf_nan=True)]  # an interval of noise levels may have no end
 
 
 class SharedOptions(Frozen):
@@ -123,7 +126,7 @@ class GridControls(SharedControls):
     """How a diffusion model of grids samples."""
 
     guidance: float = Field(1.6, ge=0, description="Classifier-free guidance scale under a condition; 1: no guidance.")
-    guidance_interval: tuple[float, float] = Field(
+    guidance_interval: tuple[NoiseLevel, NoiseLevel] = Field(
         (0.1, 5.0),
         description="Noise levels that are guided, in standard deviations of the data; 0 and inf: all.",
     )

@@ -7,21 +7,15 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from ...core.config import Frozen, ReadIf
+from ...core.config import ReadIf
 from ...core.plugins import ModelEntry
 from ...core.space import Space, Tokens, TokenSequence
+from ...nn.transformer_options import TRANSFORMER_SIZES, TransformerOptions
 from ...sampling.token_controls import GuidedControls
 
 
-class Options(Frozen):
+class Options(TransformerOptions):
     """How a masked diffusion model is built."""
-
-    width: int = Field(128, ge=16, multiple_of=16, description="Width of the transformer.")
-    layers: int = Field(4, ge=1, description="Layers of the transformer.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout after attention and MLP.")
-    condition_dropout: float = Field(
-        0.1, ge=0, lt=1, description="Fraction of training items without their condition, for guidance."
-    )
 
 
 class UnmaskingControls(GuidedControls):
@@ -59,13 +53,7 @@ class SequenceControls(UnmaskingControls):
     min_length: int = Field(0, ge=0, description="Tokens to generate before a sequence may end.")
 
 
-# What the probe chooses among for a budget, smallest first.
-_SIZES = tuple(
-    {"width": width, "layers": layers}
-    for width, layers in ((64, 3), (96, 4), (128, 4), (160, 5), (192, 6), (256, 8), (384, 10), (512, 12))
-)
-
 MODELS: Mapping[type[Space], ModelEntry] = {
-    Tokens: ModelEntry("tokens", Options, TokensControls, _SIZES),
-    TokenSequence: ModelEntry("sequence", Options, SequenceControls, _SIZES),
+    Tokens: ModelEntry("tokens", Options, TokensControls, TRANSFORMER_SIZES),
+    TokenSequence: ModelEntry("sequence", Options, SequenceControls, TRANSFORMER_SIZES),
 }

@@ -64,7 +64,7 @@ def unmask(network: MaskedTransformer, controls: UnmaskingControls, sequences: M
 def _next(
     network: MaskedTransformer, controls: UnmaskingControls, sequences: MaskedSequences, masked: Tensor, wanted: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return the cells that are next in each sequence, of which the first `wanted` `(B,)` count, and a token for each."""
+    """Return the next cells of each sequence, of which the first `wanted` `(B,)` count, and a token for each."""
     copies = sequences.condition.shape[1]
     x, hidden_cells = (value.repeat_interleave(copies, 0) for value in (sequences.x, masked))
     item = None if sequences.inside is None else sequences.inside.long().repeat_interleave(copies, 0)

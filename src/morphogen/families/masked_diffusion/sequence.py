@@ -67,7 +67,7 @@ class MaskedDiffusionSequence(GenerativeModel, LikelihoodModel):
         self.lengths.fit(fitting, (context // 2 * middle + 1) / (longer + 1))
 
     def items(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the item of each token of sequences `(B, n)`, int64, from 0 on, -1 after an end; and which are modelled."""
+        """Return the item of each token of x `(B, n)`, int64, from 0 on, -1 after an end; and which are modelled."""
         place = torch.arange(x.shape[1], device=x.device).expand_as(x)
         begins, ends = x == self.space.start, x == self.space.end
         last_begin = place.where(begins, -1).cummax(1).values
@@ -144,7 +144,7 @@ class MaskedDiffusionSequence(GenerativeModel, LikelihoodModel):
         yield Partial(x, torch.ones_like(x, dtype=torch.bool))
 
     def _layout(self, request: Request, controls: settings.SequenceControls) -> tuple[Tensor, Tensor, Tensor]:
-        """Return sequences `(B, n)` of what is given and ends, which tokens are known, and where each sequence stops, `(B,)`."""
+        """Return sequences `(B, n)` of what is given and ends, which tokens are known, and where each stops, `(B,)`."""
         space, count, device = self.space, len(request), self.device
         given = torch.full((count, space.context), space.start, device=device)
         given_known = torch.zeros_like(given, dtype=torch.bool)
@@ -172,10 +172,10 @@ class MaskedDiffusionSequence(GenerativeModel, LikelihoodModel):
 
 
 def windows(unread: Tensor, stop: Tensor, context: int) -> tuple[Tensor, Tensor]:
-    """Return, for sequences `(B, n)`, the columns to read at once, int64 `(B, m)`, and which of them belong to the sequence.
+    """Return, of sequences `(B, n)`, the columns to read at once, int64 `(B, m)`, and which of them belong to each.
 
-    Up to half a context before the first `unread` token, and as much after it as there is room; a sequence stops at `stop`
-    `(B,)`, and its last window is full. Both depend on that sequence alone.
+    Up to half a context before the first `unread` token, and as much after it as there is room; a sequence stops at
+    `stop` `(B,)`, and its last window is full. Both depend on that sequence alone.
     """
     first = unread.long().argmax(1)
     begin = (first - context // 2).minimum(stop - context).clamp(min=0)
