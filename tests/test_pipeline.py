@@ -24,6 +24,7 @@ from morphogen.core.model import Partial, Request
 from morphogen.core.noise import Noise
 from morphogen.core.space import Grid, Row, Space, TokenSequence
 from morphogen.likelihood import log_likelihood
+from morphogen.sampling.token_controls import LogitControls
 
 PICTURES = [Image.fromarray(one) for one in np.random.default_rng(0).integers(0, 256, (3, 8, 8), dtype=np.uint8)]
 TABLE = arrow.table({"a": [1, 2, 3, 1, 2, 3] * 4, "b": ["x", "y", "x", "y", "x", "x"] * 4})
@@ -153,3 +154,10 @@ def test_no_setting_but_an_open_interval_is_infinite(value: float) -> None:
                 for name in numbers:
                     with pytest.raises(ValidationError, match=name):
                         settings(**{name: value})
+
+
+def test_a_bias_may_ban_a_token() -> None:
+    assert LogitControls(logit_bias={3: float("-inf")}).logit_bias == {3: float("-inf")}
+    for value in (float("inf"), float("nan")):
+        with pytest.raises(ValidationError, match="logit_bias"):
+            LogitControls(logit_bias={3: value})

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import math
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from ..core.config import Frozen, ReadIf
+
+Bias = Annotated[float, Field(allow_inf_nan=True, lt=math.inf)]
 
 
 class TokenControls(Frozen):
@@ -54,7 +57,7 @@ class LogitControls(GuidedControls):
     presence_penalty: float = Field(0.0, description="Subtracted from the logits of tokens that occurred.")
     frequency_penalty: float = Field(0.0, description="Subtracted from a token's logit for each time it occurred.")
     no_repeat_ngram: int = Field(0, ge=0, description="No n-gram of this length occurs twice; 0: any may.")
-    logit_bias: dict[int, float] = Field({}, description="Added to the logits of tokens, by token id.")
+    logit_bias: dict[int, Bias] = Field({}, description="Added to the logits of tokens, by token id; -inf bans one.")
     allowed: tuple[int, ...] | None = Field(None, description="Ids of the only tokens that may be sampled; None: all.")
     banned: tuple[int, ...] = Field((), description="Ids of tokens that are never sampled.")
 
