@@ -35,7 +35,7 @@ def candidates(name: str | None) -> list[Modality[Any]]:
 
 
 def claim(records: Iterable[Record], name: str | None, *, weak: bool = False) -> Claim | None:
-    """Return the surest claim on any of the records; of equal ones the first. None: nobody claims one.
+    """Return the surest claim on any of the records; of equal ones the first. None: no modality claims one.
 
     `name` is the modality that the user names. Where there is one, or with `weak`, any claim above 0 counts.
     """
