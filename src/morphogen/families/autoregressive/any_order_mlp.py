@@ -188,14 +188,23 @@ def calibrate(network: AnyOrderMLP) -> None:
             change = torch.zeros_like(frequency)
             for _ in range(_STEPS):
                 p = (logits + change).softmax(-1)
-                # Newton's step for each bias by itself; where p is near 0 or 1 in most rows, a bias has to go far.
-                step = (frequency - p.mean(0)) / (p * (1 - p)).mean(0).clamp(min=1e-12)
-                change += step.clamp(-1, 1).where(frequency > 2 * math.exp(_UNSEEN), 0.0)
+                change += _newton_step(p, frequency).where(frequency > 2 * math.exp(_UNSEEN), 0.0)
             network.head_biases[number][row, 0, :size] += change.to(network.head_biases[number].dtype)
             # Stratified, so that sampling noise is not corrected as an error of the network.
             strata = torch.randperm(len(x), generator=random)
             uniform = (strata + torch.rand(len(x), generator=random, dtype=torch.float64)) / len(x)
             x[:, position] = draw((logits + change).softmax(-1), uniform.to(x.device))
+
+
+def _newton_step(p: Tensor, frequency: Tensor) -> Tensor:
+    """Return Newton's step `(size,)` of the biases from the probabilities p `(B, size)` to the mean `frequency`."""
+    mean = p.mean(0)
+    # The Jacobian is singular where all biases move alike, hence + 1, and nearly so for a token that is certain or
+    # impossible in most rows.
+    jacobian = mean.diag() - p.t() @ p / len(p) + 1
+    jacobian.diagonal().add_(1e-9)
+    step = torch.linalg.solve(jacobian, frequency - mean)
+    return step.clamp(-1, 1)
 
 
 class Decoder:

@@ -31,15 +31,15 @@ def _short_fields_take_two_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(field_tokens, "FINE", 4)
 
 
-def model(seed: int = 0) -> AutoregressiveRow:
+def random_model(seed: int = 0) -> AutoregressiveRow:
     """With random weights, and fields that depend on each other."""
     torch.manual_seed(seed)
-    made = AutoregressiveRow(SPACE, {}, RowOptions(width=32, embedding=32))
-    for head in made.network.heads:
+    model = AutoregressiveRow(SPACE, {}, RowOptions(width=32, embedding=32))
+    for head in model.network.heads:
         head.data.normal_(0, 0.3)
-    for begin, size in zip(made.network.begins.tolist(), SIZES, strict=True):
-        made.network.embed.data[begin : begin + size].normal_(0, 3)
-    return made.eval()
+    for begin, size in zip(model.network.begins.tolist(), SIZES, strict=True):
+        model.network.embed.data[begin : begin + size].normal_(0, 3)
+    return model.eval()
 
 
 def every_row() -> Tensor:
@@ -47,24 +47,24 @@ def every_row() -> Tensor:
     return torch.tensor(list(product(*map(range, SIZES))))
 
 
-def token_joint(made: AutoregressiveRow, order: tuple[int, ...]) -> Tensor:
+def token_joint(model: AutoregressiveRow, order: tuple[int, ...]) -> Tensor:
     """p of every row's tokens when positions are predicted in that order, `(3, 4, 5, 2)`."""
     tokens = every_row()
     visible = torch.zeros(len(tokens), 4, 4, dtype=torch.bool)
     for number, position in enumerate(order):
-        visible[:, made.network.slot[position], list(order[:number])] = True
+        visible[:, model.network.slot[position], list(order[:number])] = True
     with torch.no_grad():
-        return (-made.network.nats(tokens, visible).sum(0)).exp().double().reshape(SIZES)
+        return (-model.network.nats(tokens, visible).sum(0)).exp().double().reshape(SIZES)
 
 
-def cell_joint(made: AutoregressiveRow, p: Tensor) -> Tensor:
+def cell_joint(model: AutoregressiveRow, p: Tensor) -> Tensor:
     """The same of cells, `(3, 13, 2)`: several tokens may stand for one."""
-    flat = np.ravel_multi_index(made.tokens.decode(every_row()).T.numpy(), CELLS)
+    flat = np.ravel_multi_index(model.tokens.decode(every_row()).T.numpy(), CELLS)
     return torch.zeros(78, dtype=torch.float64).index_add_(0, torch.from_numpy(flat), p.flatten()).reshape(CELLS)
 
 
-def sample(made: AutoregressiveRow, count: int, **request: Any) -> Tensor:
-    (draft,) = made.generate(Request(Noise.consecutive(5, count), **request), RowControls())
+def sample(model: AutoregressiveRow, count: int, **request: Any) -> Tensor:
+    (draft,) = model.generate(Request(Noise.consecutive(5, count), **request), RowControls())
     assert draft.known.all()
     return draft.x
 
@@ -74,40 +74,41 @@ def pvalue(x: Tensor, p: Tensor) -> float:
     counts = np.bincount(np.ravel_multi_index(x.T.numpy(), CELLS), minlength=78)
     expected = (p / p.sum()).flatten().numpy() * len(x)
     large = expected > 5
-    observed, wanted = [*counts[large], counts[~large].sum()], [*expected[large], expected[~large].sum()]
-    if wanted[-1] == 0:
-        assert observed.pop() == 0
-        wanted.pop()
-    return float(stats.chisquare(observed, wanted).pvalue)
+    observed_counts = [*counts[large], counts[~large].sum()]
+    expected_counts = [*expected[large], expected[~large].sum()]
+    if expected_counts[-1] == 0:
+        assert observed_counts.pop() == 0
+        expected_counts.pop()
+    return float(stats.chisquare(observed_counts, expected_counts).pvalue)
 
 
 def test_autocast_changes_no_sample() -> None:
     with torch.autocast("cpu", torch.bfloat16):
-        x = sample(model(), 200)
-    assert torch.equal(x, sample(model(), 200))
+        x = sample(random_model(), 200)
+    assert torch.equal(x, sample(random_model(), 200))
 
 
 def test_samples_follow_the_likelihood() -> None:
-    made = model()
-    joint = token_joint(made, (0, 1, 2, 3))
+    model = random_model()
+    joint = token_joint(model, (0, 1, 2, 3))
     assert joint.sum().item() == pytest.approx(1, abs=1e-5)
-    x = sample(made, 20_000)
-    assert pvalue(x, cell_joint(made, joint)) > 0.01
-    nats = made.log_likelihood(Batch(x[:50]), Noise.consecutive(0, 50))
-    assert torch.allclose(nats.double().exp(), joint[tuple(made.tokens.encode(x[:50]).T)], rtol=1e-3)
-    assert torch.equal(sample(made, 100), x[:100])
+    x = sample(model, 20_000)
+    assert pvalue(x, cell_joint(model, joint)) > 0.01
+    nats = model.log_likelihood(Batch(x[:50]), Noise.consecutive(0, 50))
+    assert torch.allclose(nats.double().exp(), joint[tuple(model.tokens.encode(x[:50]).T)], rtol=1e-3)
+    assert torch.equal(sample(model, 100), x[:100])
 
 
 def test_the_likelihood_of_a_field_given_all_others() -> None:
-    made = model()
-    joint = token_joint(made, (0, 3, 1, 2))  # both tokens of the field last
+    model = random_model()
+    joint = token_joint(model, (0, 3, 1, 2))  # both tokens of the field last
     given_others = joint / joint.sum((1, 2), keepdim=True)
     x = torch.tensor([[0, 5, 1], [2, 12, 0]])
-    tokens = made.tokens.encode(x)
-    torch.testing.assert_close(made.field_nll(x)[:, 1], -given_others[tuple(tokens.T)].log().float())
-    alone = token_joint(made, (1, 2, 3, 0))
+    tokens = model.tokens.encode(x)
+    torch.testing.assert_close(model.field_nll(x)[:, 1], -given_others[tuple(tokens.T)].log().float())
+    alone = token_joint(model, (1, 2, 3, 0))
     alone = alone / alone.sum(0)
-    torch.testing.assert_close(made.field_nll(x)[:, 0], -alone[tuple(tokens.T)].log().float())
+    torch.testing.assert_close(model.field_nll(x)[:, 0], -alone[tuple(tokens.T)].log().float())
 
 
 class Excludes:
@@ -131,12 +132,12 @@ class Excludes:
 @pytest.mark.parametrize("constrained", [False, True])
 def test_two_conditions_at_once_are_met_exactly(constrained: bool) -> None:
     """One that cuts through groups of cells, one that few rows satisfy; by Bayes' rule."""
-    made = model(1)
+    model = random_model(1)
     second = torch.tensor([0, 0, 0, 0, 0, 0, 0.25, 1, 1, 0.5, 0, 0, 0])
     first = torch.tensor([0.0, 1, 0.5])
     constraints = (Excludes(),) if constrained else ()
     evidence = Evidence({1: second, 0: first}, constraints)
-    x = sample(made, 10_000, evidence=evidence)
+    x = sample(model, 10_000, evidence=evidence)
     weight = first[:, None, None] * second[:, None]
     if constrained:
         weight = weight * Excludes().holds()[..., None]
@@ -144,24 +145,24 @@ def test_two_conditions_at_once_are_met_exactly(constrained: bool) -> None:
     # The fields of the evidence come first, in either order. Tokens that stand for no cell have no weight.
     valid = torch.zeros(SIZES)
     cells = torch.tensor(list(product(*map(range, CELLS))))
-    valid[tuple(made.tokens.encode(cells).T)] = weight.expand(CELLS).reshape(-1)
-    joints = [cell_joint(made, token_joint(made, order) * valid) for order in ((0, 1, 2, 3), (1, 2, 0, 3))]
+    valid[tuple(model.tokens.encode(cells).T)] = weight.expand(CELLS).reshape(-1)
+    joints = [cell_joint(model, token_joint(model, order) * valid) for order in ((0, 1, 2, 3), (1, 2, 0, 3))]
     assert max(pvalue(x, joint) for joint in joints) > 0.01
     # A row is the same alone.
-    assert torch.equal(sample(made, 1, evidence=evidence), x[:1])
+    assert torch.equal(sample(model, 1, evidence=evidence), x[:1])
 
 
 def test_a_constraint_holds_in_every_row() -> None:
-    made = model()
-    x = sample(made, 2000, evidence=Evidence(constraints=(Excludes(),)))
+    model = random_model()
+    x = sample(model, 2000, evidence=Evidence(constraints=(Excludes(),)))
     assert Excludes().holds()[tuple(x.T[:2])].all()
     assert x[:, 1].unique().numel() > 5
 
 
 def test_impossible_requests_are_refused() -> None:
-    made = model()
+    model = random_model()
     with pytest.raises(UserError, match="no row satisfies"):
-        sample(made, 2, evidence=Evidence({0: torch.zeros(3)}))
+        sample(model, 2, evidence=Evidence({0: torch.zeros(3)}))
     given = Partial(torch.tensor([[2, 3, 0]]), torch.tensor([True, False, False]))
 
     class Nothing(Excludes):
@@ -169,77 +170,77 @@ def test_impossible_requests_are_refused() -> None:
             return torch.zeros(1, CELLS[field], dtype=torch.bool)
 
     with pytest.raises(UserError, match="contradict a constraint"):
-        sample(made, 1, given=given, evidence=Evidence(constraints=(Nothing(),)))
+        sample(model, 1, given=given, evidence=Evidence(constraints=(Nothing(),)))
     with pytest.raises(UserError, match="both given fields and conditions"):
-        sample(made, 1, given=given, evidence=Evidence({1: torch.ones(13)}))
+        sample(model, 1, given=given, evidence=Evidence({1: torch.ones(13)}))
     with pytest.raises(UserError, match="fit without --condition label"):
         AutoregressiveRow(SPACE, {"label": Tokens(3, (1,))}, RowOptions())
 
 
 def test_given_cells_come_back_and_the_rest_follows_from_them() -> None:
-    made = model(2)
+    model = random_model(2)
     count = 8000
     x, known = torch.zeros(count, 3, dtype=torch.int64), torch.zeros(count, 3, dtype=torch.bool)
     x[:, 2], known[:, 2] = 1, True
     known[: count // 2, 1], x[: count // 2, 1] = True, 2 * 4 + 3
-    rows = sample(made, count, given=Partial(x, known))
+    rows = sample(model, count, given=Partial(x, known))
     assert torch.equal(rows[known], x[known])
-    p = token_joint(made, (3, 1, 2, 0))[:, 2, 3, 1]
+    p = token_joint(model, (3, 1, 2, 0))[:, 2, 3, 1]
     counts = np.bincount(rows[: count // 2, 0], minlength=3)
     assert stats.chisquare(counts, (p / p.sum()).numpy() * counts.sum()).pvalue > 0.01
 
 
 def test_a_cell_that_no_row_has_is_not_sampled() -> None:
-    made = AutoregressiveRow(SPACE, {}, RowOptions(width=16, embedding=16))
+    model = AutoregressiveRow(SPACE, {}, RowOptions(width=16, embedding=16))
     x = torch.stack([torch.randint(size - 1, (500,)) for size in CELLS], dim=1)
-    made.initialize("model", [Batch(x)])
-    assert (sample(made.eval(), 5000) < torch.tensor(CELLS) - 1).all()
+    model.initialize("model", [Batch(x)])
+    assert (sample(model.eval(), 5000) < torch.tensor(CELLS) - 1).all()
 
 
 def test_it_learns_how_fields_depend_on_each_other() -> None:
     torch.manual_seed(0)
-    made = AutoregressiveRow(SPACE, {}, RowOptions(width=32, embedding=32, dropout=0.0))
+    model = AutoregressiveRow(SPACE, {}, RowOptions(width=32, embedding=32, dropout=0.0))
     x = torch.stack([torch.randint(size, (2000,)) for size in CELLS], dim=1)
     x[:, 2] = x[:, 0] % 2
-    made.initialize("model", [Batch(x)])
-    optimizer = torch.optim.AdamW(made.parameters(), lr=0.01)
+    model.initialize("model", [Batch(x)])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     for step in range(150):
-        made(Batch(x[(step * 200) % 2000 :][:200])).total.backward()
+        model(Batch(x[(step * 200) % 2000 :][:200])).total.backward()
         optimizer.step()
         optimizer.zero_grad()
-    rows = sample(made.eval(), 1000)
+    rows = sample(model.eval(), 1000)
     assert (rows[:, 2] == rows[:, 0] % 2).float().mean() > 0.98
 
 
 def test_calibration_matches_the_frequencies_of_the_data() -> None:
     torch.manual_seed(3)
-    sizes = (3, 9, 5)
-    made = AutoregressiveRow(Row(tuple(Field(size) for size in sizes)), {}, RowOptions(width=32, embedding=32)).eval()
+    sizes = (3, 9, 2, 5, 2)
+    model = AutoregressiveRow(Row(tuple(Field(size) for size in sizes)), {}, RowOptions(width=32, embedding=32)).eval()
     x = torch.stack([torch.multinomial(torch.arange(1.0, size + 1), 4000, True) for size in sizes], dim=1)
-    made.initialize("model", [Batch(x)])
-    for head in made.network.heads:
+    model.initialize("model", [Batch(x)])
+    for head in model.network.heads:
         head.data.normal_(0, 0.3)
 
     def error() -> float:
-        rows = sample(made, 20_000)
+        rows = sample(model, 20_000)
         return max(
-            float((own.bincount(minlength=size) / 20_000 - data.bincount(minlength=size) / 4000).abs().max())
-            for own, data, size in zip(rows.T, x.T, sizes, strict=True)
+            float((generated.bincount(minlength=size) / 20_000 - data.bincount(minlength=size) / 4000).abs().max())
+            for generated, data, size in zip(rows.T, x.T, sizes, strict=True)
         )
 
     assert error() > 0.05
-    made.calibrate([])
+    model.calibrate([])
     assert error() < 0.012
 
 
 def test_rows_of_many_fields_predict_some_at_a_time() -> None:
-    made = AutoregressiveRow(Row((Field(3),) * 100), {}, RowOptions(width=16, embedding=16))
+    model = AutoregressiveRow(Row((Field(3),) * 100), {}, RowOptions(width=16, embedding=16))
     x = torch.randint(3, (64, 100))
-    loss = made(Batch(x)).total
+    loss = model(Batch(x)).total
     loss.backward()
     assert loss.item() == pytest.approx(np.log(3), rel=0.05)
-    made.eval()
-    likelihood = made.log_likelihood(Batch(x), Noise.consecutive(0, 64)).mean().item()
+    model.eval()
+    likelihood = model.log_likelihood(Batch(x), Noise.consecutive(0, 64)).mean().item()
     assert likelihood == pytest.approx(-100 * np.log(3), rel=0.05)
 
 
