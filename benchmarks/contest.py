@@ -11,6 +11,8 @@ import gzip
 import json
 import os
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +24,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+HERE = Path(__file__).resolve().parent
+DATA = Path(os.environ.get("MORPHOGEN_DATA", HERE.parent.parent / "shared" / "data"))  # the folder of all data sets
 # Seconds that sampling may take; a slower contestant samples half as many, and then all are judged on that number.
 MAX_SAMPLING_SECONDS = 480
 
@@ -46,6 +50,18 @@ def prepare(threads: int, seed: int) -> None:
     torch.set_flush_denormal(True)
     torch.manual_seed(seed)
     np.random.seed(seed)  # pythae's mixture reads the global state
+
+
+def process_variables(threads: int) -> dict[str, str]:
+    """Return the environment of a process that imports these files and computes with that many threads."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return os.environ | {"PYTHONPATH": str(HERE), "PYTHONUNBUFFERED": "1"} | dict.fromkeys(names, str(threads))
+
+
+def probe(threads: int) -> dict[str, float]:
+    """Return the present speed of the machine; see probe.py."""
+    command = [sys.executable, str(HERE / "probe.py"), str(threads)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def pictures(data: Path, split: str) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import time
 from collections import Counter
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from contest import write_json
+from contest import DATA, write_json
 from PIL import Image
 
 from morphogen.core.codec import Codec
@@ -291,9 +290,8 @@ def report(results: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    default = Path(os.environ.get("MORPHOGEN_DATA", HERE.parent.parent / "shared" / "data"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=default)
+    parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--work", type=Path, default=HERE / ".work" / "faults")
     parser.add_argument("--results", type=Path, default=HERE / "results" / "faults.json")
     parser.add_argument("--threads", type=int, default=2)

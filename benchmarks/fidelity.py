@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from contest import write_json
+from contest import probe, write_json
 from peers import environment
-from text import probe, run
+from text import run
 
 HERE = Path(__file__).resolve().parent
 COUNT, WIDTH = 10_000, 2_048

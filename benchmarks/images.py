@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import emoji64
-from contest import write_json
+from contest import DATA, probe, process_variables, write_json
 from peers import environment
 
 HERE = Path(__file__).resolve().parent
@@ -71,10 +71,9 @@ SAMPLES = {"fashion-mnist": 10_000, "emoji64": 2000}
 
 
 def arguments() -> argparse.Namespace:
-    default = Path(os.environ.get("MORPHOGEN_DATA", HERE.parent.parent / "shared" / "data"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-set", choices=CONTESTANTS, default="fashion-mnist")
-    parser.add_argument("--data", type=Path, default=default, help="the folder above that of the data set")
+    parser.add_argument("--data", type=Path, default=DATA, help="the folder above that of the data set")
     parser.add_argument("--work", type=Path, help="default: .work/images, for emoji64 .work/emoji64")
     parser.add_argument("--results", type=Path, help="default: results/images.json, for emoji64 results/emoji64.json")
     names = dict.fromkeys(name for contestants in CONTESTANTS.values() for name in contestants)
@@ -94,8 +93,7 @@ def arguments() -> argparse.Namespace:
 
 def run(python: Path | str, script: str, flags: list[str], log: Path | None, threads: int) -> bool:
     """Run a script with that many threads, its output in the log; return whether it succeeded."""
-    variables = os.environ | {"PYTHONPATH": str(HERE), "PYTHONUNBUFFERED": "1"}
-    variables |= {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    variables = process_variables(threads)
     command = [str(python), str(HERE / script), *flags]
     if log is None:
         return subprocess.run(command, env=variables, check=False).returncode == 0
@@ -104,12 +102,6 @@ def run(python: Path | str, script: str, flags: list[str], log: Path | None, thr
     if process.returncode:
         print(f"failed with {process.returncode}; the end of {log}:", *log.read_text().splitlines()[-15:], sep="\n  ")
     return process.returncode == 0
-
-
-def probe(threads: int) -> dict[str, float]:
-    """Return the present speed of the machine; see probe.py."""
-    command = [sys.executable, str(HERE / "probe.py"), str(threads)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def compete(name: str, options: argparse.Namespace) -> bool:

@@ -7,12 +7,11 @@ It needs the judge of `images.py`.
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from contest import pictures, prepare, write_json
+from contest import DATA, pictures, prepare, write_json
 from images_classifier import Judge
 from images_measure import COMPARED
 from ours import fit
@@ -123,9 +122,8 @@ def enlarge(pipe: Pipeline, test: np.ndarray, figures: Figures, out: Path) -> An
 
 
 def main() -> None:
-    default = Path(os.environ.get("MORPHOGEN_DATA", HERE.parent.parent / "shared" / "data"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=default, help="the folder above fashion-mnist")
+    parser.add_argument("--data", type=Path, default=DATA, help="the folder above fashion-mnist")
     parser.add_argument("--work", type=Path, default=HERE / ".work")
     parser.add_argument("--results", type=Path, default=HERE / "results" / "sheets.json")
     parser.add_argument("--minutes", type=float, default=5, help="of each of the four fits")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import statistics
 import sys
@@ -19,9 +18,9 @@ from typing import Any
 
 import tables_data
 import torch
-from contest import write_json
+from contest import DATA, probe, write_json
 from peers import environment
-from text import probe, run
+from text import run
 
 HERE = Path(__file__).resolve().parent
 START_UP = 16.0  # seconds of the commands outside the budget: importing, twice, and sampling the rows
@@ -31,9 +30,8 @@ BASELINES = {"trees": "sequential_trees", "mixture": "mixture", "independent": "
 
 
 def arguments() -> argparse.Namespace:
-    default = Path(os.environ.get("MORPHOGEN_DATA", HERE.parent.parent / "shared" / "data"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=default, help="the folder above tables/")
+    parser.add_argument("--data", type=Path, default=DATA, help="the folder above tables/")
     parser.add_argument("--work", type=Path, default=HERE / ".work" / "tables")
     parser.add_argument("--results", type=Path, default=HERE / "results" / "tables.json")
     parser.add_argument("--tables", nargs="+", choices=list(SEEDS), default=list(SEEDS))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from contest import write_json
+from contest import DATA, probe, process_variables, write_json
 from peers import environment
 from text_score import score
 
@@ -27,9 +27,8 @@ START_UP = 10.0  # seconds of the command outside its budget: importing, calibra
 
 
 def arguments() -> argparse.Namespace:
-    default = Path(os.environ.get("MORPHOGEN_DATA", HERE.parent.parent / "shared" / "data"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=default, help="the folder above text/tinyshakespeare.txt")
+    parser.add_argument("--data", type=Path, default=DATA, help="the folder above text/tinyshakespeare.txt")
     parser.add_argument("--work", type=Path, default=HERE / ".work" / "text")
     parser.add_argument("--results", type=Path, default=HERE / "results" / "text.json")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -50,8 +49,7 @@ class Run(NamedTuple):
 
 def run(command: list[str], log: Path, threads: int) -> Run:
     """Run a command with its output in the log; exit with the end of the log if it fails."""
-    variables = os.environ | {"PYTHONPATH": str(HERE), "PYTHONUNBUFFERED": "1"}
-    variables |= {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    variables = process_variables(threads)
     started = time.perf_counter()
     with log.open("a") as file:
         process = subprocess.Popen(command, env=variables, stdout=file, stderr=subprocess.STDOUT)
@@ -61,12 +59,6 @@ def run(command: list[str], log: Path, threads: int) -> Run:
     if process.returncode:
         sys.exit("\n  ".join([f"failed with {process.returncode}; the end of {log}:", *lines[-15:]]))
     return Run(time.perf_counter() - started, lines[-1], round(usage.ru_maxrss / 2**20, 2))
-
-
-def probe(threads: int) -> dict[str, float]:
-    """Return the present speed of the machine; see probe.py."""
-    command = [sys.executable, str(HERE / "probe.py"), str(threads)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def peer(text: Path, out: Path, seed: int, threads: int) -> dict[str, Any]:

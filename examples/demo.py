@@ -13,6 +13,8 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import NearestNeighbors
 from sklearn.svm import SVC
 
+from morphogen.metrics.statistics.intervals import share_interval
+
 Pixels = NDArray[np.float64]
 
 
@@ -30,7 +32,7 @@ def main(run: Path) -> None:
     classifier = SVC(C=10).fit(real[~held_out], labels[~held_out])
     right = int((classifier.predict(samples) == requested).sum())
     right_real = int((classifier.predict(real[held_out]) == labels[held_out]).sum())
-    low, high = wilson(right, len(samples))
+    low, high = share_interval(right, len(samples))
 
     far, far_real = distances(samples, real[~held_out]), distances(real[held_out], real[~held_out])
     closest = np.quantile(far_real, 0.01)
@@ -54,14 +56,6 @@ def main(run: Path) -> None:
 def distances(x: Pixels, among: Pixels) -> Pixels:
     """Return the distance from each item of x to the nearest one in `among`, `(N,)`."""
     return NearestNeighbors(n_neighbors=1).fit(among).kneighbors(x)[0][:, 0]
-
-
-def wilson(right: int, count: int, z: float = 1.96) -> tuple[float, float]:
-    """Return Wilson's interval of a share."""
-    share = right / count
-    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z * (share * (1 - share) / count + z**2 / (4 * count**2)) ** 0.5 / (1 + z**2 / count)
-    return centre - half, centre + half
 
 
 if __name__ == "__main__":

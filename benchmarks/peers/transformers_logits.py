@@ -15,29 +15,27 @@ import torch
 from torch import Tensor
 from transformers.generation import logits_process as theirs
 
+WITH_ONE_VALUE = {
+    "temperature": theirs.TemperatureLogitsWarper,
+    "top_k": theirs.TopKLogitsWarper,
+    "top_p": theirs.TopPLogitsWarper,
+    "min_p": theirs.MinPLogitsWarper,
+    "typical_p": theirs.TypicalLogitsWarper,
+    "repetition_penalty": theirs.RepetitionPenaltyLogitsProcessor,
+    "no_repeat_ngram": theirs.NoRepeatNGramLogitsProcessor,
+}
+
 
 def processors(settings: dict[str, Any], unconditional: Tensor, end: int) -> theirs.LogitsProcessorList:
     """Return the processors of these settings, in their order."""
     chosen = theirs.LogitsProcessorList()
     for control, value in settings.items():
-        if control == "guidance":
+        if control in WITH_ONE_VALUE:
+            chosen.append(WITH_ONE_VALUE[control](value))
+        elif control == "guidance":
             guide = theirs.UnbatchedClassifierFreeGuidanceLogitsProcessor(value, model=None)
             guide.get_unconditional_logits = lambda _: unconditional[:, None]
             chosen.append(guide)
-        elif control == "temperature":
-            chosen.append(theirs.TemperatureLogitsWarper(value))
-        elif control == "top_k":
-            chosen.append(theirs.TopKLogitsWarper(value))
-        elif control == "top_p":
-            chosen.append(theirs.TopPLogitsWarper(value))
-        elif control == "min_p":
-            chosen.append(theirs.MinPLogitsWarper(value))
-        elif control == "typical_p":
-            chosen.append(theirs.TypicalLogitsWarper(value))
-        elif control == "repetition_penalty":
-            chosen.append(theirs.RepetitionPenaltyLogitsProcessor(value))
-        elif control == "no_repeat_ngram":
-            chosen.append(theirs.NoRepeatNGramLogitsProcessor(value))
         elif control == "logit_bias":
             chosen.append(theirs.SequenceBiasLogitsProcessor({(int(token),): bias for token, bias in value.items()}))
         elif control == "banned":

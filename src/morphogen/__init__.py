@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .evaluation.evaluate import evaluate
     from .evaluation.results import Evaluation
     from .pipeline import Pipeline, load
-    from .training.fit import fit
+    from .training.fit import fit, resume
     from .training.options import TrainOptions
     from .training.signals import Interrupted
 
@@ -30,6 +30,7 @@ __all__ = [
     "latents",
     "likelihood",
     "load",
+    "resume",
 ]
 
 # Imported when first used: `import morphogen` must not import torch.
@@ -43,6 +44,7 @@ _HOMES = {
     "evaluate": ".evaluation.evaluate",
     "fit": ".training.fit",
     "load": ".pipeline",
+    "resume": ".training.fit",
 }
 
 

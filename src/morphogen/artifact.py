@@ -58,7 +58,7 @@ class Artifact:
         """SHA-256 of the model's description (family, space, conditions, options), its codecs and its weights."""
         digest = hashlib.sha256(json.dumps(self._description(), sort_keys=True).encode())
         tensors = dict(self.model.state_dict())
-        for name, codec in {"codec": self.codec, **self.conditions}.items():
+        for name, codec in [("codec", self.codec), *self.conditions.items()]:
             settings, codec_tensors = codec.state()
             digest.update(json.dumps({name: settings}, sort_keys=True).encode())
             tensors |= {f"{name}|{key}": value for key, value in codec_tensors.items()}

@@ -55,10 +55,10 @@ def _latent_model(artifact: Artifact) -> LatentModel:
 
 
 class LatentCodec(Codec[Any]):
-    """Items through an autoencoder's own codec and its encoder; each channel of a grid of latents is standardised.
+    """Maps items to an autoencoder's latents; each channel of a grid of latents is standardised.
 
-    The autoencoder is saved inside the codec's folder, so that a model of latents is one folder. Queries, masks and
-    collections of items are the inner codec's business.
+    The autoencoder is saved inside the codec's folder, so that a model of latents is one folder. Its own codec handles
+    queries, masks and collections of items.
     """
 
     kind = "latents"
@@ -72,19 +72,12 @@ class LatentCodec(Codec[Any]):
 
     @classmethod
     def fit(cls, chunks: Iterable[Any], kind: type[Space], options: Artifact) -> Self:
-        """Return the codec of the autoencoder `options`. Raises UserError where its latents are of another kind."""
-        model = options.model
-        if not isinstance(model, LatentModel):
-            raise UserError(f"--autoencoder is of the family '{options.family}', which has no encoder; choose another")
-        if options.conditions:
-            name = min(options.conditions)
-            raise UserError(f"the autoencoder needs condition '{name}' to decode; refit it without --condition")
-        latent = model.latent
-        if not isinstance(latent, kind):
-            raise UserError(
-                f"the latents of the autoencoder are {latent.plural}, and this family models {kind.plural} here; "
-                "choose another --autoencoder or --family"
-            )
+        """Return the codec of the autoencoder `options`, with the mean and deviation of these items' latents.
+
+        Its latents have to be of that kind (see `training.resolve`). Raises UserError where it has none.
+        """
+        latent = _latent_model(options).latent
+        assert isinstance(latent, kind), f"the latents are {latent.plural}, not {kind.plural}"
         count = latent.shape[0] if latent.continuous else 0
         seen, total, squares = 0, torch.zeros(count, dtype=torch.float64), torch.zeros(count, dtype=torch.float64)
         for items in chunks if count else ():
@@ -133,7 +126,7 @@ class LatentCodec(Codec[Any]):
         missing = (~inner.known).amax(1)
         for axis, count in enumerate(size, start=1):
             length = missing.shape[axis]
-            # A latent covers at least `low` cells of the data, and a power of two of them but where the patch is none.
+            # A latent stands for `low` cells of the data or, where the data was padded, for the next power of two.
             low = -(-length // count)
             high = 2 ** (low - 1).bit_length()
             reach = [range(cell * low, min(length, (cell + 1) * high)) for cell in range(count)]
@@ -147,7 +140,7 @@ class LatentCodec(Codec[Any]):
         return self.artifact.codec.merge_known(self._decode_latents(x, noise), noise, items, mask)
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """The hash of the autoencoder, which so becomes part of that of the model in front of it."""
+        """Return the hash of the autoencoder, which so is part of the model's own hash, and the statistics."""
         return {"autoencoder": self.artifact.hash}, {"mean": self.mean, "deviation": self.deviation}
 
     @classmethod
@@ -160,7 +153,10 @@ class LatentCodec(Codec[Any]):
 
     @classmethod
     def restore(cls, folder: Path, artifact: Artifact) -> Self:
-        """Return what `save` wrote, with the autoencoder in it. Raises UserError where that was changed since."""
+        """Return what `save` wrote, with the autoencoder in its folder.
+
+        Raises UserError where the autoencoder was changed since, or a file is damaged.
+        """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 

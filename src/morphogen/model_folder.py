@@ -28,16 +28,16 @@ def load_artifact(folder: Path | str, device: str | None = None) -> Artifact:
     Raises UserError where it is no model folder, or one that is unfinished, damaged or of another format.
     """
     folder = Path(folder)
-    config = read_config(folder)
+    config = _read_config(folder)
     try:
         space = space_from_json(config["space"])
-        kind = plugins.model_for(config["family"], type(space))
+        model_class = plugins.model_for(config["family"], type(space))
         codec = load_codec(config["modality"], folder / "codec", device)
         conditions = {
             name: load_codec(config["modality"], folder / "conditions" / name) for name in config["conditions"]
         }
         spaces = {name: space_from_json(value) for name, value in config["conditions"].items()}
-        model = kind(space, spaces, build(kind.Options, config["options"], "options"))
+        model = model_class(space, spaces, build(model_class.Options, config["options"], "options"))
         precision, source = config["precision"], config["source"]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         what = f"lacks {error}" if isinstance(error, KeyError) else f"is damaged ({error})"
@@ -65,7 +65,7 @@ def load_artifact(folder: Path | str, device: str | None = None) -> Artifact:
     return artifact
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def _read_config(folder: Path) -> dict[str, Any]:
     """Return the config.json of a model folder. Raises UserError where it is no folder of this format."""
     if not folder.is_dir():
         raise UserError(f"there is no model folder '{folder}'")

@@ -185,7 +185,7 @@ class Pipeline:
                 yield replace(request, condition={**request.condition, **condition})
                 first = last
         except UserError as error:
-            # The codec knows the conditions of its items, and not the model's own, one of which may be meant.
+            # What the codec does not know may be one of the model's own conditions, misspelt.
             for name in query.condition:
                 if difflib.get_close_matches(name, self.conditions, n=1, cutoff=0.5):
                     raise self.artifact.unknown_condition(name) from error
@@ -233,26 +233,22 @@ class Pipeline:
         if mask is None:
             mask = build(kind, fields, "mask")
         elif fields:
-            raise UserError(f"'{next(iter(fields))}' says again what 'mask' says: what is missing; give one of them")
+            raise UserError(f"both 'mask' and '{next(iter(fields))}' say what is missing; give one of them")
         return self._modality.mask(items, mask) if isinstance(mask, kind) else mask
 
     def encode_conditions(self, condition: Mapping[str, Any], count: int) -> dict[str, Tensor]:
         """Return conditions as tensors `(count, *shape)`: classes by name, all others as items or their files.
 
-        Each is one for all, or a list with one for each. Raises UserError on an unknown or a required one that is not
-        there, and as `Artifact.encode_conditions` does.
+        Each is one for all, or a list with one for each. Raises UserError where a required one is missing, and as
+        `Artifact.encode_conditions` does.
         """
+        values = dict(condition)
         for name in self.artifact.required_conditions:
             if name not in condition:
                 noun = self._modality.noun.upper()
                 raise UserError(f"this model needs the condition {name}={noun}; give one for all samples, or a list")
-        encoded = {
-            name: self._encode_items(self.conditions[name], value)
-            if name in self.artifact.required_conditions
-            else value
-            for name, value in condition.items()
-        }
-        return self.artifact.encode_conditions(encoded, count)
+            values[name] = self._encode_items(self.conditions[name], condition[name])
+        return self.artifact.encode_conditions(values, count)
 
     def _encode_items(self, codec: Codec[Any], value: Any) -> Tensor:
         """Return items, or the files of items, as their codec encodes them."""
@@ -311,15 +307,12 @@ def load(folder: Path | str, device: str | None = None) -> Pipeline:
 
 
 def _sort(keywords: Mapping[str, Any], *kinds: type[Frozen] | None) -> tuple[dict[str, Any], ...]:
-    """Return the keywords that are fields of each of several settings. Raises UserError on one of none of them."""
-    sorted_keywords: tuple[dict[str, Any], ...] = tuple({} for _ in kinds)
-    for name, value in keywords.items():
-        fields = (own for kind, own in zip(kinds, sorted_keywords, strict=True) if kind and name in kind.model_fields)
-        own = next(fields, None)
-        if own is None:
-            raise unknown("argument", name, {field for kind in kinds if kind for field in kind.model_fields})
-        own[name] = value
-    return sorted_keywords
+    """Return the keywords that are fields of each kind of settings. Raises UserError on one that no kind has."""
+    fields = [set(kind.model_fields) if kind else set() for kind in kinds]
+    for name in keywords:
+        if name not in set().union(*fields):
+            raise unknown("argument", name, set().union(*fields))
+    return tuple({name: value for name, value in keywords.items() if name in own} for own in fields)
 
 
 def _noise(seed: int, count: int) -> Noise:

@@ -112,12 +112,11 @@ def _dump(query: Query) -> dict[str, Any]:
 
 def _condition_hashes(pipeline: Pipeline, condition: Mapping[str, Any]) -> dict[str, str]:
     """Return the hash of each file that is a condition."""
-    files = {
-        str(value)
-        for name in pipeline.artifact.required_conditions
-        for value in (condition[name] if isinstance(condition.get(name), list) else [condition.get(name)])
-        if isinstance(value, (str, Path))
-    }
+    files = set()
+    for name in pipeline.artifact.required_conditions:
+        value = condition.get(name)
+        values = value if isinstance(value, (list, tuple)) else [value]
+        files |= {str(one) for one in values if isinstance(one, (str, Path))}
     hashes = {file: _hash(file) for file in sorted(files)}
     return {file: digest for file, digest in hashes.items() if digest}
 

@@ -66,6 +66,7 @@ class CouplingFlow(GenerativeModel, LikelihoodModel):
         x = batch.x + self.space.step * (torch.rand_like(batch.x) - 0.5)
         return Loss(-self._log_density(x, batch.condition).mean() / self.space.dimensions)
 
+    @torch.no_grad()
     def log_likelihood(self, batch: Batch, noise: Noise) -> Tensor:
         step = self.space.step
         x = batch.x + step * (noise.uniform("dequantise", self.space.shape).to(batch.x) - 0.5)

@@ -17,7 +17,7 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, err
 
 
 def verbs() -> list[str]:
-    """The names of all verbs."""
+    """Return the names of all verbs."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
 
 
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run a verb; returns the exit code."""
+    """Run a verb; return the exit code."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_overview())
         return 0
@@ -55,7 +55,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    """An end by SIGTERM that cleans up on its way out."""
+    """Exit on SIGTERM by an exception, so that temporary files are removed."""
     sys.exit(128 + number)
 
 

@@ -20,8 +20,8 @@ from ..core.errors import UserError, unknown
 from ..sampling.solvers.base import Solver, resolve
 
 Repeatable: Any = tyro.conf.UseAppendAction[tuple[str, ...]]
-# Groups of settings whose flags have no prefix, as fields of the commands are called.
-BARE = ("controls", "query", "mask", "further")
+# Flags of any verb that take no value, by which the words of a command line are told apart before it is parsed.
+_SWITCHES = ("-h", "--help", "--resume", "--train.compile", "--stream", "--json")
 
 
 def flag(kind: Any, purpose: str, **more: Any) -> Any:
@@ -104,7 +104,7 @@ def with_solvers(controls: type[Frozen], arguments: Sequence[str]) -> tuple[type
 def flag_value(arguments: Sequence[str], name: str) -> str | None:
     """Return the value of the last `--name VALUE` or `--name=VALUE`, read before all flags are known."""
     value = None
-    for argument, after in zip(arguments, [*arguments[1:], None], strict=False):
+    for argument, after in zip(arguments, [*arguments[1:], None], strict=True):
         if argument == f"--{name}":
             value = after
         elif argument.startswith(f"--{name}="):
@@ -113,19 +113,17 @@ def flag_value(arguments: Sequence[str], name: str) -> str | None:
 
 
 def positional(arguments: Sequence[str]) -> str | None:
-    """Return the model folder among the arguments, else the first that is neither a flag nor the value of one."""
+    """Return the first argument that is neither a flag nor the value of one; None: there is none."""
+    previous = ""
     for argument in arguments:
-        if not argument.startswith("-") and Path(argument, "config.json").is_file():
+        is_value = previous.startswith("-") and "=" not in previous and previous not in _SWITCHES
+        if not argument.startswith("-") and not is_value and not _is_number(argument):
             return argument
-    before = ["", *arguments]
-    for previous, argument in zip(before, arguments, strict=False):
-        follows_flag = previous.startswith("-") and "=" not in previous
-        if not argument.startswith("-") and not follows_flag and not is_number(argument):
-            return argument
+        previous = argument
     return None
 
 
-def is_number(argument: str) -> bool:
+def _is_number(argument: str) -> bool:
     """Return whether an argument is a number, such as one of several values of a flag, and names no file."""
     try:
         float(argument)
@@ -148,7 +146,10 @@ def without_flag(arguments: Sequence[str], name: str) -> list[str]:
 
 
 def given(arguments: Sequence[str], prefix: str = "") -> set[str]:
-    """Return the names of the flags under `prefix` that were given, with underscores; `columns` of `columns.width`."""
+    """Return the names of the flags under `prefix` that were given, with underscores.
+
+    A flag of nested settings counts as these: with the prefix `codec.`, `--codec.columns.width` gives `columns`.
+    """
     start = f"--{prefix}"
     names = {argument.partition("=")[0] for argument in arguments if argument.startswith(start)}
     return {name.removeprefix(start).partition(".")[0].replace("-", "_") for name in names}

@@ -45,10 +45,13 @@ def folder_settings(arguments: Sequence[str]) -> FolderSettings | None:
 
     Raises UserError where it is no model folder.
     """
-    folder = positional(arguments)
+    # Whatever its place: a flag may have several values, the last of which looks like a folder's name.
+    folders = (one for one in arguments if not one.startswith("-") and Path(one, "config.json").is_file())
+    folder = next(folders, None) or positional(arguments)
     if folder is None:
         return None
-    config: Any = read_json(Path(folder) / "config.json") if Path(folder, "config.json").exists() else None
+    file = Path(folder, "config.json")
+    config: Any = read_json(file) if file.exists() else None
     try:
         family, kind = config["family"], type(space_from_json(config["space"]))
         return FolderSettings(family, modality(config["modality"]), plugins.entry_for(family, kind))

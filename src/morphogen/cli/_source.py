@@ -5,26 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ._flags import flag_value, is_number
+from ._flags import flag_value, positional
 
 if TYPE_CHECKING:
     from ..data.base import Source
 
-_SWITCHES = ("-h", "--help", "--resume", "--train.compile")  # flags of `fit` and `inspect` that take no value
 SOURCE_HELP = "A folder, a file, a Hub data set id, or digits."
 COLUMN_HELP = "Column of the items, in a table with several."
 SEPARATOR_HELP = "What separates the documents of a text file: line, blank, none, or a text."
-
-
-def source_argument(arguments: Sequence[str]) -> str | None:
-    """Return the first argument that is neither a flag nor the value of one; None: there is none."""
-    previous = ""
-    for argument in arguments:
-        follows_flag = previous.startswith("-") and "=" not in previous and previous not in _SWITCHES
-        if not argument.startswith("-") and not follows_flag and not is_number(argument):
-            return argument
-        previous = argument
-    return None
 
 
 def open_argument(arguments: Sequence[str], recipe: Mapping[str, Any] | None = None) -> Source | None:
@@ -33,7 +21,7 @@ def open_argument(arguments: Sequence[str], recipe: Mapping[str, Any] | None = N
     Raises UserError where it cannot be opened.
     """
     recipe = recipe or {}
-    spec = source_argument(arguments) or recipe.get("source")
+    spec = positional(arguments) or recipe.get("source")
     if spec is None:
         return None
     from ..data.sources import open_source

@@ -17,22 +17,32 @@ from ..core.config import Frozen, build, read_toml
 from ..core.errors import UserError, unknown
 from ..core.modality import Modality
 from ..core.modality import modality as modality_of
-from ..core.plugins import ModelEntry
 from ..core.space import Space
 from ..training.options import TrainOptions, check_names, model_options
-from ._flags import Repeatable, flag, flag_value, given, group, parse
-from ._source import COLUMN_HELP, SEPARATOR_HELP, SOURCE_HELP, open_argument, source_argument
+from ._flags import Repeatable, flag, flag_value, given, group, parse, positional
+from ._source import COLUMN_HELP, SEPARATOR_HELP, SOURCE_HELP, open_argument
 
 if TYPE_CHECKING:
     from ..artifact import Artifact
     from ..data.base import Source
 
 _SOURCE: Any = tyro.conf.Positional[str | None]  # type: ignore[misc]
-_TABLES = ("train", "options", "codec")  # of a recipe
-_KEYS = (
-    *("source", "family", "modality", "minutes", "condition", "autoencoder", "super_resolution", "column", "separator"),
-    *("out", *_TABLES),
-)
+# The keys of a recipe, each with the types of its values, and these in words.
+_KEYS: dict[str, tuple[Any, str]] = {
+    "source": (str, "a path"),
+    "out": (str, "a path"),
+    "family": (str, "a name"),
+    "modality": (str, "a name"),
+    "minutes": (int | float, "a number"),
+    "condition": (str | list, "a name or a list of names"),
+    "autoencoder": (str, "a path"),
+    "super_resolution": (int, "a whole number"),
+    "column": (str, "a name"),
+    "separator": (str, "a name"),
+    "train": (dict, "a table, [train]"),
+    "options": (dict, "a table, [options]"),
+    "codec": (dict, "a table, [codec]"),
+}
 _MORE = (
     "The options of a model and of its codec depend on the data and the family; list them with: "
     "morphogen fit SOURCE --family FAMILY --help"
@@ -58,7 +68,6 @@ class Context(NamedTuple):
     family: str | None
     modality: Modality[Any] | None
     kind: type[Space] | None  # of space that is modelled
-    entry: ModelEntry | None
 
 
 def run(arguments: list[str]) -> int:
@@ -75,9 +84,13 @@ def run(arguments: list[str]) -> int:
     if not resume and context.source is None:
         raise UserError("the source is missing; expected: morphogen fit SOURCE --out DIR, or --resume --out DIR")
     from ..training.fit import fit
+    from ..training.fit import resume as resume_fit
     from ..training.signals import Interrupted
 
     try:
+        if resume:
+            resume_fit(parsed.out, say=_print)
+            return 0
         fit(
             context.source,
             out=parsed.out,
@@ -89,14 +102,17 @@ def run(arguments: list[str]) -> int:
             codec=_chosen(parsed, "codec", recipe, arguments),
             autoencoder=context.autoencoder,
             super_resolution=parsed.further.super_resolution,
-            resume=parsed.resume,
-            say=lambda line: print(line, file=sys.stderr, flush=True),
+            say=_print,
         )
     except Interrupted as error:
         if os.environ.get("RANK", "0") == "0":  # all processes stop together, and one reports it
             print(f"morphogen: {error}", file=sys.stderr)
         return 128 + error.signal
     return 0
+
+
+def _print(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _context(arguments: Sequence[str], recipe: dict[str, Any], *, open_it: bool) -> Context:
@@ -119,8 +135,7 @@ def _context(arguments: Sequence[str], recipe: dict[str, Any], *, open_it: bool)
         kind = kind_to_model(family, own, autoencoder)
     elif own and family:
         kind = plugins.kind_for(family, own.spaces)
-    entry = plugins.entry_for(family, kind) if family and kind else None
-    return Context(source, autoencoder, family, own, kind, entry)
+    return Context(source, autoencoder, family, own, kind)
 
 
 def _command(context: Context, recipe: dict[str, Any]) -> type[Any]:
@@ -172,7 +187,7 @@ def _chosen(parsed: Any, name: str, recipe: dict[str, Any], arguments: Sequence[
 def _refuse_with_resume(arguments: Sequence[str]) -> None:
     flags = [argument.partition("=")[0] for argument in arguments if argument.startswith("-")]
     others = [name for name in flags if name not in ("--resume", "--out", "-h", "--help")]
-    if other := next(iter(others), source_argument(arguments)):
+    if other := next(iter(others), positional(arguments)):
         raise UserError(f"--resume continues with the settings of the interrupted fit; drop {other}")
 
 
@@ -192,14 +207,12 @@ def _recipe(path: str | None) -> dict[str, Any]:
     for name, value in recipe.items():
         if name not in _KEYS:
             raise unknown("key of the recipe", name, _KEYS)
-        if name in _TABLES and not isinstance(value, dict):
-            raise UserError(f"recipe {path}: {name} is {value!r}; expected a table, [{name}]")
-        if name in ("source", "family", "modality", "column", "separator") and not isinstance(value, str):
-            what = "a path" if name == "source" else "a name"
-            raise UserError(f"recipe {path}: {name} is {value!r}; expected {what}")
+        kinds, expected = _KEYS[name]
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            raise UserError(f"recipe {path}: {name} is {value!r}; expected {expected}")
     names = recipe.get("condition", [])
     names = [names] if isinstance(names, str) else names
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+    if not all(isinstance(name, str) for name in names):
         raise UserError(f"recipe {path}: condition is {names!r}; expected a name or a list of names")
     if names:
         recipe["condition"] = tuple(names)

@@ -19,7 +19,7 @@ _SAMPLE = 1000  # items by which the encoding is chosen
 def run(arguments: list[str]) -> int:
     """Run the verb; return the exit code."""
     source = open_argument(arguments)
-    name = source.modality if source else flag_value(arguments, "modality")
+    name = source.modality if source is not None else flag_value(arguments, "modality")
     parsed = parse(_command(name), arguments, "inspect")
     if source is None:
         raise UserError("no source was given; expected: morphogen inspect SOURCE")
@@ -35,7 +35,7 @@ def run(arguments: list[str]) -> int:
     codec = own.fit(chunks(source, indices), own.spaces[0], parsed.codec)
     if len(indices) < len(source):
         print(f"{len(indices):,} of them were read:")
-    for note in getattr(codec, "notes", ()):
+    for note in codec.notes:
         print(note)
     print(f"space: {codec.space}")
     for column, values in source.columns.items():

@@ -45,10 +45,10 @@ def run(arguments: list[str]) -> int:
     if not differing:
         print(f"all {len(items)} samples match")
         return 0
-    then, now = data["versions"]["torch"], torch.__version__
+    then = data.get("versions", {}).get("torch", "unknown")
     print(
         f"{len(differing)} of {len(items)} samples differ, the first is number {differing[0]} "
-        f"(torch {then} then, {now} now)",
+        f"(torch {then} then, {torch.__version__} now)",
         file=sys.stderr,
     )
     return 1

@@ -155,12 +155,12 @@ def read_json(path: Path) -> Any:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Return what is in a TOML recipe. Raises UserError that names the file where it is absent or broken."""
+    """Return what is in a TOML file. Raises UserError that names the file where it is absent or broken."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"recipe {path} does not exist") from None
+        raise UserError(f"{path} does not exist; expected a TOML file") from None
     except OSError as error:
-        raise UserError(f"recipe {path} cannot be read: {error.strerror}; expected a TOML file") from None
+        raise UserError(f"{path} cannot be read: {error.strerror}; expected a TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"recipe {path} is not valid TOML: {error}") from None
+        raise UserError(f"{path} is not valid TOML: {error}; correct it") from None

@@ -72,7 +72,7 @@ class ColumnResult(Frozen):
     name: str
     shape: float
     trend: float | None = None
-    shape_real_data: float
+    shape_real_data: float | None = Field(None, description="The same for training rows; None: not measured.")
     trend_real_data: float | None = None
 
 

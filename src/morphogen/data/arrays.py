@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,6 @@ from .claims import accepted, claim
 
 Array = NDArray[Any]
 _LABELS = ("labels", "label", "y")
-_SPLIT = ("train", "test")
 
 
 class ArraySource(Source):
@@ -32,16 +32,16 @@ class ArraySource(Source):
         description: str,
         columns: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        """`modality` is the one that the user names. Raises UserError where none claims the arrays."""
+        """`modality` is the one that the user names. Raises UserError if no modality claims the arrays."""
         first = parts[0]
         winner = claim([Record("array", first)], modality) if _is_numeric(parts) else None
         if winner is None:
             problem = f"the array has shape {first.shape} and type {first.dtype}"
             raise UserError(f"{problem}; expected {accepted('array', modality)}")
+        if empty := [part.shape for part in parts if not part.size]:
+            raise UserError(f"the array has shape {empty[0]}: there is nothing in it")
         self._parts, self.modality = parts, winner.modality.name
         self._ends = np.cumsum([len(part) for part in parts]).tolist()
-        if not len(self):
-            raise UserError(f"the array has shape {first.shape}: there is nothing in it")
         self._read = winner.modality.array_reader(parts)
         shape = "x".join(str(length) for length in first.shape[1:])
         self.description = f"{description}: {len(self)} arrays of {shape} {first.dtype}"
@@ -63,27 +63,31 @@ class ArraySource(Source):
 
 
 def check_columns(source: Source) -> None:
-    """Raise UserError where a column has not one value for each item."""
+    """Raise UserError if a column does not have one value for each item."""
     for name, column in source.columns.items():
         if len(column) != len(source):
-            raise UserError(f"there are {len(source)} items and {len(column)} of '{name}'; expected as many")
+            raise UserError(
+                f"there are {len(source)} items, but '{name}' has {len(column)} values; give one for each item"
+            )
 
 
 def open_npz(path: Path, modality: str | None) -> ArraySource:
-    """Return the items of the array that is claimed, with `labels` or `y`; of `x_train` and `x_test`, both.
+    """Return the items of the array with the strongest claim, and its labels; of `x_train` and `x_test`, both.
 
-    Of several arrays that are claimed as surely, it is the one called `x`, else the largest.
+    Of equal claims, that on the array called `x` wins, else that on the largest.
     """
     try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is not a zip archive")
         with np.load(path, allow_pickle=False) as file:
             arrays = {name.lower(): array for name in file.files if (array := _load(file, name)) is not None}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is not a readable npz file ({error}); write it again with numpy.savez") from None
     strengths = {
-        name: surest.strength
+        name: winner.strength
         for name, array in arrays.items()
         if _is_numeric([array]) and not _is_label(name)
-        if (surest := claim([Record("array", array, name)], modality))
+        if (winner := claim([Record("array", array, name)], modality))
     }
     if not strengths:
         content = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "no arrays of numbers"
@@ -91,28 +95,30 @@ def open_npz(path: Path, modality: str | None) -> ArraySource:
     name = max(strengths, key=lambda name: (strengths[name], name in ("x", "x_train"), arrays[name].size))
     train, test = name.replace("test", "train"), name.replace("train", "test")
     if train != test and train in arrays and test in arrays:
-        labels = [part.ravel() for one in _SPLIT for key, part in arrays.items() if _is_label(key) and one in key]
-        both = np.concatenate(labels) if len(labels) == len(_SPLIT) else None
         parts, description = [arrays[train], arrays[test]], path.name
+        sides = [arrays[key].ravel() for side in ("train", "test") for key in arrays if _is_label(key) and side in key]
+        labels = np.concatenate(sides) if len(sides) == 2 else None
     else:
-        both = next((arrays[key] for key in _LABELS if key in arrays), None)
-        both = both if both is not None and both.size == len(arrays[name]) else None
         parts, description = [arrays[name]], f"{path.name}, array '{name}'"
-    return ArraySource(parts, modality, description, {"label": labels_as_text(both)} if both is not None else {})
+        fitting = [arrays[key] for key in _LABELS if key in arrays and arrays[key].size == len(arrays[name])]
+        labels = fitting[0] if fitting else None
+    return ArraySource(parts, modality, description, {"label": labels_as_text(labels)} if labels is not None else {})
 
 
 def load_npy(path: Path) -> Array:
-    """Return the array in a file, left on disk and read where it is indexed. Raises UserError where it is damaged."""
+    """Return the array in a file, memory-mapped. Raises UserError if the file is damaged."""
     try:
-        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        return np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} is not a readable npy file ({error}); write it again with numpy.save") from None
-    return array
 
 
 def labels_as_text(labels: Any) -> list[str]:
-    """Return labels as strings, each distinct one held once; whole floats lose their point."""
-    distinct, inverse = np.unique(np.asarray(labels).ravel(), return_inverse=True)
+    """Return labels as strings, equal ones as one object: None as "", whole floats without a decimal point."""
+    values = np.asarray(labels).ravel()
+    if values.dtype == object:
+        values = np.array(["" if value is None else str(value) for value in values])
+    distinct, inverse = np.unique(values, return_inverse=True)
     whole = np.issubdtype(distinct.dtype, np.floating) and (distinct == np.rint(distinct)).all()
     names = [
         str(int(value)) if whole else value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -20,7 +20,7 @@ _MOST_CLASSES = 1000  # a column with more distinct values than this holds no cl
 class Source(ABC):
     """Raw items of one modality, each read only when it is indexed; reading is safe from several threads."""
 
-    description: str  # what the source was taken for, in plain words
+    description: str  # how the source was read, in plain words
     modality: str  # its name
     columns: Mapping[str, Sequence[str]] = {}  # candidate conditions, one string per item
     test: NDArray[np.bool_] | None = None  # the source's own test split
@@ -40,7 +40,7 @@ class Source(ABC):
         return f"item {index}"
 
     def block(self, indices: NDArray[np.int64]) -> Any:
-        """Return the items together, as the modality's own collection; None: they are not held as such."""
+        """Return the items as one collection of the modality; None: the source reads items one by one."""
         return None
 
     def item_names(self) -> list[str]:

@@ -10,14 +10,14 @@ from typing import Any
 from morphogen.core.errors import UserError, unknown
 
 from .claims import Claim, accepted, candidates, claim
-from .values import ValueReader, offers
+from .values import ValueReader, records_of
 
 HEAD = 100  # records by which columns are chosen
 
 
 @dataclass(frozen=True)
 class ItemColumn:
-    """The column of items, how its cells are read, how sure that is, and how to say it."""
+    """The column of items, the reader of its cells, the strength of the claim on it, and a description in words."""
 
     name: str
     reader: ValueReader
@@ -34,18 +34,17 @@ def choose_column(
     folder: Path = Path(),
     features: Mapping[str, str] | None = None,
 ) -> ItemColumn | None:
-    """Return the column whose cells are claimed most surely; None: no column is claimed.
+    """Return the column with the strongest claim on its cells; None: no column is claimed.
 
     `columns` holds the first cells of each column; `chosen` is the column and `modality` the modality that the user
-    names, `features` what the file itself calls the types of its columns. Of columns that are claimed as surely, it is
-    the one called as its modality is, else the first. Raises UserError where the chosen column is not there or is not
-    claimed.
+    names, `features` the file's own names for the types of its columns. Of equal claims, that on the column with the
+    name of its modality wins, else the first. Raises UserError if the chosen column is absent or not claimed.
     """
     if chosen is not None and chosen not in columns:
         raise unknown("column", chosen, columns)
     claims: dict[str, Claim] = {}
     for name in columns if chosen is None else [chosen]:
-        records = offers(columns[name], "cells", folder=folder, name=name, feature=(features or {}).get(name, ""))
+        records = records_of(columns[name], "cells", folder=folder, name=name, feature=(features or {}).get(name, ""))
         if winner := claim(records, modality, weak=chosen is not None):
             claims[name] = winner
     if not claims and chosen is not None:

@@ -1,4 +1,4 @@
-"""Which modality a record is of: each says how sure it is, and the surest has it."""
+"""Which modality a record belongs to: the one with the strongest claim."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PLACES = {
 
 
 class Claim(NamedTuple):
-    """The surest claim on one of several records."""
+    """The strongest claim on one of several records."""
 
     modality: Modality[Any]
     record: Record
@@ -35,7 +35,7 @@ def candidates(name: str | None) -> list[Modality[Any]]:
 
 
 def claim(records: Iterable[Record], name: str | None, *, weak: bool = False) -> Claim | None:
-    """Return the surest claim on any of the records; of equal ones the first. None: no modality claims one.
+    """Return the strongest claim on any of the records; of equal ones the first. None: no modality claims one.
 
     `name` is the modality that the user names. Where there is one, or with `weak`, any claim above 0 counts.
     """
@@ -53,4 +53,4 @@ def accepted(kind: Literal["file", "array", "cells", "rows", "object"], name: st
     """Return what modalities claim of that kind, in words for a message."""
     words = [f"{one.accepts[kind]} ({one.plural})" for one in candidates(name) if kind in one.accepts]
     plurals = " or ".join(one.plural for one in candidates(name))
-    return "; ".join(words) or f"another source, for {plurals} do not come in {_PLACES[kind]}"
+    return "; ".join(words) or f"another source: {plurals} do not come in {_PLACES[kind]}"

@@ -1,4 +1,4 @@
-"""From a source to encoded examples on disk: a few threads, bounded memory, bad items skipped by name."""
+"""Encoding the items of a source to disk: in a few threads and bounded memory; unreadable items are named, skipped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from morphogen.core.errors import BadItem, UserError
 from .base import Source, abbreviated
 from .store import EncodedStore
 
-_BLOCK = 1 << 16  # items at a time of a source that holds them together
+_BLOCK = 1 << 16  # items at a time of a source that reads blocks
 _MEMORY = 32 << 20  # bytes of decoded items a thread holds before it encodes them
 
 Indices = Sequence[int] | NDArray[np.int64]
@@ -31,16 +31,16 @@ def chunks(source: Source, indices: Indices, size: int = 256) -> Iterator[Any]:
 
     Items that cannot be read are left out. Raises UserError, naming the first, where none can be read.
     """
-    wanted = np.asarray(indices, dtype=np.int64)
-    if source.block(wanted[:1]) is not None:
-        yield from (source.block(wanted[start : start + _BLOCK]) for start in range(0, len(wanted), _BLOCK))
+    indices = np.asarray(indices, dtype=np.int64)
+    if source.block(indices[:1]) is not None:
+        yield from (source.block(indices[start : start + _BLOCK]) for start in range(0, len(indices), _BLOCK))
         return
     items: list[Any] = []
     weight, readable = 0, False
     first_error: BadItem | None = None
-    for index in indices:
+    for index in indices.tolist():
         try:
-            items.append(source.read(int(index)))
+            items.append(source.read(index))
         except BadItem as error:
             first_error = first_error or error
             continue
@@ -81,12 +81,12 @@ def encode_source(
     indices: list[NDArray[np.int64]] = []
     owners: list[NDArray[np.int64]] = []
     skipped: list[str] = []
-    wanted = [np.asarray(part, dtype=np.int64) for part in parts]
-    count = sum(map(len, wanted))
+    arrays = [np.asarray(part, dtype=np.int64) for part in parts]
+    count = sum(map(len, arrays))
 
     def examples() -> Iterator[Tensor]:
         read = 0
-        for group in _in_order(source, codec, wanted, chunk, alone):
+        for group in _in_order(source, codec, arrays, chunk, alone):
             skipped.extend(group.problems)
             if len(skipped) > tolerance * count:
                 raise UserError(
@@ -105,7 +105,7 @@ def encode_source(
 
 def unreadable(source: Source, indices: NDArray[np.int64]) -> dict[int, str]:
     """Return those of the items at `indices` that cannot be read, each with a message that names it."""
-    if len(indices) and source.block(indices[:1]) is not None:
+    if source.block(indices[:1]) is not None:
         return {}
 
     def problem(index: int) -> str | None:
@@ -130,14 +130,13 @@ class _Group(NamedTuple):
 def _in_order(
     source: Source, codec: Codec[Any], parts: Sequence[NDArray[np.int64]], chunk: int, alone: bool
 ) -> Iterator[_Group]:
-    """Yield groups of encoded items in order, a bounded number under way."""
+    """Yield groups of encoded items in order, while threads encode a bounded number of others."""
     threads = min(4, os.cpu_count() or 1)
     waiting: deque[Future[_Group]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
             for part in parts:
-                # Not as many at a time where each has to be read by itself.
-                size = chunk if not len(part) or source.block(part[:1]) is None else _BLOCK
+                size = chunk if source.block(part[:1]) is None else _BLOCK
                 for start in range(0, len(part), size):
                     waiting.append(pool.submit(_encode, source, codec, part[start : start + size], alone))
                     if len(waiting) > threads:
@@ -150,10 +149,9 @@ def _in_order(
 
 
 def _encode(source: Source, codec: Codec[Any], indices: NDArray[np.int64], alone: bool) -> _Group:
-    block = source.block(indices) if len(indices) else None
-    if block is not None:
-        packed_block, owners_in_block = codec.pack(block, alone)
-        return _Group([packed_block], owners_in_block.numpy(), indices, [])
+    if (block := source.block(indices)) is not None:
+        block_examples, block_owners = codec.pack(block, alone)
+        return _Group([block_examples], block_owners.numpy(), indices, [])
     packed: list[Tensor] = []
     owners: list[Tensor] = []
     readable: list[int] = []

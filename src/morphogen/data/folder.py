@@ -24,7 +24,7 @@ class FolderSource(Source):
     """The files of one modality under a folder, or a single file."""
 
     def __init__(self, root: Path, names: list[str], modality: Modality[Any], ignored: int = 0) -> None:
-        """`names` are paths relative to `root`; `ignored` is how many other files stand there."""
+        """`names` are paths relative to `root`; `ignored` is the number of other files in the folder."""
         self.root, self.modality, self._modality = root, modality.name, modality
         self._names = sorted(names)
         kind = f"{modality.name} file{'s' * (len(names) != 1)}"
@@ -64,13 +64,13 @@ def single_file(path: Path, modality: Modality[Any]) -> FolderSource:
 
 
 def open_folder(root: Path, modality: str | None) -> FolderSource:
-    """Return the files of the modality that claims most of them; of as many, that whose claim is the surest.
+    """Return the files of the modality that claims most of them; of equal numbers, that with the strongest claim.
 
-    Files that end alike are of one modality. Raises UserError naming what stands there instead.
+    All files with one suffix are of one modality. Raises UserError that counts the files if none is claimed.
     """
     names: dict[str, list[str]] = {}
-    for name in walk(root):
-        names.setdefault(ending(name), []).append(name)
+    for name in _walk(root):
+        names.setdefault(_suffix(name), []).append(name)
     if not names:
         raise UserError(f"the folder {root} is empty; expected files such as {accepted('file', modality)}")
     claims: dict[str, Claim] = {}
@@ -87,20 +87,20 @@ def open_folder(root: Path, modality: str | None) -> FolderSource:
     files: dict[str, list[str]] = {}
     for suffix, winner in claims.items():
         files.setdefault(winner.modality.name, []).extend(names[suffix])
-    strength = {winner.modality.name: winner.strength for winner in claims.values()}
-    most = max(files, key=lambda name: (len(files[name]), strength[name]))
-    chosen = next(winner.modality for winner in claims.values() if winner.modality.name == most)
-    return FolderSource(root, files[most], chosen, ignored=sum(map(len, names.values())) - len(files[most]))
+    winners = {winner.modality.name: winner for winner in claims.values()}
+    most = max(files, key=lambda name: (len(files[name]), winners[name].strength))
+    ignored = sum(map(len, names.values())) - len(files[most])
+    return FolderSource(root, files[most], winners[most].modality, ignored)
 
 
-def ending(name: str) -> str:
-    """Return the suffix of a file, lower case; with the one before `.gz`."""
+def _suffix(name: str) -> str:
+    """Return the suffix of a file name in lower case, such as `.png` or `.txt.gz`."""
     suffixes = Path(name.lower()).suffixes
     return "".join(suffixes[-2:] if suffixes[-1:] == [".gz"] else suffixes[-1:])
 
 
-def walk(root: Path) -> Iterator[str]:
-    """Yield relative paths of all files below, hidden ones left out; links are followed, each folder entered once."""
+def _walk(root: Path) -> Iterator[str]:
+    """Yield the relative paths of all files that are not hidden; links are followed, each folder is entered once."""
     seen = set()
     for folder, below, files in os.walk(root, followlinks=True):
         status = os.stat(folder)

@@ -17,7 +17,7 @@ class HubSource(Source):
     """The splits `train` and `test` of a Hub data set, memory-mapped by `datasets`, items decoded when indexed."""
 
     def __init__(self, identifier: str, modality: str | None, column: str | None) -> None:
-        """`modality` and `column` are those that the user names. Raises UserError where there are no items."""
+        """`modality` and `column` are those that the user names. Raises UserError if no column has items."""
         splits, self._parts = _load(identifier)
         features = self._parts[0].features
         title = f"the Hub data set {identifier}"
@@ -49,7 +49,7 @@ class HubSource(Source):
         return self._reader.read(cell, self._row(index))
 
     def item_name(self, index: int) -> str:
-        if _is_string(self._parts[0].features[self._column]):
+        if not self._reader.as_paths and _is_string(self._parts[0].features[self._column]):
             return name_by_content(self, index, self._row(index))
         return self._row(index)
 
@@ -58,8 +58,8 @@ class HubSource(Source):
 
     def _is_class_like(self, name: str) -> bool:
         feature = self._parts[0].features[name]
-        names, dtype = hasattr(feature, "names"), getattr(feature, "dtype", "")
-        return name != self._column and (names or (_is_simple(feature) and "float" not in dtype))
+        is_label = hasattr(feature, "names")
+        return name != self._column and (is_label or (_is_simple(feature) and "float" not in feature.dtype))
 
     def _classes(self, name: str) -> list[object]:
         values = [value for part in self._parts for value in part[name]]
@@ -68,7 +68,7 @@ class HubSource(Source):
 
 
 def _load(identifier: str) -> tuple[list[str], list[Any]]:
-    """Return the names of the splits that are used, and their data, media as bytes or paths."""
+    """Return the names and the data of the splits to read, with media as bytes or paths."""
     try:
         import datasets
     except ImportError:
@@ -87,7 +87,7 @@ def _load(identifier: str) -> tuple[list[str], list[Any]]:
 
 
 def _first_cells(part: Any, name: str) -> list[Any]:
-    """Of media, which are large, one cell has to do."""
+    """Return the first cells of a column; of media, which are large, a single one."""
     cells = part.select_columns([name])[: HEAD if _is_simple(part.features[name]) else 1]
     return list(cells[name])
 

@@ -27,9 +27,9 @@ def is_idx(name: str) -> bool:
 
 
 def read_idx(path: Path) -> NDArray[Any]:
-    """Return the array in the file. Raises UserError where it is no idx file, or cut short."""
+    """Return the array in an idx file. Raises UserError if it is another kind of file, or cut short."""
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        data = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
         zeros, kind, axes = struct.unpack(">HBB", data[:4])
         shape = struct.unpack(f">{axes}I", data[4 : 4 + 4 * axes])
         dtype = np.dtype(_TYPES[kind])
@@ -42,14 +42,14 @@ def read_idx(path: Path) -> NDArray[Any]:
 
 
 def open_idx(path: Path, modality: str | None) -> ArraySource:
-    """Return the items of one file, with the labels beside it where there are any."""
+    """Return the items of one file, with those of the file of labels beside it, if any, as classes."""
     beside = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
     columns = {"label": labels_as_text(read_idx(beside))} if beside != path and beside.exists() else {}
     return ArraySource([read_idx(path)], modality, path.name, columns)
 
 
 def open_idx_folder(root: Path, modality: str | None) -> ArraySource | None:
-    """Return `train-images…` with `t10k-…` (or `test-…`) as the official test split; None: they do not stand there."""
+    """Return `train-images…`, with `t10k-…` or `test-…` as the official test split; None: the folder has none."""
     stems = {}
     for path in sorted(root.iterdir()):
         match = _NAME.match(path.name)

@@ -14,7 +14,7 @@ from morphogen.core.modality import Parts
 from .arrays import check_columns
 from .base import Source, content_name
 from .claims import accepted, claim
-from .values import ValueReader, is_empty, offers
+from .values import ValueReader, is_empty, records_of
 
 
 class ListSource(Source):
@@ -64,11 +64,12 @@ def open_list(values: Sequence[Any], modality: str | None, columns: Mapping[str,
     """
     if not len(values):
         raise UserError("the list of items is empty; expected at least one")
-    first = next((value for value in values if not is_empty(value)), values[0])
-    winner = claim(offers([first], "object"), modality)
+    number = next((number for number, value in enumerate(values) if not is_empty(value)), 0)
+    first = values[number]
+    winner = claim(records_of([first], "object"), modality)
     if winner is None:
         if isinstance(first, Path) and not first.exists():
-            raise UserError(f"item 0: {first} does not exist")
-        what = f"item 0 has the type {type(first).__name__} ({first!r:.40})"
+            raise UserError(f"item {number}: {first} does not exist")
+        what = f"item {number} has the type {type(first).__name__} ({first!r:.40})"
         raise UserError(f"{what}; expected {accepted('object', modality)}, or the path of a file")
     return ListSource(values, ValueReader.of(winner), columns)

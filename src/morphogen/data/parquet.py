@@ -19,7 +19,10 @@ _AT_ONCE = 16  # rows that are held at a time
 
 
 class ParquetFile:
-    """A parquet file as columns are chosen by it. Raises UserError where it is damaged or empty."""
+    """An open parquet file with its first rows, by which the column of items is chosen.
+
+    Raises UserError if the file is damaged or empty.
+    """
 
     def __init__(self, path: Path) -> None:
         try:
@@ -30,23 +33,22 @@ class ParquetFile:
         try:
             self.file = _open(path)
             batch = next(self.file.iter_batches(batch_size=1))
-            # Of media, which are large, one cell has to do.
+            # Of media, which are large, a single cell.
             self.cells = {name: batch.column(name).to_pylist() for name in batch.schema.names}
             strings = [field.name for field in batch.schema if _is_string(field.type)]
             head = next(self.file.iter_batches(batch_size=HEAD, columns=strings))
             self.cells |= {name: head.column(name).to_pylist() for name in strings}
             simple = [field.name for field in batch.schema if not _is_media(field.type)]
-            self.head = next(self.file.iter_batches(batch_size=HEAD, columns=simple)) if simple else None
+            batches = self.file.iter_batches(batch_size=HEAD, columns=simple)
+            self.rows = arrow.Table.from_batches([next(batches)]) if simple else None
         except StopIteration:
             raise UserError(f"{path} has no rows") from None
         except (OSError, arrow.ArrowException) as error:
             raise UserError(f"{path} is not a readable parquet file ({error}); fetch it again") from None
-        if self.head is not None:
-            self.head = arrow.Table.from_batches([self.head])
 
 
 class ParquetSource(Source):
-    """The items in one column of a parquet file: near-sequential reading is fast, random reading is not."""
+    """The items in one column of a parquet file; fast when read in order, slow when read at random."""
 
     def __init__(self, opened: ParquetFile, column: ItemColumn) -> None:
         self._path, self._file, self._column = opened.path, opened.file, column.name
@@ -66,7 +68,7 @@ class ParquetSource(Source):
         return int(self._file.metadata.num_rows)
 
     def read(self, index: int) -> Any:
-        # Each thread reads its own stretches forwards; one cursor for all would be sent back and forth.
+        # Each thread reads forwards; a cursor that threads share would jump back and forth.
         if not hasattr(self._threads, "cursor"):
             self._threads.cursor = _Cursor(self._path, self._column)
         return self._reader.read(self._threads.cursor.cell(index), self._row(index))
@@ -84,7 +86,7 @@ class ParquetSource(Source):
 
 
 class _Cursor:
-    """A place in one column of a parquet file, that moves forwards cheaply and starts a row group again otherwise."""
+    """A position in one column of a parquet file; to move back, it reads the row group again from its start."""
 
     def __init__(self, path: Path, column: str) -> None:
         self._path, self._column = path, column
@@ -96,7 +98,7 @@ class _Cursor:
         self._blocks: Iterator[Any] = iter(())
 
     def cell(self, index: int) -> Any:
-        """Return the cell of a row. Raises UserError where the file is damaged there."""
+        """Return the cell of a row. Raises UserError if the file is damaged there."""
         try:
             group = bisect_right(self._starts, index) - 1
             if group != self._group or index < self._start:
@@ -112,7 +114,7 @@ class _Cursor:
 
 
 def _open(path: Path) -> Any:
-    """Buffered and not read ahead, so that a large row group is never in memory as a whole."""
+    """Open a parquet file without read-ahead, so that a large row group is never in memory as a whole."""
     import pyarrow.parquet as parquet
 
     return parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)

@@ -20,14 +20,14 @@ from .choose_column import HEAD, ItemColumn
 _LARGEST_CELL = 2**31 - 1  # characters of a csv cell; by itself the module stops at 131,072
 _DELIMITERS = ",;\t|"
 
-Record = Mapping[str, Any]
+Fields = Mapping[str, Any]  # the values of one record by column
 
 
 class Head(NamedTuple):
-    """The columns that may hold items or classes, and the first records."""
+    """The columns that may hold items or classes, and the first records of a file."""
 
     names: list[str]
-    records: list[Record]
+    records: list[Fields]
 
     @property
     def cells(self) -> dict[str, list[Any]]:
@@ -36,7 +36,7 @@ class Head(NamedTuple):
 
 
 class Strings:
-    """A list of strings that holds little more than their bytes; in place of some, what is wrong with them."""
+    """A compact list of strings, in which a message stands for each string that could not be read."""
 
     def __init__(self) -> None:
         self._data, self._ends = bytearray(), array("q")
@@ -51,12 +51,12 @@ class Strings:
         self._ends.append(len(self._data))
 
     def refuse(self, problem: str) -> None:
-        """Append what is wrong with a string that cannot be had."""
+        """Append a string that cannot be read, as a message that says why."""
         self._problems[len(self)] = problem
         self._ends.append(len(self._data))
 
     def __getitem__(self, index: int) -> str:
-        """Return a string. Raises BadItem where there is none."""
+        """Return a string. Raises BadItem with the message that was appended in its place."""
         if index in self._problems:
             raise BadItem(self._problems[index])
         start = self._ends[index - 1] if index else 0
@@ -64,10 +64,10 @@ class Strings:
 
 
 class CellSource(Source):
-    """Records read as a whole, of which the cells with items are held: strings, or paths relative to the file."""
+    """The items in one column of a csv or jsonl file, whose cells are held in memory: strings, or relative paths."""
 
-    def __init__(self, path: Path, names: Sequence[str], records: Iterable[Record | str], column: ItemColumn) -> None:
-        """`records` are all of the file; a str says what is wrong with one."""
+    def __init__(self, path: Path, names: Sequence[str], records: Iterable[Fields | str], column: ItemColumn) -> None:
+        """`records` are all of the file; a str is the message for one that cannot be read."""
         self._path, self._reader, self.modality = path, column.reader, column.reader.modality.name
         self._cells = Strings()
         collected = {name: ClassColumn() for name in names if name != column.name}
@@ -106,9 +106,8 @@ class CellSource(Source):
 
 
 def csv_head(path: Path) -> Head:
-    """Return the columns and first records of a csv or tsv file. Raises UserError where it is none, or has none."""
-    reading = _csv_records(path)
-    records = list(islice(reading, HEAD))
+    """Return the columns and first records of a csv or tsv file. Raises UserError if it is unreadable or empty."""
+    records = list(islice(_csv_records(path), HEAD))
     if not records:
         raise UserError(f"{path} has no rows under its header")
     return Head([name for name in records[0] if name], records)
@@ -119,7 +118,7 @@ def open_csv(path: Path, column: ItemColumn) -> CellSource:
     return CellSource(path, csv_head(path).names, _csv_records(path), column)
 
 
-def _csv_records(path: Path) -> Iterator[Record]:
+def _csv_records(path: Path) -> Iterator[Fields]:
     csv.field_size_limit(_LARGEST_CELL)
     try:
         with _open_text(path) as file:
@@ -127,7 +126,7 @@ def _csv_records(path: Path) -> Iterator[Record]:
             file.seek(0)
             delimiter = max(_DELIMITERS, key=header.count)
             yield from csv.DictReader(file, delimiter=delimiter)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is not a readable csv file ({error}); expected UTF-8 text") from None
 
 
@@ -147,10 +146,10 @@ def open_jsonl(path: Path, column: ItemColumn) -> CellSource:
     return CellSource(path, jsonl_head(path).names, _jsonl_records(path), column)
 
 
-def _jsonl_records(path: Path) -> Iterator[Record | str]:
-    """Yield the objects of the lines that are not blank, or what is wrong with a line."""
+def _jsonl_records(path: Path) -> Iterator[Fields | str]:
+    """Yield the object in each line that is not blank, or a message that says why there is none."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if line.isspace():
                     continue
@@ -159,23 +158,22 @@ def _jsonl_records(path: Path) -> Iterator[Record | str]:
                 except (ValueError, RecursionError) as error:
                     yield f"{path.name} line {number} is not JSON ({error}); mend or remove it"
                     continue
-                yield (
-                    record
-                    if isinstance(record, dict)
-                    else f"{path.name} line {number} is no JSON object; mend or remove it"
-                )
+                if isinstance(record, dict):
+                    yield record
+                else:
+                    yield f"{path.name} line {number} is no JSON object; mend or remove it"
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read ({error}); fetch it again") from None
 
 
 def describe(path: Path, count: int, words: str, columns: Mapping[str, Sequence[str]]) -> str:
-    """Return what a file of records was taken for, in plain words."""
+    """Return how a file of records was read, in plain words."""
     classes = f", columns {', '.join(columns)}" if columns else ""
     return f"{path.name}: {count} rows, {words}{classes}"
 
 
 def _open_text(path: Path) -> TextIO:
     """Open a text file, plain or gzipped, in UTF-8 with or without its mark."""
-    if path.suffix == ".gz":
+    if path.suffix.lower() == ".gz":
         return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
     return path.open(encoding="utf-8-sig", newline="")

@@ -1,4 +1,4 @@
-"""From what the user names to a source: a folder, a file, an array, a Hub id or an embedded data set."""
+"""Opening a source: a folder, a file, an array, a Hub id or an embedded data set."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .idx import is_idx, open_idx, open_idx_folder
 from .memory import PartsSource, open_list
 from .parquet import ParquetFile, ParquetSource
 from .records import csv_head, jsonl_head, open_csv, open_jsonl
-from .tables import is_frame, open_frame, open_split, open_table
+from .tables import is_frame, is_table, open_frame, open_split, open_table
 
 __all__ = ["EMBEDDED", "Source", "open_source"]
 
@@ -45,9 +45,9 @@ def open_source(
     (items, labels). A Source is returned as it is.
 
     The string `digits` is the embedded data set (`./digits` a folder); `hub:owner/name` is always the Hub. `modality`
-    is the one to take it for, else the one that claims it most surely; `column` that of the items where records have
-    several; `separator` what stands between the items of a single file that a modality splits (see `Modality.split`).
-    With `whole` a single file is one item, where it can be. Raises UserError saying what stands there and what was
+    is that of the items, by default the one with the strongest claim; `column` is the column of the items where records
+    have several; `separator` stands between the items of a single file that a modality splits (see `Modality.split`).
+    With `whole` a single file is one item, if possible. Raises UserError that says what was found and what was
     expected.
     """
     if isinstance(spec, Source):
@@ -55,7 +55,7 @@ def open_source(
     candidates(modality)  # an unknown name is refused, whatever the source
     source = _open(spec, modality, column, separator, whole)
     if separator is not None and not isinstance(source, PartsSource):
-        raise UserError(f"--separator cuts a single text file, and the source is none: {source.description}")
+        raise UserError(f"--separator splits a single text file; this source is none: {source.description}")
     source.spec, source.column, source.separator = spec if isinstance(spec, (str, Path)) else None, column, separator
     return source
 
@@ -116,8 +116,8 @@ def _open_file(path: Path, modality: str | None, column: str | None, separator: 
         return open_idx(path, modality)
     if name.endswith(".npz"):
         return open_npz(path, modality)
-    if name.endswith((".parquet", ".csv", ".tsv", ".data", ".test")):
-        return _open_records(path, name, modality, column)
+    if is_table(name):
+        return _open_records(path, modality, column)
     if name.endswith((".jsonl", ".ndjson")):
         head = jsonl_head(path)
         chosen = choose_column(head.cells, chosen=column, modality=modality, file=str(path), folder=path.parent)
@@ -130,7 +130,7 @@ def _open_file(path: Path, modality: str | None, column: str | None, separator: 
         records.insert(0, Record("array", array, path.stem))
     winner = claim(records, modality)
     if winner is None and array is None:
-        raise UserError(f"{path} is a file of a kind that is not known; expected {_expected(modality)}")
+        raise UserError(f"{path} is a file of an unknown kind; expected {_expected(modality)}")
     if winner is None or winner.record.kind == "array":
         assert array is not None
         return ArraySource([array], modality, path.name)
@@ -138,24 +138,23 @@ def _open_file(path: Path, modality: str | None, column: str | None, separator: 
     return PartsSource(parts, winner.modality.name) if parts else single_file(path, winner.modality)
 
 
-def _open_records(path: Path, name: str, modality: str | None, column: str | None) -> Source:
-    """Return the items in a column, or the rows as items where these are claimed more surely."""
-    parquet = ParquetFile(path) if name.endswith(".parquet") else None
-    head = None if parquet else csv_head(path)
-    cells = parquet.cells if parquet else head.cells if head else {}
+def _open_records(path: Path, modality: str | None, column: str | None) -> Source:
+    """Return the items in a column, or the rows as items if the claim on these is stronger."""
+    parquet = ParquetFile(path) if path.name.lower().endswith((".parquet", ".parquet.gz")) else None
+    cells = parquet.cells if parquet else csv_head(path).cells
     chosen = choose_column(cells, chosen=column, modality=modality, file=str(path), folder=path.parent)
-    rows = None
     if column is None:
-        rows = claim([Record("rows", parquet.head if parquet else _arrow_table(cells), path.name)], modality)
-    if rows is not None and (chosen is None or rows.strength > chosen.strength):
-        return open_table(path, rows)
+        first_rows = parquet.rows if parquet else _arrow_table(cells)
+        winner = claim([Record("rows", first_rows, path.name)], modality)
+        if winner and (chosen is None or winner.strength > chosen.strength):
+            return open_table(path, winner)
     if chosen is None:
         raise no_column(cells, modality, str(path))
     return ParquetSource(parquet, chosen) if parquet else open_csv(path, chosen)
 
 
 def _arrow_table(cells: Mapping[str, Sequence[Any]]) -> Any:
-    """Return the first rows of a csv file as a table; None without the package for it."""
+    """Return the first rows of a csv file as an Arrow table; None if pyarrow is not installed."""
     try:
         import pyarrow as arrow
     except ImportError:

@@ -17,15 +17,15 @@ from morphogen.core.config import replacing
 from morphogen.core.errors import UserError
 from morphogen.core.space import Space, space_from_json, space_to_json
 
-_MAGIC, _BLOCK = b"morphogen-store-2\n", 4096  # the header's length comes next, and is a multiple of the other
-_RUN = 1024  # examples read at once, at most
+_MAGIC, _BLOCK = b"morphogen-store-2\n", 4096  # the length of the header, a multiple of _BLOCK, follows _MAGIC
+_READ = 1 << 26  # bytes of consecutive examples that are read at once
 
 
 class EncodedStore:
-    """Examples of `space.shape`, compact and lossless: steps of a grid as uint8 or uint16, tokens likewise, or float32.
+    """Examples of `space.shape` on disk, compact and lossless: tokens and steps of a Grid as integers, else float32.
 
-    The values of a Grid with a `step` are `(2 i - steps) / steps`, `steps = 2 / step`; values within rounding
-    of these are put on them. Reading is safe from several threads and processes.
+    The values of a Grid with a `step` are `(2 i - steps) / steps`, with `steps = 2 / step`; rounding errors are
+    removed. Reading is safe from several threads and processes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,17 +54,16 @@ class EncodedStore:
     @classmethod
     def build(cls, path: Path, space: Space, chunks: Iterable[Tensor]) -> Self:
         """Write chunks `(B, *space.shape)` to `path`, whole or not at all. Raises UserError where values do not fit."""
-        dtype, steps = _compact(space)
-        described = json.dumps(space_to_json(space)).encode()
-        length = -(-(len(described) + 64) // _BLOCK) * _BLOCK
-        header = _MAGIC + b"%d\n" % length + described
+        description = json.dumps(space_to_json(space)).encode()
+        length = -(-(len(description) + 64) // _BLOCK) * _BLOCK
+        header = _MAGIC + b"%d\n" % length + description
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary, temporary.open("wb") as file:
             file.write(header.ljust(length, b" "))
             for chunk in chunks:
                 if tuple(chunk.shape[1:]) != space.shape:
                     raise UserError(f"encoded items have shape {tuple(chunk.shape[1:])}; the space says {space.shape}")
-                file.write(np.ascontiguousarray(_pack(chunk.numpy(), dtype, steps)).data)
+                file.write(np.ascontiguousarray(_pack(chunk.numpy(), space)).data)
         return cls(path)
 
     def __len__(self) -> int:
@@ -76,20 +75,20 @@ class EncodedStore:
 
     def read(self, indices: Tensor | Sequence[int]) -> Tensor:
         """Return `(B, *space.shape)`, float32 or int64, exactly as encoded. Raises IndexError past the end."""
-        wanted = np.asarray(indices, dtype=np.int64).reshape(-1)
-        if len(wanted) and not (wanted.min() >= 0 and wanted.max() < self._count):
-            raise IndexError(f"example {wanted.min()} or {wanted.max()} is outside 0..{self._count - 1}")
-        # Examples that follow each other on disk, as in an evaluation's order, are one read, of bounded length: one
-        # call returns at most 2 GB.
-        breaks = np.flatnonzero(np.diff(wanted) != 1) + 1
-        starts = np.union1d(breaks, np.arange(0, len(wanted), _RUN))
-        sizes = np.diff(starts, append=len(wanted)) * self._size
-        offsets = wanted[starts] * self._size + self._header
+        index = np.asarray(indices, dtype=np.int64).reshape(-1)
+        if len(index) and not (index.min() >= 0 and index.max() < self._count):
+            raise IndexError(f"example {index.min()} or {index.max()} is outside 0..{self._count - 1}")
+        # Examples that follow each other on disk, as in an evaluation's order, are one read. Its size is bounded: one
+        # call of `pread` returns at most 2 GB.
+        breaks = np.flatnonzero(np.diff(index) != 1) + 1
+        starts = np.union1d(breaks, np.arange(0, len(index), max(1, _READ // self._size)))
+        sizes = np.diff(starts, append=len(index)) * self._size
+        offsets = index[starts] * self._size + self._header
         reads = [os.pread(self._file, size, at) for size, at in zip(sizes.tolist(), offsets.tolist(), strict=True)]
         data = bytearray().join(reads)
-        if len(data) != len(wanted) * self._size:
+        if len(data) != len(index) * self._size:
             raise UserError(f"{self.path} became shorter while it was read; fit again")
-        values = np.frombuffer(data, self._dtype).reshape(len(wanted), *self.space.shape)
+        values = np.frombuffer(data, self._dtype).reshape(len(index), *self.space.shape)
         if not self.space.continuous:
             return torch.from_numpy(values.astype(np.int64))
         if not self._steps:
@@ -107,13 +106,15 @@ def _compact(space: Space) -> tuple[np.dtype[Any], int]:
     return np.min_scalar_type(space.cardinality - 1), 0
 
 
-def _pack(values: NDArray[Any], dtype: np.dtype[Any], steps: int) -> NDArray[Any]:
-    if dtype == np.float32:
-        return values.astype(np.float32)
-    if not steps:
-        if values.size and not (values.min() >= 0 and values.max() <= np.iinfo(dtype).max):
-            raise UserError(f"tokens lie in {values.min()}..{values.max()}; expected 0 or more, within the vocabulary")
+def _pack(values: NDArray[Any], space: Space) -> NDArray[Any]:
+    """Return values of the space in the type on disk. Raises UserError where they do not lie in the space."""
+    dtype, steps = _compact(space)
+    if not space.continuous:
+        if values.size and not (values.min() >= 0 and values.max() < space.cardinality):
+            raise UserError(f"tokens lie in {values.min()}..{values.max()}; expected 0..{space.cardinality - 1}")
         return values.astype(dtype)
+    if not steps:
+        return values.astype(np.float32)
     index = np.rint((values.astype(np.float64) + 1) * (steps / 2))
     if values.size and not (index.min() >= 0 and index.max() <= steps):
         raise UserError(f"encoded values lie in {values.min()}..{values.max()}; a space with a step expects -1..1")
@@ -124,7 +125,8 @@ def _pack(values: NDArray[Any], dtype: np.dtype[Any], steps: int) -> NDArray[Any
 
 
 def _on_grid(index: NDArray[Any], steps: int) -> NDArray[np.float32]:
-    """Integers below 2^24 are exact in float32 and division rounds correctly, so every maker of this grid agrees."""
+    """Return the values of steps, float32: exactly those that any other code computes by the same formula."""
+    # Integers below 2^24 are exact in float32, and division rounds correctly.
     x = index.astype(np.float32)
     x *= 2
     x -= steps

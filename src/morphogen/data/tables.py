@@ -17,14 +17,14 @@ from .choose_column import HEAD, choose_column, no_column
 from .claims import Claim, claim
 from .memory import ListSource
 
-_MANY = 0.1  # share of rows with duplicates, beyond which duplicates are what the table is like
+_MANY = 0.1  # share of rows with duplicates above which each row has its own name
 
 
 class TableSource(Source):
-    """The rows of an Arrow table; rows that are alike have one name, so that none is on both sides of a split.
+    """The rows of an Arrow table; equal rows have one name, so that a split by name never puts copies on both sides.
 
-    But where many are: a split that keeps all of a kind together would then leave out kinds of rows, and what is left
-    would not be distributed as the table is.
+    A table with many duplicates is the exception, each row has its own name: a split that keeps duplicates together
+    would leave some kinds of rows out of training, and so change the distribution.
     """
 
     def __init__(self, table: Any, modality: str, title: str, test: NDArray[np.bool_] | None = None) -> None:
@@ -47,7 +47,7 @@ class TableSource(Source):
         return self.item_names()[index]
 
     def item_names(self) -> list[str]:
-        """Return a digest of each row; where many are alike, with the number of equal rows before it."""
+        """Return a digest of each row; with many duplicates, followed by the number of equal rows before it."""
         digests = np.zeros(len(self), dtype=np.uint64)
         for number, column in enumerate(self._table.columns):
             digests = (digests ^ _cell_digests(column)) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(number)
@@ -62,7 +62,7 @@ class TableSource(Source):
 
 
 def _cell_digests(column: Any) -> NDArray[np.uint64]:
-    """Return a number for each cell that depends on its value alone."""
+    """Return a hash of each cell, `(rows,)`, that depends on its value alone."""
     import pyarrow.types as types
 
     if types.is_integer(column.type) or types.is_floating(column.type):
@@ -82,12 +82,12 @@ def _cell_digests(column: Any) -> NDArray[np.uint64]:
 
 
 def open_table(path: Path, winner: Claim) -> TableSource:
-    """Return the rows of a csv or parquet file. Raises BadItem where it is none."""
+    """Return the rows of a csv or parquet file. Raises BadItem if it cannot be read."""
     return TableSource(winner.modality.read(path, str(path)), winner.modality.name, path.name)
 
 
 def open_split(path: Path, modality: str | None) -> TableSource | None:
-    """Return a folder of two tables, `train` and `test`, as one with its own test split; None: it is none."""
+    """Return a folder of two tables, `train` and `test`, as one source with its own test split, else None."""
     parts = {part: sorted(one for one in path.glob(f"{part}.*") if is_table(one.name)) for part in ("train", "test")}
     if any(len(files) != 1 for files in parts.values()):
         return None
@@ -105,18 +105,20 @@ def open_split(path: Path, modality: str | None) -> TableSource | None:
     try:
         whole = arrow.concat_tables([train, test.cast(train.schema)])
     except arrow.ArrowException as error:
-        raise UserError(f"{parts['test'][0]} does not hold what {parts['train'][0].name} does: {error}") from None
+        raise UserError(
+            f"the columns of {parts['test'][0]} have other types than those of {parts['train'][0].name}: {error}"
+        ) from None
     title = f"{parts['train'][0].name} and {parts['test'][0].name}"
     return TableSource(whole, winner.modality.name, title, np.arange(whole.num_rows) >= train.num_rows)
 
 
 def is_table(name: str) -> bool:
-    """Return whether a file is named as tables are."""
-    return name.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet", ".data"))
+    """Return whether a file name is that of a table."""
+    return name.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet", ".data", ".test"))
 
 
 def open_frame(frame: Any, modality: str | None, column: str | None) -> Source:
-    """Return the rows of a data frame, or the items in a column of it where one is named or rows are not claimed."""
+    """Return the rows of a data frame, or the items in one column if it is named or no modality claims the rows."""
     import pyarrow as arrow
 
     try:

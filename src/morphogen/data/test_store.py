@@ -52,9 +52,12 @@ def test_tokens_and_cells_are_read_exactly(space, seed):
         assert torch.equal(read, x[[5, 0, 1, 2]])
 
 
-def test_numbers_without_a_grid_are_read_exactly(tmp_path):
+@pytest.mark.parametrize("read_size", [1, 100, 1 << 26])
+def test_numbers_without_a_grid_are_read_exactly(tmp_path, monkeypatch, read_size):
+    monkeypatch.setattr("morphogen.data.store._READ", read_size)
     x = torch.randn(50, 7) * 100
     store = EncodedStore.build(tmp_path / "x", Grid(7), [x])
+    assert torch.equal(store.read(range(50)), x)
     assert torch.equal(store.read(torch.arange(49, -1, -1)), x.flip(0))
     assert torch.equal(EncodedStore(tmp_path / "x").read([3]), x[3:4])
     store.read([0])[0] = 0  # what is read may be written to
@@ -70,11 +73,16 @@ def test_eight_bits_take_one_byte(tmp_path):
 
 def test_values_that_the_space_does_not_promise_are_refused(tmp_path):
     space = Grid(1, (2,), step=2 / 255)
-    for bad in (torch.tensor([[[0.001, 0.5]]]), torch.tensor([[[1.2, 0.0]]]), torch.zeros(1, 1, 3)):
-        with pytest.raises(UserError):
+    for bad, message in (
+        (torch.tensor([[[0.001, 0.5]]]), "between the steps of"),
+        (torch.tensor([[[1.2, 0.0]]]), r"expects -1\.\.1"),
+        (torch.zeros(1, 1, 3), r"have shape \(1, 3\)"),
+    ):
+        with pytest.raises(UserError, match=message):
             EncodedStore.build(tmp_path / "x", space, [bad])
-    with pytest.raises(UserError, match="tokens"):
-        EncodedStore.build(tmp_path / "x", Tokens(4, (2,)), [torch.tensor([[-1, 2]])])
+    for token in (-1, 4):
+        with pytest.raises(UserError, match=r"tokens lie in .*; expected 0\.\.3"):
+            EncodedStore.build(tmp_path / "x", Tokens(4, (2,)), [torch.tensor([[token, 2]])])
     assert not list(tmp_path.iterdir())
 
 

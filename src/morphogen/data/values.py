@@ -25,7 +25,7 @@ class ValueReader:
 
     @classmethod
     def of(cls, claim: Claim, folder: Path = Path()) -> ValueReader:
-        """Return what reads the values on which a claim was made."""
+        """Return the reader of the values that were claimed."""
         return cls(claim.modality, claim.record.kind == "file", folder)
 
     def read(self, value: Any, name: str) -> Any:
@@ -39,10 +39,10 @@ class ValueReader:
         return self.modality.read(value, name)
 
 
-def offers(
+def records_of(
     values: Sequence[Any], kind: Literal["cells", "object"], *, folder: Path = Path(), name: str = "", feature: str = ""
 ) -> list[Record]:
-    """Return what values are offered as, by the first that is not empty: the path of a file, or items themselves."""
+    """Return the records that modalities may claim: the file that the first non-empty value names, or the values."""
     filled = [value for value in map(_unwrapped, values) if not is_empty(value)]
     if not filled:
         return []

@@ -36,7 +36,11 @@ class EncodedItems(Extractor[Any]):
             return x.float() if x.shape[1] <= _WIDTH else x.float() @ _projection(x.shape[1])
         mixed = (x * 0x9E3779B1 + torch.arange(x.shape[1]) * 0x85EBCA77) * 0xC2B2AE35 >> 13
         signs = 1.0 - 2.0 * (mixed >> 20 & 1)
-        return torch.zeros(len(x), _WIDTH).scatter_add_(1, mixed % _WIDTH, signs) / x.shape[1] ** 0.5
+        space = self.codec.space
+        # How much padding there is depends on the other items of the batch.
+        used = x != space.padding if space.variable_length else torch.ones_like(x, dtype=torch.bool)
+        sums = torch.zeros(len(x), _WIDTH).scatter_add_(1, mixed % _WIDTH, signs * used)
+        return sums / used.sum(1, keepdim=True).clamp(min=1).sqrt()
 
 
 def _projection(dimensions: int) -> Tensor:

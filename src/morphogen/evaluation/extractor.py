@@ -46,7 +46,7 @@ def open_extractor(name: str | Path, weights: str | Path | None, *, pipeline: Pi
     Raises UserError on an unknown name, missing weights, and an extractor of another modality.
     """
     own = modality(pipeline.modality)
-    names = pretrained_names({other.name: other.judge() for other in modalities().values()})
+    names = _pretrained_names()
     if name == MODEL:
         extractor: Extractor[Any] = ModelEmbedding(pipeline)
     elif (Path(name) / _SETTINGS).exists():
@@ -92,15 +92,18 @@ def fit_or_restore(
 def check_weights_flag(name: str | Path | None, weights: str | Path | None) -> None:
     """Raise UserError where weights are given without a pretrained extractor."""
     if weights is not None and not is_pretrained(name):
-        names = pretrained_names({other.name: other.judge() for other in modalities().values()})
-        raise UserError(
-            f"--extractor-weights belongs to a pretrained extractor; name it: --extractor {'|'.join(names)}"
-        )
+        names = "|".join(_pretrained_names())
+        raise UserError(f"--extractor-weights belongs to a pretrained extractor; name it: --extractor {names}")
 
 
 def is_pretrained(name: str | Path | None) -> bool:
     """Return whether this is the name of an extractor with published weights."""
-    return str(name) in pretrained_names({other.name: other.judge() for other in modalities().values()})
+    return str(name) in _pretrained_names()
+
+
+def _pretrained_names() -> dict[str, str]:
+    """Return the name of every pretrained extractor, with that of the modality whose items it reads."""
+    return pretrained_names({other.name: other.judge() for other in modalities().values()})
 
 
 def saved_extractor(pipeline: Pipeline, folder: Path | None, trained_on: str) -> Path | None:

@@ -15,7 +15,6 @@ from ..metrics._reservoir import SampledMetric
 from ..metrics.base import FigureInfo, Metric
 from ..metrics.statistics.intervals import halves, normal_interval
 
-DRAWS = 30  # halves, for intervals
 MakeMetric = Callable[[], Metric]
 
 
@@ -39,7 +38,7 @@ def measure(kind: MakeMetric, real: Tensor, generated: Tensor) -> dict[str, floa
 
 
 def compare_features(
-    features: Mapping[str, Tensor], extractor: str, *, seed: int, draws: int = DRAWS
+    features: Mapping[str, Tensor], extractor: str, *, seed: int, draws: int = 30
 ) -> tuple[list[Figure], list[NotMeasured]]:
     """Return the figures of all metrics, and those that could not be measured.
 

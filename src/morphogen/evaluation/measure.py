@@ -82,12 +82,14 @@ def _copying_and_privacy(plan: Plan, comparison: Comparison[Any], results: Resul
     distances = (copying.MEMORISATION, "C_T", "authenticity", privacy.MEMBERSHIP)
     count = min(len(comparison.real), len(comparison.generated))
     if count < copying.LEAST:
-        reason = f"needs at least {copying.LEAST} items of each side; found {len(comparison.real)} held out"
+        sides = f"{len(comparison.real)} held out, {len(comparison.generated)} generated"
+        reason = f"needs at least {copying.LEAST} items of each side; found {sides}"
         results.skip(reason, "copies", "repeated items", *distances)
         return
     copying.repeated_items(comparison, results)
-    if comparison.train is None:
-        results.skip(copying.NO_TRAINING_ITEMS, "copies of training items", copying.HELD_OUT_COPIES, *distances)
+    if comparison.train is None or len(comparison.train) < LEAST:
+        reason = "needs at least 2 training items; found 1" if comparison.train else copying.NO_TRAINING_ITEMS
+        results.skip(reason, "copies of training items", copying.HELD_OUT_COPIES, *distances)
         return
     copying.copied_training_items(comparison, plan.judge, plan.modality, results)
     if any(not codec.classes for codec in plan.pipeline.conditions.values()):

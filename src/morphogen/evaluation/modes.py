@@ -16,7 +16,8 @@ def missing_modes(comparison: Comparison[Any], results: Results) -> None:
     """Compare the shares of items in regions of the data."""
     real, generated, train = comparison.real.features, comparison.generated.features, comparison.train_matched
     if min(len(real), len(generated)) < _LEAST:
-        results.skip(f"needs at least {_LEAST} items of each side", "missing modes")
+        sides = f"{len(real)} held out, {len(generated)} generated"
+        results.skip(f"needs at least {_LEAST} items of each side; found {sides}", "missing modes")
         return
     modes = compare_modes(real, generated, seed=comparison.seed)
     reference = compare_modes(real, train.features, seed=comparison.seed) if train else None

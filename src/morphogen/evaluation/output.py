@@ -62,11 +62,22 @@ def repeat_command(
     """Return the command line that repeats the evaluation; paths are cut to their last part."""
     folder = pipeline.folder.name if pipeline.folder else "DIR"
     words = ["morphogen", "evaluate", folder, "--seed", str(seed), "-n", str(count)]
-    for flag, value in {**flags, **controls}.items():
+    for name, value in flags.items():
         if value is not None:
-            shown = str(value) if isinstance(value, (str, int, float)) else str(getattr(value, "name", flag.upper()))
-            words += [f"--{flag.replace('_', '-')}", Path(shown).name if flag in _PATHS else shown]
+            text = str(value) if isinstance(value, str | int | Path) else name.upper()  # such as items in memory
+            words += [_flag(name), Path(text).name if name in _PATHS else text]
+    for name, value in controls.items():
+        if isinstance(value, Mapping):
+            words += [_flag(name), *(str(part) for pair in value.items() for part in pair)]
+        elif isinstance(value, list | tuple):
+            words += [_flag(name), *map(str, value)]
+        elif value is not None:
+            words += [_flag(name), str(getattr(value, "name", value))]
     return shlex.join(words)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _curves(pipeline: Pipeline) -> list[Curve]:

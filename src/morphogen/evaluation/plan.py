@@ -81,8 +81,9 @@ def make_plan(
     judge, codec = judge_of(own), innermost(pipeline.codec)
     splits = open_splits(pipeline, judge, data=data, source=source, label=label)
     real = splits.real.sample(_MOST_REAL, seed).without_unreadable()
-    if len(real) < (1 if judge.cuts else LEAST):
-        raise UserError(f"{splits.description} holds {len(real)} items; expected at least {LEAST}, better hundreds")
+    least = 1 if judge.cuts else LEAST
+    if len(real) < least:
+        raise UserError(f"{splits.description} holds {len(real)} items; expected at least {least}, better hundreds")
     if count is not None and count < LEAST:
         raise UserError(f"-n {count} is too few to judge a model by; expected at least {LEAST}, better hundreds")
     _check_target(target, real, own, judge)
@@ -92,10 +93,10 @@ def make_plan(
     unseen_train = extractor_items = train
     if train and judge.trained_extractor and str(extractor) != MODEL and not is_pretrained(extractor):
         unseen_train, extractor_items = split_train(train, _MOST_REAL)
-    wanted = count or judge.samples
+    samples = count or judge.samples
     if count is None and unseen_train and not judge.cuts:
-        wanted = min(wanted, max(LEAST, len(unseen_train)))
-    condition, labels, wanted = _conditions(pipeline, own, real, wanted, splits.label)
+        samples = min(samples, max(LEAST, len(unseen_train)))
+    condition, labels, samples = _conditions(pipeline, own, real, samples, splits.label)
     return Plan(
         pipeline=pipeline,
         modality=own,
@@ -109,7 +110,7 @@ def make_plan(
         extractor_items=extractor_items,
         condition=condition,
         labels=labels,
-        count=wanted,
+        count=samples,
         seed=seed,
         target=target,
     )
@@ -179,14 +180,14 @@ def choose_extractor(
     check_weights_flag(name, weights)
     saves = folder / "evaluation" / "extractor" if folder is not None and plan.train is not None else None
     items = plan.extractor_items
-    if name not in (None, OWN):
+    if name is not None and name != OWN:
         if items is not None and items is not plan.unseen_train and training_digest(Path(str(name))) != items.digest():
             results.skip(
                 "it was trained for another model: where that was on training items of this one, it treats them "
                 "differently from others",
                 "whether the extractor has seen the items that it compares",
             )
-        return plan, open_extractor(name or OWN, weights, pipeline=plan.pipeline)
+        return plan, open_extractor(name, weights, pipeline=plan.pipeline)
     if items is None:
         items = plan.real
         if plan.judge.trained_extractor and saved_extractor(plan.pipeline, saves, "") is None:

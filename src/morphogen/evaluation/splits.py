@@ -43,16 +43,13 @@ class Split:
         """Return at most so many items, a random sample by their names, so that their order does not matter."""
         if len(self) <= limit:
             return self
-        every = self.source.item_names()
-        names = [every[index] for index in self.indices.tolist()]
-        words = [hashlib.blake2b(f"{seed}:{name}".encode("utf-8", "replace"), digest_size=8).digest() for name in names]
-        return self.take(np.sort(np.argsort(np.array(words, dtype="S8"), kind="stable")[:limit]))
+        names = [f"{seed}:{name}".encode("utf-8", "replace") for name in self._names()]
+        hashes = [hashlib.blake2b(name, digest_size=8).digest() for name in names]
+        return self.take(np.sort(np.argsort(np.array(hashes, dtype="S8"), kind="stable")[:limit]))
 
     def digest(self) -> str:
         """Return a digest of the names of the items."""
-        every = self.source.item_names()
-        names = sorted(every[index] for index in self.indices.tolist())
-        return hashlib.sha256("\0".join(names).encode("utf-8", "replace")).hexdigest()[:16]
+        return hashlib.sha256("\0".join(sorted(self._names())).encode("utf-8", "replace")).hexdigest()[:16]
 
     def blocks(self) -> Iterator[Any]:
         """Yield the items in collections of some hundreds."""
@@ -70,6 +67,10 @@ class Split:
                 continue
             positions.append(position)
         return replace(self.take(np.array(positions, dtype=np.int64)), readable=True)
+
+    def _names(self) -> list[str]:
+        names = self.source.item_names()
+        return [names[index] for index in self.indices.tolist()]
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def two_sample_test(comparison: Comparison[Any], judge: Judge[Any], results: Res
     try:
         p = p_value(real.features, generated.features, seed=comparison.seed)
     except UserError as error:
-        results.skip(str(error), "p of MMD²")
+        results.skip(str(error), "p of MMD²", "two-sample test")
         return
     results.figures.append(
         Figure(

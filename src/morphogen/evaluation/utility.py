@@ -26,22 +26,22 @@ def utility_by_label(comparison: Comparison[Any], judge: Judge[Any], modality: M
     if reason := _obstacle(comparison):
         results.skip(reason, *_NAMES)
         return
-    generated, real, train = comparison.generated, comparison.real, comparison.train_matched
-    assert train is not None
-    tested, learned = _labelled(real, modality), _labelled(train, modality)
-    if min(len(generated), len(learned)) < _LEAST:
+    generated, matched = comparison.generated, comparison.train_matched
+    assert matched is not None
+    train, test = _labelled(matched, modality), _labelled(comparison.real, modality)
+    if min(len(generated), len(train)) < _LEAST:
         results.skip(f"needs at least {_LEAST} items to learn from", *_NAMES)
         return
-    if min(len(set(sample.labels or ())) for sample in (generated, learned, tested)) < 2:
+    if min(len(set(sample.labels or ())) for sample in (generated, train, test)) < 2:
         results.skip("there is only one class to learn", *_NAMES)
         return
-    on_synthetic, on_real = (_fit_classifier(sample, comparison, judge) for sample in (generated, learned))
-    real_value = float(_hits(on_real, tested).mean())
-    for key, name, predict, judged in (
-        ("tstr", _NAMES[0], on_synthetic, tested),
+    on_synthetic, on_real = (_fit_classifier(sample, comparison, judge) for sample in (generated, train))
+    real_value = float(_hits(on_real, test).mean())
+    for key, name, predict, sample in (
+        ("tstr", _NAMES[0], on_synthetic, test),
         ("trts", _NAMES[1], on_real, generated),
     ):
-        hits = _hits(predict, judged)
+        hits = _hits(predict, sample)
         low, high = share_interval(int(hits.sum()), len(hits))
         results.figures.append(
             Figure(
@@ -52,9 +52,9 @@ def utility_by_label(comparison: Comparison[Any], judge: Judge[Any], modality: M
                 low=low,
                 high=high,
                 real_data=real_value,
-                baseline=1 / max(1, len(set(tested.labels or ()))),
+                baseline=1 / max(1, len(set(test.labels or ()))),
                 better="higher",
-                real=len(tested),
+                real=len(test),
                 generated=len(generated),
                 seed=comparison.seed,
                 meaning="Accuracy of a small classifier. Real data: trained on as many real items, tested on real "

@@ -17,16 +17,16 @@ _BLOCK = 256  # vectors that are processed together: they stay in the cache
 class Tile:
     """A block of the matrix of pairs: its rows and columns, and the products of centred features."""
 
-    def __init__(self, rows: slice, columns: slice, product: Tensor, norms: Sequence[Tensor], space: Tensor) -> None:
+    def __init__(self, rows: slice, columns: slice, product: Tensor, norms: Sequence[Tensor], buffer: Tensor) -> None:
         self.rows, self.columns, self.product = rows, columns, product
-        self._norms, self._space = (norms[0][rows], norms[1][columns]), space
+        self._norms, self._buffer = (norms[0][rows], norms[1][columns]), buffer
         self._distances: Tensor | None = None
 
     def distances(self) -> Tensor:
         """Return the squared distances; rounding may leave them below 0. Shared between metrics: do not write to it."""
         if self._distances is None:
-            whole = torch.add(self._norms[0][:, None], self._norms[1], out=like(self.product, self._space))
-            self._distances = whole.sub_(self.product, alpha=2)
+            sums = torch.add(self._norms[0][:, None], self._norms[1], out=view_as(self._buffer, self.product))
+            self._distances = sums.sub_(self.product, alpha=2)
         return self._distances
 
 
@@ -35,9 +35,9 @@ def map_blocks(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
     return torch.cat([function(block) for block in x.split(_BLOCK)])
 
 
-def like(x: Tensor, space: Tensor) -> Tensor:
-    """Return a view of `space` in the shape of `x`: allocating each block anew costs a tenth of the time."""
-    return space[: x.numel()].view(x.shape)
+def view_as(buffer: Tensor, x: Tensor) -> Tensor:
+    """Return a view of `buffer` in the shape of `x`: allocating each block anew costs a tenth of the time."""
+    return buffer[: x.numel()].view(x.shape)
 
 
 def tiles(x: Tensor, y: Tensor | None) -> Iterator[Tile]:
@@ -47,10 +47,10 @@ def tiles(x: Tensor, y: Tensor | None) -> Iterator[Tile]:
     products, distances = x.new_empty(2, _TILE * _TILE).unbind()
     for start in range(0, len(x), _TILE):
         rows = slice(start, min(start + _TILE, len(x)))
-        for at in range(start if y is None else 0, len(other), _TILE):
-            columns = slice(at, min(at + _TILE, len(other)))
-            count = (rows.stop - rows.start, columns.stop - columns.start)
-            product = torch.mm(x[rows], other[columns].T, out=products[: count[0] * count[1]].view(count))
+        for first in range(start if y is None else 0, len(other), _TILE):
+            columns = slice(first, min(first + _TILE, len(other)))
+            shape = (rows.stop - rows.start, columns.stop - columns.start)
+            product = torch.mm(x[rows], other[columns].T, out=products[: shape[0] * shape[1]].view(shape))
             yield Tile(rows, columns, product, norms, distances)
 
 

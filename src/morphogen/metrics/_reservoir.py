@@ -19,24 +19,21 @@ class Reservoir:
     """
 
     def __init__(self, most: int) -> None:
-        self.most, self.seen = most, 0
+        self.most = most
         self._parts: list[Tensor] = []
-        self._held = 0
+        self._count = 0
 
     def add(self, x: Tensor) -> None:
         """Add vectors `(N, d)`, float32 or float64."""
-        self.seen += len(x)
         self._parts.append(x)
-        self._held += len(x)
-        if self._held > 2 * self.most:
+        self._count += len(x)
+        if self._count > 2 * self.most:
             self._thin()
 
     def merge(self, other: Self) -> None:
         """Add everything that another reservoir has seen."""
-        seen = self.seen + other.seen
         for part in other._parts:
             self.add(part)
-        self.seen = seen
 
     @property
     def width(self) -> int | None:
@@ -54,7 +51,7 @@ class Reservoir:
         x = torch.cat(self._parts) if len(self._parts) > 1 else self._parts[0]
         order = np.argsort(digests(x), kind="stable")[: self.most]
         self._parts = [x[torch.from_numpy(order)]]
-        self._held = len(order)
+        self._count = len(order)
 
 
 class SampledMetric(Metric):
@@ -65,7 +62,7 @@ class SampledMetric(Metric):
 
     def update(self, features: Any, real: bool) -> None:
         width = next((one.width for one in self.reservoirs.values() if one.width), None)
-        x = checked(features, width, dtype=None)
+        x = checked(features, width, keep_float32=True)
         if len(x):
             self.reservoirs[real].add(x)
 

@@ -61,13 +61,14 @@ class Metric(ABC):
         """Add everything that another instance of this metric has seen."""
 
 
-def checked(features: Any, width: int | None = None, *, dtype: torch.dtype | None = torch.float64) -> Tensor:
-    """Return the features as float64 `(N, d)`, or as `dtype`; None: float32 stays as it is.
+def checked(features: Any, width: int | None = None, *, keep_float32: bool = False) -> Tensor:
+    """Return the features as float64 `(N, d)`, on the CPU; with `keep_float32`, float32 stays as it is.
 
     Raises UserError on another shape or width, on NaN and on infinity.
     """
     x = torch.as_tensor(features).detach().cpu()
-    x = x.to(dtype or (torch.float32 if x.dtype == torch.float32 else torch.float64))
+    if not (keep_float32 and x.dtype == torch.float32):
+        x = x.double()
     if x.ndim != 2:
         raise UserError(f"features have shape {tuple(x.shape)}; expected (samples, dimensions)")
     if width is not None and x.shape[1] != width:

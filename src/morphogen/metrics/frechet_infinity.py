@@ -13,7 +13,7 @@ from .frechet import Moments, distance
 
 _MOST = 50_000  # items of a side
 _SIZES = 15
-_LEAST, _A_DIMENSION = 50, 5  # samples
+_LEAST, _PER_DIMENSION = 50, 5  # samples
 
 
 class FrechetInfinity(SampledMetric):
@@ -41,7 +41,7 @@ class FrechetInfinity(SampledMetric):
 
     @classmethod
     def min_items(cls, dimensions: int) -> int:
-        return max(_LEAST, _A_DIMENSION * dimensions)  # with fewer, noise hides the slope
+        return max(_LEAST, _PER_DIMENSION * dimensions)  # with fewer, noise hides the slope
 
     def compute(self) -> dict[str, float]:
         real, generated = (x.double() for x in self.samples())
@@ -52,11 +52,14 @@ class FrechetInfinity(SampledMetric):
         least = min(max(min(5000, count // 10), 2 * width), count // 2)
         sizes = torch.linspace(least, count, _SIZES).long()
         random = torch.Generator().manual_seed(self.seed)
-        distances = torch.tensor([self._of(real, generated, int(size), random) for size in sizes], dtype=torch.float64)
+        values = [_subset_distance(real, generated, size, random) for size in sizes.tolist()]
+        distances = torch.tensor(values, dtype=torch.float64)
         inverse = 1 / sizes.double()
         line = torch.linalg.lstsq(torch.stack([torch.ones_like(inverse), inverse], 1), distances[:, None]).solution
         return {"frechet_infinity": float(line[0, 0])}
 
-    def _of(self, real: Tensor, generated: Tensor, size: int, random: torch.Generator) -> float:
-        a, b = (Moments.of(x[torch.randperm(len(x), generator=random)[:size]]) for x in (real, generated))
-        return distance(a, b)
+
+def _subset_distance(real: Tensor, generated: Tensor, size: int, random: torch.Generator) -> float:
+    """Return the distance between random subsets of both sides."""
+    a, b = (Moments.of(x[torch.randperm(len(x), generator=random)[:size]]) for x in (real, generated))
+    return distance(a, b)

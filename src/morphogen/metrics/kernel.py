@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._pairs import PairMetric, Tile, compute_together, like, map_blocks
+from ._pairs import PairMetric, Tile, compute_together, map_blocks, view_as
 from .base import FigureInfo, checked, require_items
 from .statistics.order import digests
 
@@ -39,7 +39,7 @@ class Kernel(PairMetric):
         super().__init__(most)
         self.subsets, self.size, self.seed = subsets, size, seed
         self._chosen: tuple[Tensor, Tensor] | None = None
-        self._space = torch.empty(0)
+        self._buffer = torch.empty(0)
 
     @classmethod
     def min_items(cls, dimensions: int) -> int:
@@ -48,10 +48,10 @@ class Kernel(PairMetric):
     def start(self, real: Tensor, generated: Tensor, centre: Tensor) -> None:
         require_items("the kernel distance", _LEAST, len(real), len(generated))
         self._width = real.shape[1]
-        # Products are of vectors less the centre c: xᵀy / d + 1 = (x - c)ᵀ(y - c) / d + left + right.
-        towards = [map_blocks(x, lambda block: block.double() @ centre / self._width) for x in (real, generated)]
-        rest = (float(centre @ centre) / self._width + 1) / 2
-        self._aside = {side: (one + rest).to(real.dtype) for side, one in zip((True, False), towards, strict=True)}
+        # Features are centred, z = x - c: xᵀy / d + 1 = zₓᵀz_y / d + offset(x) + offset(y).
+        projections = [map_blocks(x, lambda block: block.double() @ centre / self._width) for x in (real, generated)]
+        half = (float(centre @ centre) / self._width + 1) / 2
+        self._offsets = {side: (x + half).to(real.dtype) for side, x in zip((True, False), projections, strict=True)}
         size = min(self.size, len(real), len(generated))
         random = torch.Generator().manual_seed(self.seed)
         if self._chosen is None:
@@ -64,20 +64,21 @@ class Kernel(PairMetric):
         else:
             chosen = self._chosen
         self._members = dict(zip((True, False), chosen, strict=True))
-        self._sums = {part: torch.zeros(chosen[0].shape[1], dtype=torch.float64) for part in (True, False, None)}
+        self._sums = {side: torch.zeros(chosen[0].shape[1], dtype=torch.float64) for side in (True, False)}
+        self._cross_sums = torch.zeros_like(self._sums[True])
 
     def within(self, tile: Tile, real: bool) -> None:
         values, members = self._values(tile, real, real), self._members[real]
         if tile.rows == tile.columns:
             values.diagonal().zero_()
-            twice = 1.0
+            count = 1.0
         else:
-            twice = 2.0  # the block below the diagonal is its transpose
-        self._sums[real] += twice * _total(values, members[tile.rows], members[tile.columns])
+            count = 2.0  # the block below the diagonal is its transpose
+        self._sums[real] += count * _total(values, members[tile.rows], members[tile.columns])
 
     def between(self, tile: Tile) -> None:
         left, right = self._members[True][tile.rows], self._members[False][tile.columns]
-        self._sums[None] += _total(self._values(tile, True, False), left, right)
+        self._cross_sums += _total(self._values(tile, True, False), left, right)
 
     def finish(self) -> dict[str, float]:
         return {"kernel": float(self.of_each_subset().mean())}
@@ -85,13 +86,13 @@ class Kernel(PairMetric):
     def of_each_subset(self) -> Tensor:
         """Return the estimates, `(subsets,)`, after all blocks."""
         m, n = (self._members[side].sum(0) for side in (True, False))
-        return self._sums[True] / (m * (m - 1)) + self._sums[False] / (n * (n - 1)) - 2 * self._sums[None] / (m * n)
+        return self._sums[True] / (m * (m - 1)) + self._sums[False] / (n * (n - 1)) - 2 * self._cross_sums / (m * n)
 
     def _values(self, tile: Tile, left: bool, right: bool) -> Tensor:
-        if len(self._space) < 2 * tile.product.numel() or self._space.dtype != tile.product.dtype:
-            self._space = tile.product.new_empty(2 * tile.product.numel())
-        one, two = (like(tile.product, space) for space in self._space.chunk(2))
-        base = torch.add(self._aside[left][tile.rows, None], self._aside[right][tile.columns], out=one)
+        if len(self._buffer) < 2 * tile.product.numel() or self._buffer.dtype != tile.product.dtype:
+            self._buffer = tile.product.new_empty(2 * tile.product.numel())
+        one, two = (view_as(part, tile.product) for part in self._buffer.chunk(2))
+        base = torch.add(self._offsets[left][tile.rows, None], self._offsets[right][tile.columns], out=one)
         base.add_(tile.product, alpha=1 / self._width)
         return torch.mul(base, base, out=two).mul_(base)
 

@@ -88,8 +88,8 @@ class Manifold(PairMetric):
             block = block.clone()
             block.diagonal().fill_(torch.inf)  # an item is not its own neighbour
         else:
-            _nearer(radii, tile.columns, block.T)
-        _nearer(radii, tile.rows, block)
+            _update_nearest(radii, tile.columns, block.T)
+        _update_nearest(radii, tile.rows, block)
 
     def between(self, tile: Tile) -> None:
         block = tile.distances()
@@ -108,7 +108,7 @@ class Manifold(PairMetric):
         }
 
 
-def _nearer(best: Tensor, rows: slice, block: Tensor) -> None:
+def _update_nearest(best: Tensor, rows: slice, block: Tensor) -> None:
     """Update the smallest distances so far, `best` `(N, k)`, rising, with a block of distances of some of its rows."""
     k = best.shape[1]
     smallest = block.topk(min(k, block.shape[1]), dim=1, largest=False).values

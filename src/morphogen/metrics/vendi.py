@@ -20,7 +20,7 @@ class Vendi(Metric):
     figures: ClassVar = {
         "vendi_ratio": FigureInfo(
             name="Vendi ratio",
-            meaning="Effective number of different items, over that of as many real ones; below 1 is less varied.",
+            meaning="Effective number of different generated items over that of real ones; below 1 is less varied.",
             ideal=1.0,
             better="near",
             group="variety",

@@ -114,29 +114,29 @@ def test_no_ngram_occurs_twice(rows: list[list[int | None]], length: int) -> Non
 @settings(deadline=None)
 @given(ROWS, st.lists(st.booleans(), min_size=4, max_size=4), st.integers(0, 8))
 def test_token_by_token_is_as_all_at_once(rows: list[list[int | None]], order: list[bool], at_first: int) -> None:
-    tokens, counted = histories(rows)
-    whole = TokenHistory(tokens, counted, VOCAB)
-    grown = TokenHistory(tokens[:, :at_first], counted[:, :at_first], VOCAB)
+    tokens, counted_mask = histories(rows)
+    at_once = TokenHistory(tokens, counted_mask, VOCAB)
+    grown = TokenHistory(tokens[:, :at_first], counted_mask[:, :at_first], VOCAB)
     for at in range(at_first, tokens.shape[1]):
-        grown.advance(tokens[:, at], counted[:, at])
-    assert torch.equal(grown.counts, whole.counts)
-    assert torch.equal(grown.lengths, whole.lengths)
-    for row, length in enumerate(whole.lengths.tolist()):
+        grown.advance(tokens[:, at], counted_mask[:, at])
+    assert torch.equal(grown.counts, at_once.counts)
+    assert torch.equal(grown.lengths, at_once.lengths)
+    for row, length in enumerate(at_once.lengths.tolist()):
         assert grown.tokens[row, :length].tolist() == [token for token in rows[row] if token is not None]
     logits = some_logits(len(rows))
     for step in (
         lambda history: penalise(logits, history, repetition=1.5),
         lambda history: ban_repeats(logits, history, 2),
     ):
-        assert torch.equal(step(grown), step(whole))
+        assert torch.equal(step(grown), step(at_once))
 
 
 def test_selected_samples_are_independent() -> None:
     history = history_of([1, 2], [3, None])
-    chosen = history.select(torch.tensor([1, 1, 0]))
-    chosen.advance(torch.tensor([0, 1, 2]))
-    assert chosen.counts.tolist() == [[1, 0, 0, 1, 0], [0, 1, 0, 1, 0], [0, 1, 2, 0, 0]]
-    assert chosen.lengths.tolist() == [2, 2, 3]
+    selected = history.select(torch.tensor([1, 1, 0]))
+    selected.advance(torch.tensor([0, 1, 2]))
+    assert selected.counts.tolist() == [[1, 0, 0, 1, 0], [0, 1, 0, 1, 0], [0, 1, 2, 0, 0]]
+    assert selected.lengths.tolist() == [2, 2, 3]
     assert history.counts.tolist() == [[0, 1, 1, 0, 0], [0, 0, 0, 1, 0]]
 
 
@@ -226,12 +226,12 @@ def test_no_token_left_is_an_error_that_names_the_conflict(
     settings: dict, constraints: list, min_length: int, sample: int, names: str
 ) -> None:
     history = history_of([1, 1, None], [0, 2, 3])
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError) as error:
         process_logits(
             torch.zeros(2, VOCAB), LogitControls(**settings), history, constraints, min_length=min_length, end=3
         )
     expected = f"sample {sample} has no token left after {2 + sample}: {names} together ban all; relax one of them"
-    assert str(caught.value) == expected
+    assert str(error.value) == expected
 
 
 def test_no_token_left_of_those_that_the_model_allows() -> None:

@@ -115,16 +115,16 @@ def test_a_stop_string_in_a_fork_and_none() -> None:
     "pattern", ['[a-c]{2,4}/\\n"x?', "(ab|é)+\n", "(?i)yes|no", "\\d{3}-[\\d.]{2}", "[^\\x00-\\x{2FFF}]{2}", ""]
 )
 def test_every_text_matches_the_regular_expression(pattern: str, token_bytes: list[bytes]) -> None:
-    written = pattern.replace("\\x{2FFF}", "\\u2FFF")
+    python_pattern = pattern.replace("\\x{2FFF}", "\\u2FFF")
     for tokens in texts(Grammar.regex(pattern, token_bytes, END), token_bytes, END):
-        assert re.fullmatch(written, spelled(tokens, token_bytes), re.ASCII if "\\d" in pattern else 0)
+        assert re.fullmatch(python_pattern, spelled(tokens, token_bytes), re.ASCII if "\\d" in pattern else 0)
 
 
 def test_a_choice_is_one_of_all() -> None:
-    among = ["a", "ab", "abé", 'x"\n/\\', "漢😀"]
+    choices = ["a", "ab", "abé", 'x"\n/\\', "漢😀"]
     for token_bytes in (BYTES, PIECES):
-        generated = texts(Grammar.choice(among, token_bytes, END), token_bytes, END, samples=80)
-        assert {spelled(tokens, token_bytes) for tokens in generated} == set(among)
+        generated = texts(Grammar.choice(choices, token_bytes, END), token_bytes, END, samples=80)
+        assert {spelled(tokens, token_bytes) for tokens in generated} == set(choices)
     generated = texts(Grammar.choice(["abé", "aq", "漢x", "😀"], LETTERS, 10), LETTERS, 10)
     assert {spelled(tokens, LETTERS) for tokens in generated} == {"abé", "漢x"}, "what it can token_bytes"
 
@@ -225,19 +225,19 @@ def test_what_a_grammar_does_not_allow() -> None:
     ],
 )  # fmt: skip
 def test_errors_in_one_line(make: Any, message: str) -> None:
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError) as error:
         make()
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_the_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = builtins.__import__
+    original_import = builtins.__import__
 
     def without(name: str, *rest: Any) -> Any:
         if name == "llguidance":
             raise ImportError
-        return whole(name, *rest)
+        return original_import(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
     for make in (Grammar.regex, Grammar.choice, Grammar.json):

@@ -97,7 +97,7 @@ def _corrupted(model: GenerativeModel, x: Tensor) -> Tensor:
     if isinstance(model.space, Grid):
         return 1.5 - x
     if isinstance(model.space, Row):
-        return (x + 1) % torch.tensor([field.size for field in model.space.fields])
+        return (x + 1) % torch.tensor(_sizes(model))
     if isinstance(model.space, TokenSequence):
         inner = min(model.space.start, model.space.end)
         return torch.where(x < inner, (x + 1) % inner, x)
@@ -126,27 +126,35 @@ def _check_fieldwise(model: GenerativeModel, where: str) -> None:
     assert (nll > -1e-4).all(), f"{where}: field_nll is negative, and probabilities are at most 1"
     assert _same(model.field_nll(x[:1]), nll[:1]), f"{where}: field_nll is not the same alone and in a batch"
     wrong = x.clone()
-    wrong[:, 0] = (x[:, 0] + 1) % 3
+    wrong[:, 0] = (x[:, 0] + 1) % _sizes(model)[0]
     assert model.field_nll(wrong)[:, 0].mean() > nll[:, 0].mean(), f"{where}: a wrong cell is not less likely"
 
 
+def _sizes(model: GenerativeModel) -> list[int]:
+    assert isinstance(model.space, Row)
+    return [field.size for field in model.space.fields]
+
+
 class _Different:
-    """Two fields never are in the same cell."""
+    """The first two fields are never in cells of the same number."""
 
     fields = frozenset((0, 1))
 
+    def __init__(self, sizes: list[int]) -> None:
+        self.sizes = sizes
+
     def allowed(self, field: int, x: Tensor, known: Tensor) -> Tensor | None:
-        size, other = (3, 1) if field == 0 else (4, 0)
-        return (torch.arange(size, device=x.device) != x[:, other, None]) | ~known[:, other, None]
+        other = 1 - field
+        return (torch.arange(self.sizes[field], device=x.device) != x[:, other, None]) | ~known[:, other, None]
 
 
 @torch.no_grad()
 def _check_evidence(model: GenerativeModel, where: str) -> None:
     """A likelihood that is 0 for all cells but one decides its field; constraints hold for every sample."""
     assert isinstance(model.space, Row), f"{where}: supports_evidence, but items are no rows"
-    only = torch.zeros(model.space.fields[2].size)
+    only = torch.zeros(_sizes(model)[2])
     only[1] = 1
-    evidence = Evidence({2: only}, (_Different(),))
+    evidence = Evidence({2: only}, (_Different(_sizes(model)),))
     *_, draft = model.generate(Request(Noise.consecutive(0, 32), evidence=evidence), model.Controls())
     assert (draft.x[:, 2] == 1).all(), f"{where}: a sample contradicts the evidence on its field"
     assert (draft.x[:, 0] != draft.x[:, 1]).all(), f"{where}: a sample breaks a constraint"

@@ -63,9 +63,9 @@ def _check_codes(codec: Codec[Any], codes: Tensor, count: int, where: str) -> No
 
 
 def check_values(space: Space, codes: Tensor, where: str) -> None:
-    """Raise AssertionError where a code is not one of the space."""
+    """Raise AssertionError where a value is not finite, or a token not one of the space."""
     if isinstance(space, Grid):
-        assert codes.isfinite().all(), f"{where}: a code is not finite"
+        assert codes.isfinite().all(), f"{where}: a value is not finite"
         return
     vocab = torch.tensor([field.size for field in space.fields] if isinstance(space, Row) else space.vocab)
     assert (codes >= 0).all(), f"{where}: a token below 0"

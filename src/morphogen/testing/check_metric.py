@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from ..core.errors import UserError
 from ..metrics.base import FigureInfo, Metric
+from .refusal import refusal
 
 Kind = type[Metric]
 
@@ -17,8 +19,8 @@ Kind = type[Metric]
 def check_metric(kind: Kind, *, count: int = 300, width: int = 6, seed: int = 0) -> None:
     """Check that a metric describes its figures, is ideal on equal sets, and worse under noise or lost modes.
 
-    It also has to be equal for any order of batches and processes, to refuse bad input, and to need `min_items`. Raises
-    AssertionError that says which promise is broken.
+    Its figures must not depend on the order of batches and processes, and it must refuse bad input and fewer than
+    `min_items` items. Raises AssertionError that says which promise is broken.
     """
     random = torch.Generator().manual_seed(seed)
     real = torch.randn(count, width, generator=random, dtype=torch.float64)
@@ -74,17 +76,11 @@ def _check_merging(kind: Kind, real: Tensor, generated: Tensor) -> None:
 def _check_refusals(kind: Kind, real: Tensor) -> None:
     width = real.shape[1]
     for spoiled, problem in ((torch.full((4, width), torch.nan), "NaN"), (torch.zeros(4), "a wrong shape")):
-        try:
-            kind().update(spoiled, real=True)
-        except UserError:
-            continue
-        raise AssertionError(f"features with {problem} are not refused")
+        refused = refusal(UserError, partial(kind().update, spoiled, real=True))
+        assert refused is not None, f"features with {problem} are not refused"
     for number in (0, kind.min_items(width) - 1):
-        try:
-            _measure(kind, real[:number], real[:number])
-        except UserError:
-            continue
-        raise AssertionError(f"compute with {number} samples is no UserError, though min_items is {number + 1} or more")
+        refused = refusal(UserError, partial(_measure, kind, real[:number], real[:number]))
+        assert refused is not None, f"compute with {number} items is not refused; min_items is {kind.min_items(width)}"
 
 
 def _measure(kind: Kind, real: Tensor, generated: Tensor) -> dict[str, float]:

@@ -22,8 +22,9 @@ from ..core.errors import UserError
 from ..core.modality import modalities
 from ..core.model import Batch, GenerativeModel, Loss, Partial, Phase, Request
 from ..core.noise import Noise
-from ..core.space import Grid, Row, Space, Tokens, TokenSequence
+from ..core.space import Grid, Space, Tokens, TokenSequence
 from .check_capabilities import check_capabilities
+from .check_codec import check_values
 from .examples import CLASSES, SPACES, canonical, example_batch
 from .keywords import check_keywords
 from .refusal import refusal
@@ -131,6 +132,7 @@ def _check_settings(kind: type[Frozen], value: Frozen) -> None:
 
 
 def _spans(phases: Sequence[Phase]) -> Iterator[tuple[float, float, list[Phase]]]:
+    """Yield the parts of the budget in which the same phases run: begin, end, and these phases."""
     bounds = sorted({bound for phase in phases for bound in phase.span})
     for first, last in pairwise(bounds):
         active = [phase for phase in phases if phase.span[0] <= first and last <= phase.span[1]]
@@ -179,7 +181,7 @@ def _state(model: GenerativeModel) -> dict[str, Tensor]:
 def _check_fall(
     model: GenerativeModel, untrained: dict[str, Tensor], phase: Phase, end: Callable[[], None], where: str
 ) -> str:
-    """Return how far training has lowered a loss. Raises AssertionError where it has not.
+    """Return a loss before and after training. Raises AssertionError where it has not fallen.
 
     Both models are compared at the end of the phase, which `end` announces: some losses change with the progress.
     """
@@ -241,13 +243,8 @@ def _sample(model: GenerativeModel, controls: Frozen, request: Request, where: s
     assert last is not None, f"{where}: nothing was generated"
     assert last.known.all(), f"{where}: the last draft is not all known"
     x = last.x.clone()
-    if isinstance(space, Grid):
-        assert x.isfinite().all(), f"{where}: a sample is not finite"
-        return x
-    vocab = torch.tensor([field.size for field in space.fields] if isinstance(space, Row) else space.vocab)
-    assert not x.is_floating_point(), f"{where}: tokens of type {x.dtype}"
-    assert (x >= 0).all(), f"{where}: a token below 0"
-    assert (x < vocab).all(), f"{where}: a token beyond the vocabulary"
+    assert x.is_floating_point() == space.continuous, f"{where}: samples of type {x.dtype}"
+    check_values(space, x, where)
     if isinstance(space, TokenSequence):
         assert (x[:, 0] == space.start).all(), f"{where}: a sequence does not begin with the start"
         assert (canonical(space, x)[:, 1:] != space.start).all(), f"{where}: a start inside a sequence"

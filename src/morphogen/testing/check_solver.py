@@ -22,24 +22,24 @@ class Gaussian:
         self.evaluations = 0
 
     def spread(self, t: Tensor) -> Tensor:
-        """The standard deviation of x_t, √(α² std² + σ²)."""
+        """Return the standard deviation of x_t, √(α² std² + σ²)."""
         return torch.hypot(self.schedule.alpha(t) * self.std, self.schedule.sigma(t))
 
     def predict(self, x: Tensor, t: Tensor) -> Prediction:
-        """E[data | x_t] and E[noise | x_t]."""
+        """Return E[data | x_t] and E[noise | x_t]."""
         self.evaluations += 1
         alpha, sigma, variance = self.schedule.alpha(t), self.schedule.sigma(t), self.spread(t) ** 2
         centred = x - alpha * self.mean
         return Prediction(self.mean + alpha * self.std**2 / variance * centred, sigma / variance * centred)
 
     def solution(self, x: Tensor, start: Tensor, end: Tensor) -> Tensor:
-        """Where the ODE carries x from `start` to `end`: the quantile of each cell stays what it is."""
+        """Return where the ODE carries x from `start` to `end`: each cell keeps its quantile."""
         centred = (x - self.schedule.alpha(start) * self.mean) / self.spread(start)
         return self.schedule.alpha(end) * self.mean + self.spread(end) * centred
 
 
 def angle_times(schedule: Schedule, steps: int) -> Tensor:
-    """`steps + 1` times from noise to data, evenly spaced in arctan σ/α: a grid that is refined everywhere at once."""
+    """Return `steps + 1` times from noise to data, evenly spaced in arctan σ/α, so refined everywhere at once."""
     bounds = torch.tensor([schedule.start, schedule.end], dtype=torch.float64)
     first, last = torch.atan2(schedule.sigma(bounds), schedule.alpha(bounds)).tolist()
     angles = torch.linspace(first, last, steps + 1, dtype=torch.float64)
@@ -116,6 +116,7 @@ def _check_drafts(solver: Solver, schedule: Schedule, where: str) -> None:
 
 
 def _check_batches(solver: Solver, schedule: Schedule, where: str) -> bool:
+    """Return whether the solver is stochastic: whether other seeds give other samples from one start."""
     times = angle_times(schedule, 12)
     gaussian, x, noise = _problem(schedule, 6, times[0])
     together = _last(solver, schedule, gaussian.predict, x, times, noise)

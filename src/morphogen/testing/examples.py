@@ -20,7 +20,7 @@ SPACES: Mapping[type[Space], tuple[Space, ...]] = {
 
 
 def example_batch(space: Space, conditions: Mapping[str, Space], count: int = 96) -> Batch:
-    """Return made-up items of which the class decides most: the level of a grid, or most tokens or cells."""
+    """Return made-up items that depend on their class: the level of a grid does, or most tokens or cells."""
     random = torch.Generator().manual_seed(1)
     label = torch.arange(count) % CLASSES
     column = label.reshape(-1, *[1] * len(space.shape))

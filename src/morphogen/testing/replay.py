@@ -17,8 +17,8 @@ from ..core.config import Frozen, write_json
 from ..core.modality import modality
 from ..core.model import Batch, GenerativeModel, Loss, Partial, Request
 from ..core.space import Space
+from ..data.base import Source
 from ..data.fingerprint import source_digest
-from ..data.sources import Source
 from ..pipeline import Pipeline
 
 
@@ -77,7 +77,7 @@ def replaying(
 
 
 def _returning(codec: Codec[Any], name: str, items: Any) -> Codec[Any]:
-    """Return the codec, but that samples are items themselves, by their seeds."""
+    """Return the codec, except that the sample of seed i is the item i itself."""
 
     def finish(x: Tensor, request: Request) -> Any:
         return modality(name).take(items, (request.noise.seeds % len(items)).tolist())

@@ -49,8 +49,6 @@ def save_checkpoint(folder: Path, state: TrainState) -> Path:
         write_json(temporary / "state.json", {name: getattr(state, name) for name in _FIELDS})
         with (temporary / "state.safetensors").open("rb+") as file:
             os.fsync(file.fileno())
-        if target.exists():
-            shutil.rmtree(target)
         temporary.rename(target)
         # The older ones may go only when the new one is on the disk for good.
         directory = os.open(folder, os.O_RDONLY)
@@ -85,7 +83,9 @@ def load_checkpoint(checkpoint: Path, state: TrainState) -> None:
         for name in _FIELDS:
             setattr(state, name, fields[name])
     except (SafetensorError, KeyError, TypeError, RuntimeError, OSError) as error:
-        raise UserError(f"the checkpoint {checkpoint} cannot be read ({error}); remove it and fit again") from None
+        raise UserError(
+            f"the checkpoint {checkpoint} cannot be read ({error}); delete it, and --resume trains from the start"
+        ) from None
 
 
 def roll_back(folder: Path, state: TrainState, phase: str) -> str:

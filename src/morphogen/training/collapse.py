@@ -42,6 +42,7 @@ class CollapseMonitor:
             return ""
         self._warned = True
         return (
-            f"generated items vary {value:.0%} as much as real ones, as they did before: the model may be collapsing. "
+            f"in {_PATIENCE} previews in a row generated items vary less than {_THRESHOLD:.0%} as much as real ones, "
+            f"in the last one {value:.0%}: the model may be collapsing. "
             "Look at the previews; if they are all alike, stop, and try a lower --train.lr or other --options"
         )

@@ -22,7 +22,7 @@ from .spec import FitSpec, Prepared
 _INITIAL_BATCH = 256  # items that `GenerativeModel.initialize` reads at once
 
 
-@dataclass
+@dataclass(frozen=True)
 class Dataset:
     """Encoded examples and the conditions of each: the first `examples` to train on, `validation` those after them."""
 

@@ -49,7 +49,6 @@ def fit(
     super_resolution: int | None = None,
     column: str | None = None,
     separator: str | None = None,
-    resume: bool = False,
     say: Say | None = print,
 ) -> Pipeline:
     """Train a family on a source, write the model folder `out`, and return its pipeline.
@@ -58,17 +57,15 @@ def fit(
     is that of its items, `separator` divides a text file into documents. `family` is by default the modality's first
     choice. `minutes` is the whole budget, reading and encoding included. `train` holds TrainOptions, `options` those
     of the model, `codec` those of the modality. With `autoencoder`, a trained model or its folder, the family models
-    its latents. With `super_resolution`, a factor, the model enlarges its condition `low_res`. With `resume`, the
-    interrupted fit in `out` continues with its own settings. Raises UserError on input it cannot use, and Interrupted
-    after Ctrl-C or SIGTERM, with a checkpoint saved.
+    its latents. With `super_resolution`, a factor, the model enlarges its condition `low_res`. Raises UserError on
+    input it cannot use, and Interrupted after Ctrl-C or SIGTERM, with a checkpoint saved; see `resume`.
     """
     started, out = time.monotonic(), Path(out)
     train_options = train if isinstance(train, TrainOptions) else build(TrainOptions, train or {}, "train")
     minutes = minutes_of(minutes, train_options)
     process = start_processes()
-    tell: Say = say if say and process.is_main_process else (lambda line: None)
-    with OutputLock(out, resume) if process.is_main_process else nullcontext():
-        if process.is_main_process and not resume:
+    with OutputLock(out, resume=False) if process.is_main_process else nullcontext():
+        if process.is_main_process:
             opened = open_source(source, modality, column, separator)
             model = _artifact(autoencoder)
             spec = FitSpec(
@@ -85,14 +82,34 @@ def fit(
                 train=train_options,
                 minutes=minutes,
             )
-            _start(spec, opened, model, out, process, tell, started)
-        process.wait_for_everyone()
-        pipeline = train_model(out, resume=resume, say=tell, show=say is not None)
-        if process.is_main_process:
-            _finish(pipeline, out)
+            _start(spec, opened, model, out, process, say or _say_nothing, started)
+        return _train(out, process, say, resume=False)
+
+
+def resume(out: Path | str, *, say: Say | None = print) -> Pipeline:
+    """Continue the interrupted fit in the folder `out` with its own settings, and return its pipeline.
+
+    Raises UserError where there is no such fit, and Interrupted as `fit` does.
+    """
+    out, process = Path(out), start_processes()
+    with OutputLock(out, resume=True) if process.is_main_process else nullcontext():
+        return _train(out, process, say, resume=True)
+
+
+def _train(out: Path, process: PartialState, say: Say | None, *, resume: bool) -> Pipeline:
+    """Train what the records in `out/training` describe, and make the folder whole."""
+    tell = say if say and process.is_main_process else _say_nothing
+    process.wait_for_everyone()
+    pipeline = train_model(out, resume=resume, say=tell, show=say is not None)
+    if process.is_main_process:
+        _finish(pipeline, out)
     process.wait_for_everyone()  # until the folder is whole
     _say_end(pipeline, out, tell)
     return pipeline
+
+
+def _say_nothing(line: str) -> None:
+    pass
 
 
 def _artifact(autoencoder: Path | str | Pipeline | Artifact | None) -> Artifact | None:
@@ -165,13 +182,13 @@ def _seconds_left(spec: FitSpec, started: float) -> float | None:
 
 
 def _difference(before: Frozen, after: Frozen) -> str:
-    changes = {name: value for name, value in after.model_dump().items() if before.model_dump()[name] != value}
+    changes = {name: value for name, value in after if value != getattr(before, name)}
     return f"sized to {changes}" if changes else "at its default size"
 
 
 def _finish(pipeline: Pipeline, out: Path) -> None:
-    pipeline.save(out)
     write_card(out, pipeline)
+    pipeline.save(out)  # config.json comes last: with it the fit has finished
     shutil.rmtree(out / "training", ignore_errors=True)  # checkpoints and encoded data
 
 

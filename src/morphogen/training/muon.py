@@ -48,7 +48,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrices: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return `(n, rows, columns)` with singular values near 1, between .6 and 1.2, by a Newton-Schulz iteration."""
+    """Return `(n, rows, columns)` with singular values near 1, most from 0.6 to 1.2, by a Newton-Schulz iteration."""
     a, b, c = _COEFFICIENTS
     tall = matrices.shape[1] > matrices.shape[2]
     x = (matrices.mT if tall else matrices).to(dtype)

@@ -14,7 +14,6 @@ from ..core.codec import Codec
 from ..core.condition import LabelCodec
 from ..core.config import write_json
 from ..core.errors import UserError
-from ..core.space import space_to_json
 from ..data.base import Source
 from ..data.encode import Encoded, chunks, encode_source, unreadable
 from ..data.fingerprint import source_digest
@@ -56,14 +55,14 @@ def prepare(job: Job, out: Path, say: Say) -> Prepared:
         split.validation,
         alone=bool(job.spec.condition_names or job.model.no_packing),
     )
-    validates = np.isin(encoded.indices, split.validation)
-    trained, validation = encoded.indices[~validates], encoded.indices[validates]
-    examples, validation_start = _validation_start(job, encoded, len(trained), len(validation))
+    is_validation = np.isin(encoded.indices, split.validation)
+    train, validation = encoded.indices[~is_validation], encoded.indices[is_validation]
+    examples, validation_start = _validation_start(job, encoded, len(train), len(validation))
     if examples < _FEW_EXAMPLES:
         say(f"only {examples} to train on: expect copies of them; give hundreds")
-    lost = unreadable(job.source, split.held_out)
-    held_out = split.held_out[[index not in lost for index in split.held_out.tolist()]]
-    skipped = [*encoded.skipped, *lost.values()]
+    problems = unreadable(job.source, split.held_out)
+    held_out = split.held_out[[index not in problems for index in split.held_out.tolist()]]
+    skipped = [*encoded.skipped, *problems.values()]
     if skipped:
         say(f"skipped {len(skipped)} of {len(job.source)} items that cannot be read: {'; '.join(skipped[:3])}")
     codec.save(out / "codec")
@@ -78,19 +77,17 @@ def prepare(job: Job, out: Path, say: Say) -> Prepared:
             "digest": source_digest(job.source),
             "modality": job.spec.modality,
             "official": job.source.test is not None,
-            "train": len(trained),
+            "train": len(train),
             "validation": validation.tolist(),
             "held_out": held_out.tolist(),
             "skipped": skipped,
         },
     )
-    _say_counts(say, encoded, Split(trained, validation, held_out), examples, validation_start)
+    _say_counts(say, encoded, Split(train, validation, held_out), examples, validation_start)
     return Prepared(
         description=job.source.description,
-        space=space_to_json(codec.space),
         examples=examples,
         validation_start=validation_start,
-        notes=tuple(codec.notes),
     )
 
 
@@ -116,7 +113,7 @@ def _validation_items(source: Source, train: Indices, conditions: Sequence[str])
     chosen = split_by_hash([names[index] for index in train.tolist()], share=share, seed=1)
     for name in conditions:
         classes = [source.columns[name][index] for index in train.tolist()]
-        trained = {label for label, validates in zip(classes, chosen, strict=True) if not validates}
+        trained = {label for label, is_validation in zip(classes, chosen, strict=True) if not is_validation}
         chosen &= np.array([label in trained for label in classes])
     return train[chosen]
 
@@ -145,16 +142,16 @@ def _fit_labels(job: Job, split: Split, say: Say) -> dict[str, LabelCodec]:
         rare = [label for label, count in counts.items() if count < _RARE_CLASS]
         few = f"; fewer than {_RARE_CLASS} examples of {', '.join(rare[:5])}" if rare else ""
         absent = sorted(set(column) - set(counts) - {""})
-        lost = f"; not learned, since all their items are held out: {', '.join(absent[:5])}" if absent else ""
-        say(f"condition '{name}': {len(counts)} classes{few}{lost}")
+        unlearned = f"; not learned, since all their items are held out: {', '.join(absent[:5])}" if absent else ""
+        say(f"condition '{name}': {len(counts)} classes{few}{unlearned}")
     return labels
 
 
-def _validation_start(job: Job, encoded: Encoded, trained: int, validation: int) -> tuple[int, int]:
+def _validation_start(job: Job, encoded: Encoded, train_items: int, validation_items: int) -> tuple[int, int]:
     """Return the number of examples to train on, and the first one to validate with."""
-    examples = int((encoded.owners < trained).sum())
+    examples = int((encoded.owners < train_items).sum())
     windows = len(encoded.owners) > len(encoded.indices)
-    if not job.model.early_stopping or validation or not windows or examples < _MIN_TO_VALIDATE:
+    if not job.model.early_stopping or validation_items or not windows or examples < _MIN_TO_VALIDATE:
         return examples, examples
     # Of a few long items the last windows; the one before them overlaps and is left out.
     start = examples - min(max(1, int(_WINDOW_SHARE * examples)), _MAX_VALIDATION)
@@ -179,7 +176,7 @@ def _encode_labels(job: Job, labels: dict[str, LabelCodec], encoded: Encoded, ou
 
 def _say_counts(say: Say, encoded: Encoded, split: Split, examples: int, validation_start: int) -> None:
     packed = f" in {examples:,} examples" if len(encoded.owners) != len(encoded.indices) else ""
-    validates = f", {len(split.validation):,} for validation" if len(split.validation) else ""
+    validation = f", {len(split.validation):,} for validation" if len(split.validation) else ""
     if validation_start > examples:
-        validates = f", {len(encoded.owners) - validation_start:,} more examples for validation"
-    say(f"{len(split.train):,} items to train on{packed}{validates}, {len(split.held_out):,} held out")
+        validation = f", {len(encoded.owners) - validation_start:,} more examples for validation"
+    say(f"{len(split.train):,} items to train on{packed}{validation}, {len(split.held_out):,} held out")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..artifact import Artifact
 from ..core import plugins
@@ -22,9 +22,6 @@ from ..latent_codec import LatentCodec
 from .options import model_options
 from .spec import LOW_RES, FitSpec
 
-if TYPE_CHECKING:
-    from ..core.plugins import ModelEntry
-
 
 @dataclass(frozen=True)
 class Job:
@@ -34,7 +31,7 @@ class Job:
     source: Source
     modality: Modality[Any]
     kind: type[Space]  # of space that is modelled
-    entry: ModelEntry
+    entry: plugins.ModelEntry
     model: type[GenerativeModel]
     options: Frozen  # of the model, before the probe
     codec_options: Frozen
@@ -65,8 +62,8 @@ class Job:
         )
 
     def choices(self, capability: str) -> str:
-        """Return what to choose instead, for an error: the families that have a capability."""
-        families = able(capability, self.modality.spaces)
+        """Return "choose A or B, or ", for an error: the families whose models of such items have a capability."""
+        families = sorted({name for kind in self.modality.spaces for name in plugins.supporting(capability, kind)})
         return f"choose {' or '.join(families)}, or " if families else ""
 
 
@@ -94,11 +91,6 @@ def resolve(spec: FitSpec, source: Source, autoencoder: Artifact | None) -> Job:
     return job
 
 
-def able(capability: str, kinds: Iterable[type[Space]]) -> list[str]:
-    """Return the families whose model of any of those kinds of space has a capability."""
-    return sorted({family for kind in kinds for family in plugins.supporting(capability, kind)})
-
-
 def kind_to_model(family: str, modality: Modality[Any], autoencoder: Artifact | None) -> type[Space]:
     """Return the kind of space that a family models: one that the modality offers, or that of an autoencoder's latents.
 
@@ -121,6 +113,9 @@ def kind_to_model(family: str, modality: Modality[Any], autoencoder: Artifact | 
             f"--autoencoder is a model of the family '{autoencoder.family}', which has no encoder; "
             f"use one of {', '.join(encoders)}"
         )
+    if autoencoder.conditions:
+        name = min(autoencoder.conditions)
+        raise UserError(f"the autoencoder needs condition '{name}' to decode; refit it without --condition")
     return plugins.kind_for(family, (type(autoencoder.model.latent),))
 
 

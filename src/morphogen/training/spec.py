@@ -50,7 +50,7 @@ class FitSpec(Record):
     modality: str
     family: str
     conditions: tuple[str, ...] = ()  # names of columns
-    autoencoder: str | None = None  # its folder, or its hash where it was in memory
+    autoencoder: str | None = None  # its hash
     super_resolution: int | None = None
     options: dict[str, Any] = {}  # of the model, those given
     codec: dict[str, Any] = {}  # those given
@@ -69,10 +69,8 @@ class Prepared(Record):
     file = "prepared.json"
 
     description: str  # of the source
-    space: dict[str, Any]
     examples: int  # to train on
     validation_start: int  # the first example for validation
-    notes: tuple[str, ...] = ()  # what the codec decided, in words
 
 
 class Probed(Record):

@@ -185,9 +185,9 @@ def duration(seconds: float) -> str:
 
 
 def _loss(column: ColumnResult) -> float:
-    """Return how far a column is below real data."""
-    trend = (column.trend_real_data or 0) - column.trend if column.trend is not None else 0.0
-    return max(column.shape_real_data - column.shape, trend)
+    """Return how far a column is below real data, or below 1 where that was not measured."""
+    shape, trend = ((1.0 if one is None else one) for one in (column.shape_real_data, column.trend_real_data))
+    return max(shape - column.shape, trend - column.trend if column.trend is not None else 0.0)
 
 
 def _encoded(image: Image.Image, kind: str, **options: Any) -> bytes:

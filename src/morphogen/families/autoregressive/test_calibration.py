@@ -9,8 +9,8 @@ from morphogen.core.model import Batch
 
 from .calibration import MixtureInputs, calibrate
 from .ngram import NGramMixture
-from .test_ngram import START, counted, documents
-from .test_sequence_model import model
+from .test_ngram import START, documents, fit_mixture
+from .test_sequence_model import random_model
 
 WIDTH = 16
 
@@ -18,11 +18,11 @@ WIDTH = 16
 def inputs(mixture: NGramMixture, x: Tensor, nats: float) -> MixtureInputs:
     """For rows `(B, n)`, where the network's −ln p is `nats`, whatever the token."""
     counts = mixture.target_counts(x[:, :-1], x[:, 1:], mixture.columns(x, hold_out=False))
-    every = MixtureInputs(torch.zeros(*x[:, 1:].shape, WIDTH), torch.full(x[:, 1:].shape, nats), counts)
-    return every.select(torch.ones_like(x[:, 1:], dtype=torch.bool))
+    all_inputs = MixtureInputs(torch.zeros(*x[:, 1:].shape, WIDTH), torch.full(x[:, 1:].shape, nats), counts)
+    return all_inputs.select(torch.ones_like(x[:, 1:], dtype=torch.bool))
 
 
-def fresh(seed: int) -> Tensor:
+def random_rows(seed: int) -> Tensor:
     x = torch.randint(0, 3, (40, 12), generator=torch.Generator().manual_seed(seed))
     x[:, 0] = START
     return x
@@ -33,10 +33,10 @@ def halves(count: int) -> Tensor:
 
 
 def test_a_network_that_is_sure_and_wrong_loses_its_weight() -> None:
-    mixture = counted(documents(40))
+    mixture = fit_mixture(documents(40))
     with torch.no_grad():
         mixture.head.bias[0] = 6.0
-    validation, other = inputs(mixture, fresh(1), nats=4.0), inputs(mixture, fresh(2), nats=4.0)
+    validation, other = inputs(mixture, random_rows(1), nats=4.0), inputs(mixture, random_rows(2), nats=4.0)
     with torch.no_grad():
         before = mixture.nats(*other).mean()
         calibrate(mixture, validation, halves(len(validation.network_nats)))
@@ -46,8 +46,8 @@ def test_a_network_that_is_sure_and_wrong_loses_its_weight() -> None:
 
 
 def test_nothing_changes_where_the_halves_contradict_each_other() -> None:
-    mixture = counted(documents(40))
-    good, bad = inputs(mixture, fresh(1), nats=0.01), inputs(mixture, fresh(1), nats=12.0)
+    mixture = fit_mixture(documents(40))
+    good, bad = inputs(mixture, random_rows(1), nats=0.01), inputs(mixture, random_rows(1), nats=12.0)
     both = MixtureInputs.concatenate([good, bad])
     initial = {name: value.clone() for name, value in mixture.state_dict().items()}
     with torch.no_grad():
@@ -59,14 +59,14 @@ def test_nothing_changes_where_the_halves_contradict_each_other() -> None:
 
 
 def test_validation_rows_become_likelier() -> None:
-    made = model(12)
+    model = random_model(12)
     x = torch.randint(0, 3, (32, 12), generator=torch.Generator().manual_seed(5))
     x[:, 0] = START - 1  # as that model has it
     with torch.no_grad():
-        before = made(Batch(x)).total
-        made.calibrate([Batch(x[:16]), Batch(x[16:])])
-        assert made(Batch(x)).total < before - 0.1
-        calibrated = {name: value.clone() for name, value in made.state_dict().items()}
-        made.calibrate([Batch(x[:1])])  # no two halves
-    for name, value in made.state_dict().items():
+        before = model(Batch(x)).total
+        model.calibrate([Batch(x[:16]), Batch(x[16:])])
+        assert model(Batch(x)).total < before - 0.1
+        calibrated = {name: value.clone() for name, value in model.state_dict().items()}
+        model.calibrate([Batch(x[:1])])  # no two halves
+    for name, value in model.state_dict().items():
         assert torch.equal(value, calibrated[name]), name

@@ -25,11 +25,11 @@ def documents(count: int, length: int = 12) -> Tensor:
     return x
 
 
-def counted(x: Tensor) -> NGramMixture:
-    made = NGramMixture(VOCAB, 16, ORDER, START)
+def fit_mixture(x: Tensor) -> NGramMixture:
+    mixture = NGramMixture(VOCAB, 16, ORDER, START)
     mask = torch.ones_like(x, dtype=torch.bool)
-    made.fit([(x[:7], mask[:7]), (x[7:], mask[7:])])
-    return made
+    mixture.fit([(x[:7], mask[:7]), (x[7:], mask[7:])])
+    return mixture
 
 
 def by_hand(x: Tensor) -> Counter[tuple[int, ...]]:
@@ -41,9 +41,9 @@ def by_hand(x: Tensor) -> Counter[tuple[int, ...]]:
 
 def test_counts_are_those_of_counting_by_hand() -> None:
     x, y = documents(40), documents(60)[50:]
-    made, runs = counted(x), by_hand(x)
-    counts = made.target_counts(y[:, :-1], y[:, 1:], made.columns(y, hold_out=True))
-    dense = made.next_counts(y[:, :6], torch.full((len(y),), 6))
+    mixture, runs = fit_mixture(x), by_hand(x)
+    counts = mixture.target_counts(y[:, :-1], y[:, 1:], mixture.columns(y, hold_out=True))
+    dense = mixture.next_counts(y[:, :6], torch.full((len(y),), 6))
     for row in range(len(y)):
         tokens = y[row].tolist()
         for at in range(len(tokens) - 1):
@@ -63,17 +63,17 @@ def test_counts_are_those_of_counting_by_hand() -> None:
 @pytest.mark.parametrize("chunk", [256, 4])
 def test_local_counts_are_those_of_the_item_so_far(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ngram, "_CHUNK", chunk)
-    made = counted(documents(40))
+    mixture = fit_mixture(documents(40))
     x = torch.randint(0, 2, (3, 20), generator=torch.Generator().manual_seed(1))
     x[0, [0, 9]] = START  # two items in a row
     x[1, 0] = START
-    counts = made.target_counts(x[:, :-1], x[:, 1:], made.columns(x, hold_out=False))
-    dense = made.next_counts(x[:, :15], torch.full((3,), 15))
-    shorter = made.next_counts(x[:, :15], torch.tensor([15, 15, 6]))
+    counts = mixture.target_counts(x[:, :-1], x[:, 1:], mixture.columns(x, hold_out=False))
+    dense = mixture.next_counts(x[:, :15], torch.full((3,), 15))
+    shorter = mixture.next_counts(x[:, :15], torch.tensor([15, 15, 6]))
     for row, tokens in enumerate(x.tolist()):
         for at in range(19):
             begin = 9 if row == 0 and at >= 9 else 0
-            for number, order in enumerate(made.local_orders):
+            for number, order in enumerate(mixture.local_orders):
                 before = tokens[begin : at + 1]
                 context = before[-order:] if order <= len(before) else None
                 places = [end for end in range(order, len(before)) if before[end - order : end] == context]
@@ -82,36 +82,36 @@ def test_local_counts_are_those_of_the_item_so_far(chunk: int, monkeypatch: pyte
                 if at == 14 and row:
                     assert dense.local_total[row, number] == len(places)
                     assert dense.local_token_count[row, number, tokens[15]] == counts.local_token_count[row, at, number]
-    again = made.next_counts(x[2:, 9:15], torch.tensor([6]))
+    again = mixture.next_counts(x[2:, 9:15], torch.tensor([6]))
     assert torch.equal(again.local_token_count[0], shorter.local_token_count[2])
 
 
 def test_a_training_row_does_not_read_its_own_fold() -> None:
     x = documents(40)
-    made = counted(x)
-    others = counted(x[5:])
+    mixture = fit_mixture(x)
+    others = fit_mixture(x[5:])
     first = x[:5]  # one fold of eight
-    counts = made.target_counts(first[:, :-1], first[:, 1:], made.columns(first, hold_out=True))
-    apart = others.target_counts(first[:, :-1], first[:, 1:], others.columns(first, hold_out=True))
-    seen = apart.total > 0  # contexts that occur once only in the others are dropped there
-    for ours, theirs in zip(counts[:3], apart[:3], strict=True):
-        assert torch.equal(ours[seen], theirs[seen])
-    assert (counts.total[~seen] <= 1).all()
-    whole = made.target_counts(first[:, :-1], first[:, 1:], made.columns(first, hold_out=False))
-    assert (whole.token_count >= 1)[..., 0].all()
-    assert (whole.total >= counts.total).all()
+    counts = mixture.target_counts(first[:, :-1], first[:, 1:], mixture.columns(first, hold_out=True))
+    expected = others.target_counts(first[:, :-1], first[:, 1:], others.columns(first, hold_out=True))
+    has_counts = expected.total > 0  # contexts that occur once only in the others are dropped there
+    for ours, theirs in zip(counts[:3], expected[:3], strict=True):
+        assert torch.equal(ours[has_counts], theirs[has_counts])
+    assert (counts.total[~has_counts] <= 1).all()
+    all_counts = mixture.target_counts(first[:, :-1], first[:, 1:], mixture.columns(first, hold_out=False))
+    assert (all_counts.token_count >= 1)[..., 0].all()
+    assert (all_counts.total >= counts.total).all()
 
 
 def test_what_is_saved_gives_the_same_probabilities() -> None:
     torch.manual_seed(0)
     space, options = TokenSequence(VOCAB, 12, START, 4), SequenceOptions(width=16, layers=1, ngram_order=ORDER)
-    made, again = (AutoregressiveSequence(space, {}, options) for _ in range(2))
+    model, again = (AutoregressiveSequence(space, {}, options) for _ in range(2))
     x = documents(40)
-    made.initialize("model", [Batch(x)])
-    during = made.token_nats(x, {})
-    again.load_state_dict(made.state_dict())
+    model.initialize("model", [Batch(x)])
+    during = model.token_nats(x, {})
+    again.load_state_dict(model.state_dict())
     assert torch.equal(again.token_nats(x, {}), during)
-    made.on_step_end(1.0, 1.0, {})
-    again.load_state_dict(made.state_dict())
-    assert torch.equal(again.eval().token_nats(x, {}), made.eval().token_nats(x, {}))
-    assert (made.token_nats(x, {}).sum() < during.sum()).item()  # without held-out folds, it knows these rows
+    model.on_step_end(1.0, 1.0, {})
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again.eval().token_nats(x, {}), model.eval().token_nats(x, {}))
+    assert (model.token_nats(x, {}).sum() < during.sum()).item()  # without held-out folds, it knows these rows

@@ -18,29 +18,29 @@ from .sequence import AutoregressiveSequence
 START, END = 4, 3
 
 
-def model(context: int = 8, classes: int = 0) -> AutoregressiveSequence:
+def random_model(context: int = 8, classes: int = 0) -> AutoregressiveSequence:
     """With random weights, so that no two tokens are alike."""
     torch.manual_seed(0)
     conditions = {"label": Tokens(classes, (1,))} if classes else {}
     space, options = TokenSequence(5, context, START, END), SequenceOptions(width=32, layers=2, ngram_order=3)
-    made = AutoregressiveSequence(space, conditions, options)
+    model = AutoregressiveSequence(space, conditions, options)
     x = torch.randint(0, 4, (40, context), generator=torch.Generator().manual_seed(2))
     x[::2, 0] = START
-    made.initialize("model", [Batch(x[:16]), Batch(x[16:])])
-    made.eval()
-    for parameter in made.parameters():
+    model.initialize("model", [Batch(x[:16]), Batch(x[16:])])
+    model.eval()
+    for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
     with torch.no_grad():
-        made.head.bias[END] += 1
-    return made
+        model.head.bias[END] += 1
+    return model
 
 
-def next_logits(made: AutoregressiveSequence, x: torch.Tensor) -> torch.Tensor:
+def next_logits(model: AutoregressiveSequence, x: torch.Tensor) -> torch.Tensor:
     """The logits of what follows rows `(B, n)`."""
-    hidden = made.transformer(made.embed(x) + made.conditioner({}, x).vector[:, None])[:, -1]
-    assert made.ngrams is not None
-    counts = made.ngrams.next_counts(x, torch.full((len(x),), x.shape[1]))
-    return made.ngrams.logits(hidden, made.head(hidden), counts)
+    hidden = model.transformer(model.embed(x) + model.conditioner({}, x).vector[:, None])[:, -1]
+    assert model.ngrams is not None
+    counts = model.ngrams.next_counts(x, torch.full((len(x),), x.shape[1]))
+    return model.ngrams.logits(hidden, model.head(hidden), counts)
 
 
 def prompts(rows: list[list[int]]) -> Partial:
@@ -50,45 +50,45 @@ def prompts(rows: list[list[int]]) -> Partial:
 
 
 def texts(
-    made: AutoregressiveSequence, given: Partial, seed: int = 0, condition: object = None, **controls: float
+    model: AutoregressiveSequence, given: Partial, seed: int = 0, condition: object = None, **controls: float
 ) -> list[list[int]]:
     """The tokens of each sample between start and end."""
     noise = Noise.consecutive(seed, len(given.x))
-    *_, draft = made.generate(Request(noise, condition or {}, given=given), SequenceControls(**controls))  # type: ignore[arg-type]
+    *_, draft = model.generate(Request(noise, condition or {}, given=given), SequenceControls(**controls))  # type: ignore[arg-type]
     return [list(itertools.takewhile(lambda token: token != END, row[1:])) for row in draft.x.tolist()]
 
 
 def test_probabilities_of_all_sequences_sum_to_one() -> None:
-    made = model()
+    model = random_model()
     rows = [[START, *word, END, *[END] * (3 - n)] for n in range(4) for word in itertools.product(range(3), repeat=n)]
-    nats = made.log_likelihood(Batch(torch.tensor(rows)), Noise.consecutive(0, len(rows)))
+    nats = model.log_likelihood(Batch(torch.tensor(rows)), Noise.consecutive(0, len(rows)))
     longer = [[START, *word, 0] for word in itertools.product(range(3), repeat=4)]
     # Longer ones by their beginning; a start is never sampled, but has a probability.
     with torch.no_grad():
-        beginnings = made.token_nats(torch.tensor(longer), {})[:, :5].sum(1)
+        beginnings = model.token_nats(torch.tensor(longer), {})[:, :5].sum(1)
         starts = 0.0
         for n in range(4):
             words = torch.tensor([[START, *word, START] for word in itertools.product(range(3), repeat=n)])
-            before = made.token_nats(words, {})[:, :-1].sum(1)
-            starts += float((-before + next_logits(made, words[:, :-1])[:, START]).exp().sum())
+            before = model.token_nats(words, {})[:, :-1].sum(1)
+            starts += float((-before + next_logits(model, words[:, :-1])[:, START]).exp().sum())
     assert float(nats.exp().sum() + (-beginnings).exp().sum()) + starts == pytest.approx(1, abs=1e-5)
 
 
 def test_items_of_one_row_do_not_see_each_other() -> None:
-    made = model(12)
+    model = random_model(12)
     alone = torch.tensor([[START, 0, 1, END, END, END, END, END], [START, 2, 2, 1, 0, END, END, END]])
     packed = torch.tensor([[START, 0, 1, END, START, 2, 2, 1, 0, END, END, END]])
     with torch.no_grad():
-        apart, together = made.token_nats(alone, {}), made.token_nats(packed, {})
-    torch.testing.assert_close(together[0, 1:4], apart[0, 1:4])
-    torch.testing.assert_close(together[0, 5:10], apart[1, 1:6])
+        separate, together = model.token_nats(alone, {}), model.token_nats(packed, {})
+    torch.testing.assert_close(together[0, 1:4], separate[0, 1:4])
+    torch.testing.assert_close(together[0, 5:10], separate[1, 1:6])
     assert (together[0, [0, 4, 10, 11]] == 0).all()
-    assert made(Batch(packed)).total.item() == pytest.approx(float(together.sum() / 8))
+    assert model(Batch(packed)).total.item() == pytest.approx(float(together.sum() / 8))
 
 
 @pytest.mark.parametrize("context", [8, 9])
 def test_each_token_of_a_long_item_counts_once_and_reads_half_a_context(context: int) -> None:
-    made = model(context)
+    model = random_model(context)
     half = context // 2
     x = torch.randint(0, 3, (1, 31), generator=torch.Generator().manual_seed(1))
     x[0, 0], x[0, -1] = START, END
@@ -96,18 +96,18 @@ def test_each_token_of_a_long_item_counts_once_and_reads_half_a_context(context:
     for at in range(1, 31):
         begin = max(0, (at - context) // half + 1) * half
         with torch.no_grad():
-            expected -= float(made.token_nats(x[:, begin : at + 1], {})[0, -1])
+            expected -= float(model.token_nats(x[:, begin : at + 1], {})[0, -1])
     padded = torch.cat((x, torch.full((1, 9), END)), dim=1)
-    both = made.log_likelihood(Batch(torch.cat((padded, padded))), Noise.consecutive(0, 2))
+    both = model.log_likelihood(Batch(torch.cat((padded, padded))), Noise.consecutive(0, 2))
     assert both.tolist() == pytest.approx([expected, expected], rel=1e-5)
 
 
 def test_samples_have_the_frequencies_of_the_likelihood() -> None:
-    made = model()
-    samples = texts(made, prompts([[]] * 4000), max_length=2)
+    model = random_model()
+    samples = texts(model, prompts([[]] * 4000), max_length=2)
     rows = [[START, *word, END] for word in itertools.product(range(3), repeat=2)]
     with torch.no_grad():
-        first_two = made.token_nats(torch.tensor(rows), {})[:, :3].sum(1).neg().exp()
+        first_two = model.token_nats(torch.tensor(rows), {})[:, :3].sum(1).neg().exp()
     counts = torch.tensor([sum(word == list(row[1:3]) for word in samples) for row in rows]) / 4000
     # The start is never sampled, so that the others have a little more.
     assert (counts / counts.sum() - first_two / first_two.sum()).abs().max() < 0.05
@@ -117,14 +117,14 @@ def test_samples_have_the_frequencies_of_the_likelihood() -> None:
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
 def test_a_sequence_is_the_same_alone_and_beside_others(context: int, guidance: float) -> None:
     """With other lengths, past the context, and with rows that end earlier."""
-    made = model(context, classes=2)
+    model = random_model(context, classes=2)
     rows = [[], [0, 1], [2] * 11, [1, 0, 2, 1, 1], [0] * 25]
     label = torch.tensor([[0], [1], [0], [1], [1]])
     controls = {"max_length": 30, "guidance": guidance}
-    together = texts(made, prompts(rows), seed=5, condition={"label": label}, **controls)
+    together = texts(model, prompts(rows), seed=5, condition={"label": label}, **controls)
     for number, row in enumerate(rows):
         alone = texts(
-            made, prompts([row]), seed=5 + number, condition={"label": label[number : number + 1]}, **controls
+            model, prompts([row]), seed=5 + number, condition={"label": label[number : number + 1]}, **controls
         )
         assert alone == [together[number]]
         assert together[number][: len(row)] == row
@@ -132,31 +132,31 @@ def test_a_sequence_is_the_same_alone_and_beside_others(context: int, guidance: 
 
 
 def test_greedy_samples_are_likeliest_without_a_cache() -> None:
-    made = model(8)
-    (text,) = texts(made, prompts([[1]]), temperature=0.0, max_length=25)
+    model = random_model(8)
+    (text,) = texts(model, prompts([[1]]), temperature=0.0, max_length=25)
     x = torch.tensor([[START, *text]])
     for at in range(2, x.shape[1]):
         begin = max(0, (at - 8) // 4 + 1) * 4
         with torch.no_grad():
-            logits = next_logits(made, x[:, begin:at])
+            logits = next_logits(model, x[:, begin:at])
         logits[:, START] = -torch.inf
         assert int(logits.argmax()) == x[0, at]
 
 
 def test_nothing_given_is_a_start() -> None:
-    made = model()
-    *_, free = made.generate(Request(Noise.consecutive(3, 2)), SequenceControls(max_length=6))
-    *_, started = made.generate(
+    model = random_model()
+    *_, free = model.generate(Request(Noise.consecutive(3, 2)), SequenceControls(max_length=6))
+    *_, started = model.generate(
         Request(Noise.consecutive(3, 2), given=prompts([[], []])), SequenceControls(max_length=6)
     )
     assert torch.equal(free.x, started.x)
 
 
 def test_drafts_grow_by_a_token() -> None:
-    made = model()
+    model = random_model()
     given = prompts([[0], [1, 1, 2]])
     request = Request(Noise.consecutive(0, 2), given=given, drafts=True)
-    known = [draft.known.sum(1).tolist() for draft in made.generate(request, SequenceControls(max_length=4))]
+    known = [draft.known.sum(1).tolist() for draft in model.generate(request, SequenceControls(max_length=4))]
     assert known[0] == [3, 5]
     assert all(sum(after) > sum(before) for before, after in itertools.pairwise(known[:-1]))
 
@@ -164,18 +164,18 @@ def test_drafts_grow_by_a_token() -> None:
 def test_tokens_after_a_gap_are_refused() -> None:
     given = Partial(torch.zeros(1, 4, dtype=torch.int64), torch.tensor([[True, False, True, False]]))
     with pytest.raises(UserError, match=r"given after a gap.*--family masked_diffusion"):
-        texts(model(), given)
+        texts(random_model(), given)
 
 
 def test_without_ngrams_the_network_alone_predicts() -> None:
     torch.manual_seed(0)
-    made = AutoregressiveSequence(
+    model = AutoregressiveSequence(
         TokenSequence(5, 8, START, END), {}, SequenceOptions(width=32, layers=1, ngram_order=0)
     )
     x = torch.tensor([[START, 0, 1, 2, 0, 1, 2, END]]).repeat(8, 1)
-    made.initialize("model", [Batch(x)])
-    assert made.ngrams is None
+    model.initialize("model", [Batch(x)])
+    assert model.ngrams is None
     p = (x.flatten().bincount(minlength=5) + 1) / (x.numel() + 5)
     expected = -p[x[:, 1:]].log().mean().item()
-    assert made(Batch(x)).total.item() == pytest.approx(expected, rel=1e-5)
-    assert made.eval().embeddings(Batch(x)).shape == (8, 32)
+    assert model(Batch(x)).total.item() == pytest.approx(expected, rel=1e-5)
+    assert model.eval().embeddings(Batch(x)).shape == (8, 32)

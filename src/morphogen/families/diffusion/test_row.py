@@ -109,12 +109,12 @@ def test_a_planted_joint_is_learned() -> None:
     model.eval()
     *_, draft = model.generate(Request(Noise.consecutive(0, 6000)), RowControls(steps=30))
     assert (torch.as_tensor(joint_counts(draft.x) / 6000).reshape(3, 4) - JOINT).abs().sum() / 2 < 0.05
-    for which in range(3):
-        own = (draft.x[draft.x[:, 1] == which, 0].float() - 99.5) / 40
+    for category in range(3):
+        numbers = (draft.x[draft.x[:, 1] == category, 0].float() - 99.5) / 40
         # As quantiles the three clusters touch, so that a small error of a number is a jump to the next cluster.
-        inside = own[(own - (which - 1) * 1.2).abs() < 0.6]
-        assert len(inside) > 0.9 * len(own)  # if independent: .27 to .38
-        assert inside.mean().item() == pytest.approx((which - 1) * 1.2, abs=0.03)
+        inside = numbers[(numbers - (category - 1) * 1.2).abs() < 0.6]
+        assert len(inside) > 0.9 * len(numbers)  # if independent: .27 to .38
+        assert inside.mean().item() == pytest.approx((category - 1) * 1.2, abs=0.03)
         assert inside.std().item() == pytest.approx(0.2, abs=0.04)
 
 

@@ -88,9 +88,9 @@ def test_augmentation_changes_items_with_its_probability_and_is_differentiable(s
     torch.manual_seed(0)
     x = (1 + torch.rand(400, *shape)).requires_grad_()
     assert torch.equal(augment(x, torch.tensor(0.0)), x)
-    changed = (augment(x, torch.tensor(0.5)) != x).flatten(1).any(1).float().mean().item()
+    changed_share = (augment(x, torch.tensor(0.5)) != x).flatten(1).any(1).float().mean().item()
     independent = 1 if len(shape) == 1 else 3
-    assert changed == pytest.approx(1 - 0.5**independent, abs=0.12)  # a shift by nothing changes nothing
+    assert changed_share == pytest.approx(1 - 0.5**independent, abs=0.12)  # a shift by nothing changes nothing
     augment(x, torch.tensor(1.0)).sum().backward()
     assert x.grad is not None
     assert x.grad.isfinite().all()
@@ -103,9 +103,9 @@ def test_shifts_and_boxes_have_the_declared_sizes() -> None:
     always = torch.ones(200, 1, 1, 1, dtype=torch.bool)
     x = torch.zeros(200, 1, 16, 16)
     x[:, :, 8, 8] = 1
-    moved = _shift(x, always).flatten(1)
-    assert (moved.sum(1) == 1).all()
-    rows, columns = moved.argmax(1) // 16 - 8, moved.argmax(1) % 16 - 8
+    shifted = _shift(x, always).flatten(1)
+    assert (shifted.sum(1) == 1).all()
+    rows, columns = shifted.argmax(1) // 16 - 8, shifted.argmax(1) % 16 - 8
     assert set(rows.tolist()) == set(columns.tolist()) == {-2, -1, 0, 1, 2}
     blanked = (_cut(torch.ones(200, 1, 16, 16), always) == 0).float().flatten(1).sum(1)
     assert blanked.max() == 64
@@ -156,8 +156,8 @@ def test_training_learns_a_gaussian_of_each_class(loss: str) -> None:
     label = torch.randint(0, 2, (4096, 1))
     x = torch.where(label == 1, torch.tensor([2.0, 0.0]), torch.tensor([-2.0, 0.0])) + 0.5 * torch.randn(4096, 2)
     train(model, Batch(x, {"label": label}), steps=500, rate=2e-3)
-    for wanted, centre in ((0, -2.0), (1, 2.0)):
-        condition = {"label": torch.full((2000, 1), wanted)}
+    for class_index, centre in ((0, -2.0), (1, 2.0)):
+        condition = {"label": torch.full((2000, 1), class_index)}
         *_, draft = model.generate(Request(Noise.consecutive(0, 2000), condition), Controls())
         assert draft.x.mean(0).tolist() == pytest.approx([centre, 0.0], abs=0.3)
         assert draft.x.std(0).tolist() == pytest.approx([0.5, 0.5], abs=0.2)

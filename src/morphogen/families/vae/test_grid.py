@@ -93,8 +93,8 @@ def test_mixture_prior_samples_each_class_from_its_own_components() -> None:
     z = torch.randn(2000, 2) * 0.3 + torch.where(label == 1, 4.0, -4.0)
     prior = MixturePrior(Grid(2), {"label": Tokens(2, (1,))}, components=4)
     prior.fit(z, [{"label": label}])
-    for wanted, centre in ((0, -4.0), (1, 4.0)):
-        condition = {"label": torch.full((500, 1), wanted)}
+    for class_index, centre in ((0, -4.0), (1, 4.0)):
+        condition = {"label": torch.full((500, 1), class_index)}
         (sample, _), *_ = prior.sample(Noise.consecutive(0, 500), condition, Controls(), torch.device("cpu"))
         assert sample.mean(0).tolist() == pytest.approx([centre, centre], abs=0.1)
         assert sample.std(0).tolist() == pytest.approx([0.3, 0.3], abs=0.05)

@@ -53,8 +53,8 @@ def fisher_exact(hits: int, count: int, other_hits: int, other_count: int) -> fl
 
 def auc(positive: Tensor, negative: Tensor) -> tuple[float, float]:
     """Return the area under the ROC curve, ties counting half, and its standard error (Hanley & McNeil 1982)."""
-    order = torch.cat([positive, negative]).double()
-    _, inverse, counts = order.unique(return_inverse=True, return_counts=True)
+    scores = torch.cat([positive, negative]).double()
+    _, inverse, counts = scores.unique(return_inverse=True, return_counts=True)
     below = counts.cumsum(0) - counts
     ranks = (below + (counts + 1) / 2)[inverse]
     m, n = len(positive), len(negative)

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-_QUERIES, _EXACT = 1024, 64  # queries of a block
+_QUERIES = 1024  # of a block
+_EXACT = 64  # queries whose differences to all candidates fit into memory
 _PAIRS = 1 << 25  # most pairs of a block
 
 
@@ -33,14 +34,12 @@ def nearest_neighbours(x: Tensor, among: Tensor, k: int, *, own_index: Tensor | 
     queries = max(1, min(_QUERIES, _PAIRS // max(1, len(b))))
     for start in range(0, len(a), queries):
         block = a[start : start + queries]
-        apart = torch.linalg.vecdot(block, block)[:, None] + norms - 2 * block @ b.T
+        squared = torch.linalg.vecdot(block, block)[:, None] + norms - 2 * block @ b.T
         if own_index is not None:
-            apart.scatter_(1, own_index[start : start + queries, None], torch.inf)
-        candidates = apart.topk(k, dim=1, largest=False).indices
-        few = zip(
-            candidates.split(_EXACT), x[start : start + queries].split(_EXACT), strict=True
-        )  # that fit into memory
-        exact = torch.cat([torch.linalg.vector_norm(among[some] - one[:, None], dim=-1) for some, one in few])
+            squared.scatter_(1, own_index[start : start + queries, None], torch.inf)
+        candidates = squared.topk(k, dim=1, largest=False).indices
+        pairs = zip(candidates.split(_EXACT), x[start : start + queries].split(_EXACT), strict=True)
+        exact = torch.cat([torch.linalg.vector_norm(among[index] - query[:, None], dim=-1) for index, query in pairs])
         order = exact.argsort(dim=1, stable=True)
         distances.append(exact.gather(1, order))
         indices.append(candidates.gather(1, order))

@@ -47,13 +47,11 @@ def data_copying(
     return total / math.sqrt(weights) if weights else math.nan
 
 
-def authenticity(items: Tensor, train: Tensor) -> float:
-    """Return the share of items further from the nearest training item than that is from its own (Alaa et al. 2022)."""
-    return float(authentic(items, train).double().mean())
-
-
 def authentic(items: Tensor, train: Tensor) -> Tensor:
-    """Return which items are authentic, bool `(N,)`; see `authenticity`."""
+    """Return which items are authentic, bool `(N,)`: further from the nearest training item than that is from its own.
+
+    Their share is the authenticity (Alaa et al. 2022).
+    """
     neighbours = nearest_neighbours(items, train, 1)
     index, inverse = neighbours.indices[:, 0].unique(return_inverse=True)
     own = nearest_neighbours(train[index], train, 1, own_index=index).distances[:, 0]

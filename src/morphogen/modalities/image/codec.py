@@ -52,10 +52,12 @@ class ImageCodec(Codec[list[Image.Image]]):
 
     @classmethod
     def fit(cls, chunks: Iterable[list[Image.Image]], kind: type[Space], options: Options | None = None) -> Self:
-        """Return the codec for these pictures; `notes` says what it chose. Raises UserError where there are none."""
+        """Return the codec for these pictures; `notes` says what it chose. Raises UserError without pictures."""
         options = options or Options()
         if kind not in LAYOUTS:
             raise UserError(f"pictures cannot be encoded as {kind.plural}")
+        if kind.continuous and "levels" in options.model_fields_set:
+            raise UserError("codec.levels is for pictures as tokens, and this family models continuous values; drop it")
         statistics = PictureStatistics(options)
         for chunk in chunks:
             statistics.add(chunk)
@@ -98,7 +100,6 @@ class ImageCodec(Codec[list[Image.Image]]):
     def downscaled(self, factor: int) -> Self:
         """Return the codec of the same pictures as numbers, each side divided by `factor` and rounded up."""
         height, width = (-(-side // factor) for side in self.size)
-        steps = self.high - self.low
         return type(self)(
             layout=LAYOUTS[Grid],
             size=(height, width),
@@ -107,23 +108,23 @@ class ImageCodec(Codec[list[Image.Image]]):
             background=self.background,
             low=self.low,
             high=self.high,
-            steps=steps,
+            steps=self.high - self.low,
             notes=[],
         )
 
     def observe(self, items: list[Image.Image], mask: list[Image.Image]) -> Partial:
-        """Return the pictures encoded, of which all is known but where a mask, of the same size, is not black.
+        """Return the encoded pictures, unknown where the mask of each is not black.
 
-        A cell of the model's own size is missing where the mask covers any share of it. Raises UserError on a mask of
-        another size.
+        A pixel at the model's size is unknown if the mask covers any part of it. Raises UserError if a mask does not
+        have the size of its picture.
         """
         known = torch.ones(len(items), *self.size, dtype=torch.bool)
         for number, (item, one) in enumerate(zip(items, mask, strict=True)):
             size = ImageOps.exif_transpose(item).size
             if one.size != size:
                 wrong, expected = ("x".join(map(str, sides)) for sides in (one.size, size))
-                raise UserError(f"mask {number} is {wrong}; its picture is {expected}: make it as large")
-            # Resized as its picture is, in numbers that are not rounded: what is not 0 has a share in the mask.
+                raise UserError(f"mask {number} is {wrong}; its picture is {expected}: give a mask of that size")
+            # Resized as its picture is, without rounding: a pixel is covered by any share above 0.
             missing = Image.fromarray((np.asarray(one.convert("L")) > 0).astype(np.float32))
             share = np.asarray(resized(missing, self.size, self.fit_by, "black"))
             known[number] = torch.from_numpy(np.abs(share) < 1e-6)

@@ -86,9 +86,9 @@ class Cnn(Extractor[Pictures]):
 
     def _embed(self, items: Pictures) -> Tensor:
         x = planes(items, self.channels, self.side)
-        # Always the same batch size: the last bits of a matrix product depend on it.
-        whole = F.pad(x, (0,) * 7 + (_AT_ONCE - len(x),)).contiguous(memory_format=torch.channels_last)
-        return self.network.features(self.network.trunk(whole))[: len(x)].float()
+        # Padded to one batch size, because the last bits of a matrix product depend on it.
+        batch = F.pad(x, (0,) * 7 + (_AT_ONCE - len(x),)).contiguous(memory_format=torch.channels_last)
+        return self.network.features(self.network.trunk(batch))[: len(x)].float()
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         settings = {"channels": self.channels, "side": self.side, "classes": list(self.classes)}
@@ -98,8 +98,8 @@ class Cnn(Extractor[Pictures]):
 def fit_extractor(chunks: Iterable[Pictures], labels: Sequence[str] | None, *, codec: ImageCodec, seed: int) -> Cnn:
     """Return a network trained on these pictures: as a classifier of `labels`, or contrastively without labels.
 
-    Augmentations are shifts, and without labels also hidden rectangles and noise; never brightness, to which features
-    have to be sensitive. Raises UserError with fewer than ten pictures.
+    Pictures are augmented by shifts, and without labels also by hidden rectangles and noise; never by brightness, to
+    which features have to be sensitive. Raises UserError with fewer than ten pictures.
     """
     channels, side = (3 if codec.mode == "RGB" else 1), min(_SIDE, max(codec.size))
     parts = [(planes(chunk, channels, side) * 255).round_().to(torch.uint8) for chunk in chunks]
@@ -110,16 +110,16 @@ def fit_extractor(chunks: Iterable[Pictures], labels: Sequence[str] | None, *, c
     classes: list[str] = []
     y = torch.zeros(len(x), dtype=torch.int64)
     if labels is not None:
-        classes = sorted({one for one in labels if one})
-        usable = np.flatnonzero([bool(one) for one in labels])
+        classes = sorted({label for label in labels if label})
+        usable = np.flatnonzero([bool(label) for label in labels])
         codes = {name: number for number, name in enumerate(classes)}
-        y = torch.tensor([codes.get(one, 0) for one in labels])
+        y = torch.tensor([codes.get(label, 0) for label in labels])
     if len(classes) < 2 or len(usable) < _LEAST:
         classes, usable = [], np.arange(len(x))
     x, y = x[usable], y[usable]
     threads = torch.get_num_threads()
     try:
-        torch.set_num_threads(1)  # sums depend on their number, and figures must not
+        torch.set_num_threads(1)  # the last bits of sums depend on the number of threads
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = Network(channels, side, len(classes) or FEATURES)
@@ -130,7 +130,7 @@ def fit_extractor(chunks: Iterable[Pictures], labels: Sequence[str] | None, *, c
 
 
 def _train(network: Network, x: Tensor, y: Tensor | None) -> None:
-    """Train for a number of steps that only depends on the pictures, so that the result is the same on any machine."""
+    """Train for a number of steps that depends only on the number of pictures, to be the same on any machine."""
     network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     half = torch.autocast("cpu", torch.bfloat16, enabled=not bf16_is_emulated())
     optimiser = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=0.02)
@@ -197,7 +197,7 @@ def planes(items: Pictures, channels: int, side: int | None = None) -> Tensor:
     arrays = [_array(item, channels) for item in items]
     sizes = {array.shape for array in arrays}
     if len(sizes) > 1:
-        names = ", ".join(f"{height}x{width}" for height, width, _ in sorted(sizes)[:3])
+        names = ", ".join(f"{width}x{height}" for height, width, _ in sorted(sizes)[:3])
         raise UserError(f"pictures of different sizes cannot be compared: {names}; bring them to one size")
     x = torch.from_numpy(np.stack(arrays)) if arrays else torch.empty(0, 1, 1, channels)
     x = x.movedim(-1, 1)
@@ -207,12 +207,10 @@ def planes(items: Pictures, channels: int, side: int | None = None) -> Tensor:
 
 
 def _array(item: Image.Image, channels: int) -> NDArray[Any]:
-    values = np.asarray(item)
+    """Return the pixels as `(H, W, channels)`, float32 in [0, 1]."""
     if item.mode.startswith("I"):
-        return np.repeat((values / 65535).astype(np.float32)[..., None], channels, axis=2)
-    converted = (
-        item if item.mode == ("RGB" if channels == 3 else "L") else item.convert("RGB" if channels == 3 else "L")
-    )
+        return np.repeat((np.asarray(item) / 65535).astype(np.float32)[..., None], channels, axis=2)
+    converted = item.convert("RGB" if channels == 3 else "L")
     return np.asarray(converted, dtype=np.float32).reshape(converted.height, converted.width, channels) / 255
 
 
@@ -242,7 +240,7 @@ def as_seen(items: Pictures, codec: ImageCodec) -> list[Image.Image]:
 
 
 def properties(items: Pictures) -> dict[str, NDArray[np.float64]]:
-    """Return plain properties of each picture, `(N,)`, by name; colourfulness only where any has colour."""
+    """Return plain properties of each picture, `(N,)`, by name; colourfulness only if any picture has colour."""
     parts = [_properties(planes(part, 3).double()) for part in _parts(items) if part]
     values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
     if "colourfulness" in values and not values["colourfulness"].any():

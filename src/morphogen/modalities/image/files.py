@@ -18,9 +18,9 @@ Array = NDArray[Any]
 
 
 def read(raw: Any, name: str) -> Image.Image:
-    """Return the picture in a path, in bytes, in an array or itself, fully decoded; the first frame of several.
+    """Return the picture in a file, in bytes or in an array, fully decoded; of several frames the first.
 
-    Raises BadItem, naming it by `name`, where there is none.
+    A PIL image is returned as it is. Raises BadItem with `name` if there is no readable picture.
     """
     if isinstance(raw, Image.Image):
         return raw
@@ -41,7 +41,7 @@ def read(raw: Any, name: str) -> Image.Image:
 
 
 def is_picture(data: bytes) -> bool:
-    """Return whether bytes begin as those of a picture file do."""
+    """Return whether bytes are those of a picture file, by its header."""
     try:
         with Image.open(BytesIO(data)):
             return True
@@ -52,7 +52,7 @@ def is_picture(data: bytes) -> bool:
 def from_array(array: Any, name: str) -> Image.Image:
     """Return one picture from `(H, W)`, `(H, W, 1|2|3|4)` or `(1|3|4, H, W)`: bool, uint8, uint16, or floats in [0, 1].
 
-    Floats become 8 bit. Raises BadItem, naming it by `name`, on another shape, type or range.
+    Floats become 8 bit. Raises BadItem with `name` on another shape, type or range.
     """
     array = np.asarray(array)
     if array.ndim == 3 and array.shape[-1] not in (1, 2, 3, 4) and array.shape[0] in (1, 3, 4):
@@ -80,9 +80,9 @@ def are_pictures(array: Array) -> bool:
 
 
 def rescaler(arrays: Sequence[Array]) -> Callable[[Array], Array]:
-    """Return what brings every picture to bool, uint8, uint16 or [0, 1], decided once for all of them.
+    """Return a function that brings each picture in these arrays to bool, uint8, uint16 or [0, 1].
 
-    Raises UserError where the values lie in no range of pixels.
+    The range is inferred once, from all of them. Raises UserError if it is none that pixels have.
     """
     if all(array.dtype in (np.uint8, np.uint16, bool) for array in arrays):
         return lambda array: array

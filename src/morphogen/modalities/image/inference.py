@@ -15,12 +15,12 @@ from morphogen.core.errors import UserError
 from .options import Options
 from .pixels import Fit, colour, is_coloured, plain
 
-_LARGEST = 128  # pictures that are all alike keep their size up to this longer side, in pixels
+_LARGEST = 128  # pixels of the longer side, up to which pictures of one size keep it
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What the codec does: `size` is (H, W); pixel values lie in `low..high`; `notes` say it in plain words."""
+    """The inferred settings of the codec: `size` is (H, W), pixel values lie in `low..high`, `notes` describe them."""
 
     size: tuple[int, int]
     mode: str  # L, RGB or I;16
@@ -48,11 +48,11 @@ class PictureStatistics:
             self.sizes[image.height, image.width] += 1
             self.deep |= image.mode == "I;16"
             self.coloured = self.coloured or is_coloured(image)
-            if len(self.values) <= 2 and not self.coloured:
+            if len(self.values) <= 2 and not self.coloured:  # more than two are not counted
                 self.values.update(np.unique(np.asarray(image)).tolist())
 
     def choose(self) -> Choice:
-        """Return the choices. Raises UserError where there is no picture, all are too small, or options contradict."""
+        """Return the choices. Raises UserError without pictures, if all are too small, or if options contradict."""
         if not self.sizes:
             raise UserError("there is no readable picture to learn from; check the source")
         mode, mode_note = self._mode()
@@ -68,8 +68,9 @@ class PictureStatistics:
         }
         notes = [*size_notes, *([] if alike else [fits[fit_by]]), mode_note]
         low, high = 0, 65535 if mode == "I;16" else 255
-        # Mixed depths rescale and a resize blends, so two values stay two only where neither happens.
-        two_valued = alike and len(self.values) == 2 and mode != "RGB" and (mode == "I;16") == self.deep
+        # Two values stay two only without colour, mixed depths and resizing, all of which make others.
+        grey = mode != "RGB" and not self.coloured
+        two_valued = alike and grey and len(self.values) == 2 and (mode == "I;16") == self.deep
         if two_valued:
             low, high = sorted(self.values)
             notes.append(f"two values only ({low} and {high})")

@@ -42,7 +42,7 @@ class GridLayout(Layout):
         self.space = Grid(channels, size, step=2 / steps)
 
     def encode(self, levels: NDArray[Any]) -> Tensor:
-        # Integers below 2^24 are exact in float32 and division rounds correctly, so every maker of this grid agrees.
+        # Integers below 2^24 are exact in float32, and division rounds correctly: these are the values of the store.
         x = (levels.astype(np.float32) * 2 - self.steps) / np.float32(self.steps)
         x = x[:, None] if x.ndim == 3 else np.ascontiguousarray(x.transpose(0, 3, 1, 2))
         return torch.from_numpy(x)

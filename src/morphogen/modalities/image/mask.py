@@ -29,20 +29,20 @@ class Mask(Frozen):
 
     mask: str | None = Field(
         None,
-        description="left, right, top, bottom, middle, or the path of a picture that is white where to fill in; None: "
-        "what is transparent.",
+        description="Missing part: left, right, top, bottom, middle, or the path of a picture that is white there; "
+        "None: the transparent part.",
     )
 
 
 def find_masks(items: Sequence[Image.Image], mask: Mask) -> list[Image.Image]:
-    """Return a mask for each picture, black where all is known.
+    """Return a mask for each picture, black where the picture is known.
 
-    Raises UserError on a file that is no picture, and where nothing of a picture is missing.
+    Raises UserError if the mask is no readable picture, or if nothing of a picture is missing.
     """
     from PIL import ImageOps
 
     where = mask.mask
-    items = [ImageOps.exif_transpose(item) for item in items]  # as they are seen, and encoded
+    items = [ImageOps.exif_transpose(item) for item in items]  # upright, as they are encoded
     if where is None:
         return [_transparent(item, number) for number, item in enumerate(items)]
     if where in _BOXES:

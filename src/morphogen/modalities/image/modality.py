@@ -23,7 +23,7 @@ _SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2"),
 )
-_UNKNOWN = 0.1  # how surely bytes of no known format are of a picture
+_UNKNOWN = 0.1  # strength of the claim on bytes in an unknown format
 
 
 class ImageModality(Modality["list[Image.Image]"]):
@@ -72,7 +72,7 @@ class ImageModality(Modality["list[Image.Image]"]):
         return read(raw, name)
 
     def array_reader(self, arrays: Sequence[Any]) -> Callable[[Any, str], Image.Image]:
-        """Return what reads one of the pictures in arrays, whose range of values is brought to that of pixels."""
+        """Return a function that reads one of the pictures in arrays, with values rescaled to those of pixels."""
         from .files import from_array, rescaler
 
         rescale = rescaler(arrays)

@@ -33,7 +33,7 @@ def plain(image: Image.Image, background: str) -> Image.Image:
         values = np.asarray(image)
         return Image.fromarray(np.clip(values, 0, 65535).astype(np.uint16))
     if image.mode == "F":
-        floats = np.nan_to_num(np.asarray(image))
+        floats = np.nan_to_num(np.asarray(image))  # in 0..1 or in 0..255
         scale = 255 if floats.max() <= 1 else 1
         return Image.fromarray(np.clip(np.rint(floats * scale), 0, 255).astype(np.uint8))
     if image.mode == "1":
@@ -66,7 +66,7 @@ def recast(image: Image.Image, mode: str) -> Image.Image:
 
 
 def resized(image: Image.Image, size: tuple[int, int], fit: Fit, background: str) -> Image.Image:
-    """Return a picture in L, RGB or I;16 at `size` (H, W), anti-aliased (Lanczos)."""
+    """Return a picture in L, RGB, I;16 or F at `size` (H, W), anti-aliased (Lanczos)."""
     height, width = size
     if image.size == (width, height):
         return image

@@ -1,4 +1,4 @@
-"""Features of pictures: of each alone, kept and restored, with a floor that has the pixels and nothing else."""
+"""Features of pictures, the trained extractor, the independent baseline, and plain properties."""
 
 import json
 from collections import Counter
@@ -116,8 +116,8 @@ def test_probabilities_are_those_of_classes(classifier):
 def test_a_classifier_knows_pictures_that_it_has_not_seen(monkeypatch):
     monkeypatch.setattr(features, "_FEWEST", 60)
     extractor = fit_extractor([PICTURES[:300]], LABELS[:300], codec=CODEC, seed=0)
-    said = [extractor.classes[at] for at in extractor.probabilities(PICTURES[300:]).argmax(1).tolist()]
-    assert np.mean([one == other for one, other in zip(said, LABELS[300:], strict=True)]) > 0.8
+    predicted = [extractor.classes[at] for at in extractor.probabilities(PICTURES[300:]).argmax(1).tolist()]
+    assert np.mean([one == other for one, other in zip(predicted, LABELS[300:], strict=True)]) > 0.8
 
 
 @pytest.mark.parametrize(
@@ -144,15 +144,15 @@ def test_too_few_pictures_are_counted(chunks):
         fit_extractor(chunks, None, codec=CODEC, seed=0)
 
 
-@pytest.mark.parametrize(("size", "asked"), [((4, 5), None), ((70, 40), None), ((9, 30), 4)])
-def test_pictures_of_any_size_train_and_are_seen(size, asked, monkeypatch):
+@pytest.mark.parametrize(("size", "requested_size"), [((4, 5), None), ((70, 40), None), ((9, 30), 4)])
+def test_pictures_of_any_size_train_and_are_seen(size, requested_size, monkeypatch):
     monkeypatch.setattr(features, "_FEWEST", 2)
     pictures = [noise(size, seed=seed) for seed in range(12)]
-    codec = ImageCodec.fit([pictures], Grid, Options(size=asked))
+    codec = ImageCodec.fit([pictures], Grid, Options(size=requested_size))
     pictures = as_seen(pictures, codec)
     for labels in (None, ["a", "b"] * 6):
         extractor = fit_extractor([pictures], labels, codec=codec, seed=0)
-        assert (extractor.channels, extractor.side) == (3, min(64, asked or max(size)))
+        assert (extractor.channels, extractor.side) == (3, min(64, requested_size or max(size)))
         assert extractor.features(pictures).isfinite().all()
 
 
@@ -178,11 +178,11 @@ def test_planes_are_the_pixels():
 
 
 def test_pictures_of_different_sizes_are_refused_by_their_sizes():
-    with pytest.raises(UserError, match="different sizes cannot be compared: 4x6, 6x4; bring them to one size"):
+    with pytest.raises(UserError, match="different sizes cannot be compared: 6x4, 4x6; bring them to one size"):
         planes([noise((4, 6)), noise((6, 4))], 3)
 
 
-# The floor
+# The independent baseline
 
 
 @settings(max_examples=25, deadline=None)
@@ -192,36 +192,36 @@ def test_pictures_of_different_sizes_are_refused_by_their_sizes():
     mode=st.sampled_from(["L", "RGB", "I;16"]),
     seed=st.integers(0, 99),
 )
-def test_the_floor_has_the_pixels_one_by_one(count, size, mode, seed):
+def test_the_baseline_has_the_marginal_of_each_pixel(count, size, mode, seed):
     items = [noise(size, mode, seed=seed + number) for number in range(count)]
-    found = independent_baseline(items, seed)
-    assert [(one.mode, one.size) for one in found] == [(mode, size[::-1])] * count
+    baseline = independent_baseline(items, seed)
+    assert [(one.mode, one.size) for one in baseline] == [(mode, size[::-1])] * count
     sides = [
-        np.stack([np.asarray(one) for one in side]).reshape(count, size[0] * size[1], -1) for side in (items, found)
+        np.stack([np.asarray(one) for one in side]).reshape(count, size[0] * size[1], -1) for side in (items, baseline)
     ]
     for at in range(size[0] * size[1]):
         one, other = (Counter(map(tuple, side[:, at].tolist())) for side in sides)
         assert one == other
-    assert [one.tobytes() for one in found] == [one.tobytes() for one in independent_baseline(items, seed)]
+    assert [one.tobytes() for one in baseline] == [one.tobytes() for one in independent_baseline(items, seed)]
 
 
-def test_pixels_of_the_floor_have_nothing_to_do_with_each_other():
+def test_pixels_of_the_baseline_are_independent():
     shades = np.linspace(0, 255, 400).astype(np.uint8)
     items = [Image.fromarray(np.full((3, 3), shade)) for shade in shades]  # all nine pixels are one
     x = np.stack([np.asarray(one).ravel() for one in independent_baseline(items, 0)])
-    between = np.corrcoef(x.T)[~np.eye(9, dtype=bool)]
-    assert np.abs(between).max() < 4 / 20
+    correlations = np.corrcoef(x.T)[~np.eye(9, dtype=bool)]
+    assert np.abs(correlations).max() < 4 / 20
     assert independent_baseline(items, 0)[0].tobytes() != independent_baseline(items, 1)[0].tobytes()
 
 
-# What the model could have made
+# Real pictures as the model would generate them
 
 
 @pytest.mark.parametrize("kind", [Grid, Tokens])
 def test_pictures_of_the_models_kind_are_seen_as_they_are(kind):
-    codec = ImageCodec.fit([PICTURES], kind, Options(levels=4))
-    found = as_seen(PICTURES[:20], codec)
-    assert [one.tobytes() for one in found] == [one.tobytes() for one in PICTURES[:20]]  # in all their shades
+    codec = ImageCodec.fit([PICTURES], kind, Options(levels=4) if kind is Tokens else None)
+    converted = as_seen(PICTURES[:20], codec)
+    assert [one.tobytes() for one in converted] == [one.tobytes() for one in PICTURES[:20]]  # in all their shades
     assert as_seen([], codec) == []
 
 
@@ -235,10 +235,10 @@ def test_pictures_are_seen_at_the_models_size_and_mode(mode):
         noise((9, 7), "RGBA"),
         noise((8, 12), "I;16"),
     ]
-    found = as_seen(items, codec)
-    assert {(one.mode, one.size) for one in found} == {(mode, (12, 8))}
-    assert found[0].tobytes() == items[0].tobytes()
-    assert planes(found, 3).shape == (5, 3, 8, 12)
+    converted = as_seen(items, codec)
+    assert {(one.mode, one.size) for one in converted} == {(mode, (12, 8))}
+    assert converted[0].tobytes() == items[0].tobytes()
+    assert planes(converted, 3).shape == (5, 3, 8, 12)
 
 
 # Plain properties
@@ -247,11 +247,11 @@ def test_pictures_are_seen_at_the_models_size_and_mode(mode):
 def test_properties_by_hand():
     grey = Image.fromarray(np.full((4, 4), 51, dtype=np.uint8))
     board = Image.fromarray((np.indices((4, 4)).sum(0) % 2 * 255).astype(np.uint8))
-    found = {name: values.tolist() for name, values in properties([grey, board]).items()}
-    assert set(found) == {"brightness", "contrast", "sharpness"}
-    assert found["brightness"] == pytest.approx([0.2, 0.5])
-    assert found["contrast"] == pytest.approx([0, 0.5])
-    assert found["sharpness"] == pytest.approx([0, 2])
+    values_by_property = {name: values.tolist() for name, values in properties([grey, board]).items()}
+    assert set(values_by_property) == {"brightness", "contrast", "sharpness"}
+    assert values_by_property["brightness"] == pytest.approx([0.2, 0.5])
+    assert values_by_property["contrast"] == pytest.approx([0, 0.5])
+    assert values_by_property["sharpness"] == pytest.approx([0, 2])
     red = Image.new("RGB", (3, 3), (255, 0, 0))
     assert properties([red, red.convert("L").convert("RGB")])["colourfulness"].tolist() == [1, 0]
 

@@ -96,6 +96,8 @@ def test_pictures_of_two_values_have_a_step_of_two():
         assert tokens.space == Tokens(2, (8, 8))
         assert torch.equal(tokens.encode(items), torch.from_numpy(arrays).long())
     assert np.array_equal(stack(codec.decode(codec.encode(items))), arrays * 255)
+    coloured = ImageCodec.fit([[*items, Image.new("RGB", (8, 8), "red")]], Grid, Options(mode="L"))
+    assert coloured.space.step == 2 / 255  # red is a third value
 
 
 def test_colour_tokens_are_in_raster_order():
@@ -112,6 +114,8 @@ def test_few_levels_keep_black_and_white():
     assert x[0, 0].tolist() == [0, 0, 1, 2]
     assert np.asarray(codec.decode(x)[0])[0].tolist() == [0, 0, 128, 255]
     assert "3 levels per token" in codec.notes
+    with pytest.raises(UserError, match=r"codec\.levels is for pictures as tokens"):
+        ImageCodec.fit([pictures(arrays)], Grid, Options(levels=3))
 
 
 def test_exif_rotation_is_honoured():
@@ -283,12 +287,9 @@ def test_written_files_are_read_back(tmp_path):
 
 def test_the_sheet_is_legible():
     items = pictures(noise(10, 8, 8))
-    image = sheet(items, columns=5)
-    assert image.size == (2 + 5 * 66, 2 + 2 * 66)
+    image = sheet(items)
+    assert image.size == (2 + 4 * 66, 2 + 3 * 66)
     enlarged = np.asarray(image)[2:66, 2:66, 0]
     assert np.array_equal(enlarged[::8, ::8], np.asarray(items[0]))
-    captioned = sheet(items, captions=["first", "second"])
-    assert captioned.height == image.height
-    assert captioned.width > image.width
-    assert sheet([], scale=1).size == (5, 5)
+    assert sheet([]).size == (68, 68)
     assert sheet([Image.fromarray(noise(100, 100, high=65536, dtype=np.uint16))]).width == 104

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import Categories, Cells, Column
+from .columns import Categories, Cells, Column, Numbers
 from .units import to_numbers
 
 
@@ -38,8 +38,13 @@ def plain(column: Any) -> Any:
 
 def encode_cells(column: Column, values: Any) -> Cells:
     """Return the cell of each value of an Arrow array."""
-    if not isinstance(column, Categories):
-        return column.encode(*to_numbers(values))
+    if isinstance(column, Numbers):
+        numbers, missing = to_numbers(values)
+        if numbers.dtype.kind == "f" and not column.has_nan:  # a NaN that the codec was not fitted to is missing
+            nan = np.isnan(numbers)
+            numbers, missing = np.where(nan, 0, numbers), missing | nan
+        return column.encode(numbers, missing)
+    assert isinstance(column, Categories)
     encoded = plain(values).dictionary_encode()
     distinct = encoded.dictionary.to_pylist()
     table = column.encode(distinct, np.zeros(len(distinct), dtype=np.bool_))
@@ -64,6 +69,13 @@ def category_array(values: Sequence[Any], indices: NDArray[np.int64], kind: Any)
     missing = indices == len(values)
     codes = arrow.array(np.where(missing, 0, indices), kind.index_type, mask=missing)
     return arrow.DictionaryArray.from_arrays(codes, dictionary, ordered=kind.ordered)
+
+
+def cast(values: Any, kind: Any) -> Any:
+    """Return a plain Arrow array as the type `kind`; Arrow's own cast cannot dictionary-encode numbers."""
+    if plain_type(kind) == kind:
+        return values.cast(kind)
+    return values.cast(kind.value_type).dictionary_encode().cast(kind)
 
 
 def plain_type(kind: Any) -> Any:

@@ -19,16 +19,15 @@ from morphogen.core.query import Query
 from morphogen.core.space import Row, Space
 
 from . import files
-from .cells import encode_cells, encode_combinations, members
+from .cells import cast, encode_cells, encode_combinations, members, plain
 from .column_types import ColumnType
 from .columns import Categories, CellCondition, Column, Numbers, Values, column_from_state
 from .conditions import ALL, expand, parse_condition
-from .constraint_masks import Missing, Order, Present
+from .constraint_masks import Missing, Order, Without
 from .constraints import Constraint, closure, parse_constraint
 from .decoding import Decoder
 from .inference import infer_table
 from .options import Options
-from .units import to_column
 
 Conditions = Mapping[str, CellCondition]
 
@@ -108,18 +107,17 @@ class TableCodec(Codec[Any]):
         for name in query.condition:
             self._check_modelled(name)
         parsed: dict[str, tuple[Conditions, Evidence | None]] = {}
-        turns = []
+        requests = []  # all of them before the first is sampled, so that a mistake in the last one is refused at once
+        start = 0
         for condition, stop in expand(query.condition, len(noise), self._values_of):
             key = repr(condition)
             if key not in parsed:
                 conditions = {name: self._parse(name, value) for name, value in condition.items()}
                 parsed[key] = conditions, self._evidence(conditions)
-            turns.append((*parsed[key], stop))
-        start = 0
-        for parsed_conditions, evidence, stop in turns:
             own = Noise(noise.seeds[start:stop], noise.device)
-            yield Request(noise=own, evidence=evidence, parsed=parsed_conditions)
+            requests.append(Request(noise=own, evidence=parsed[key][1], parsed=parsed[key][0]))
             start = stop
+        yield from requests
 
     def gather(self, parts: Iterable[Any]) -> Any:
         """Return one data frame of pandas or polars where the codec was fitted to such, else an Arrow table."""
@@ -166,7 +164,7 @@ class TableCodec(Codec[Any]):
         """Return the constraints, and that no imputed cell is missing unless a constraint decides so."""
         decided = {one.columns[0] for one in self.constraints if one.form == "missing"}
         present = [
-            Present(self._field[name], column.field.size)
+            Without(self._field[name], column.field.size, column.missing_cell)
             for name, column in self.columns.items()
             if name in self.schema.names and name not in decided
         ]
@@ -227,7 +225,7 @@ class TableCodec(Codec[Any]):
         if column.type == kind:
             return column
         try:
-            return column.cast(kind)
+            return cast(plain(column), kind)
         except arrow.ArrowException as error:
             raise UserError(f"column '{name}' holds {column.type}, but held {kind} in training ({error})") from None
 
@@ -248,9 +246,7 @@ class TableCodec(Codec[Any]):
             return [ALL] if ALL in column.values else [one for one in column.values if one is not None]
         if not isinstance(column, Values):
             raise UserError(f"column '{name}' has too many values for '{ALL}'; give ranges such as 30..40")
-        values = column.units.restore(column.ordered)
-        present = np.zeros(len(values), dtype=np.bool_)
-        return list(to_column(values, present, self.schema.field(name).type).to_pylist())
+        return list(column.units.restore(column.ordered).tolist())
 
     def _evidence(self, conditions: Conditions) -> Evidence | None:
         """Return the likelihood of each conditioned field, and the constraints; None where there are neither."""
@@ -291,7 +287,12 @@ class TableCodec(Codec[Any]):
         for one in self.constraints:
             if one.form == "missing":
                 name, other = one.columns
-                matches = self._likelihood(other, self._parse(other, one.value)) > 0
+                matches = self._likelihood(other, self._parse(other, one.value))
+                if not np.isin(matches, (0, 1)).all():
+                    raise UserError(f"'{one.words}' needs a more frequent value: '{one.value}' has no cell of its own")
                 column = (self._field[name], self.columns[name].field.size)
-                masks.append(Missing(column, (self._field[other], matches), one.unless))
+                masks.append(Missing(column, (self._field[other], matches > 0), one.unless))
+                if isinstance(deciding := self.columns[other], Categories):
+                    # A rare value is decoded as any frequent one, which may be this one.
+                    masks.append(Without(self._field[other], deciding.field.size, deciding.rare_cell))
         return masks

@@ -10,7 +10,9 @@ import numpy as np
 
 from morphogen.core.errors import UserError
 
+from .cells import plain_type
 from .options import Kind
+from .units import is_numeric
 
 _UNIQUE = 0.98  # least share of distinct values in a key
 _FEW = 20  # fewer values do not show whether a column is unique
@@ -52,15 +54,15 @@ def infer(name: str, column: Any) -> ColumnType:
     import pyarrow.types as types
 
     kind, count = column.type, len(column) - column.null_count
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    if types.is_nested(kind) or types.is_binary(kind) or types.is_large_binary(kind):
-        raise UserError(f"column '{name}' holds {kind} values; expected numbers, text or dates: drop it")
     if types.is_null(kind) or not count:
         return ColumnType("constant", "all missing")
+    if not (is_numeric(kind) or is_categorical(kind)):
+        raise UserError(f"column '{name}' holds {kind} values; expected numbers, text or dates: drop it")
     distinct = len(compute.unique(compute.drop_null(column)))
     if distinct == 1 and not column.null_count:
         return ColumnType("constant", "one value")
+    if types.is_dictionary(kind):  # the type itself says so
+        return ColumnType("category", f"{distinct:,} distinct")
     if types.is_boolean(kind):
         return ColumnType("boolean", "two values")
     if types.is_temporal(kind):
@@ -70,7 +72,17 @@ def infer(name: str, column: Any) -> ColumnType:
         return _integer(name, column, unique)
     if types.is_floating(kind) or types.is_decimal(kind):
         return ColumnType("float", f"{distinct:,} distinct")
+    _refuse_mixed(name, column, count)
     return _string(name, column, count, distinct, unique)
+
+
+def is_categorical(kind: Any) -> bool:
+    """Return whether values of an Arrow type can be categories: text, numbers and booleans, which JSON can hold."""
+    import pyarrow.types as types
+
+    kind = plain_type(kind)
+    number = types.is_integer(kind) or types.is_floating(kind)
+    return number or types.is_boolean(kind) or types.is_string(kind) or types.is_large_string(kind)
 
 
 def _integer(name: str, column: Any, unique: bool) -> ColumnType:
@@ -84,20 +96,10 @@ def _integer(name: str, column: Any, unique: bool) -> ColumnType:
 
 
 def _string(name: str, column: Any, count: int, distinct: int, unique: bool) -> ColumnType:
-    import pyarrow.compute as compute
-    import pyarrow.types as types
-
-    if types.is_dictionary(column.type):  # the type itself says so
-        return ColumnType("category", f"{distinct:,} distinct")
-    _refuse_mixed(name, column, count)
-    examined = np.linspace(0, count - 1, min(count, _EXAMINED)).astype(int)
-    values = [str(value) for value in compute.drop_null(column).take(examined).to_pylist()]
-    if distinct > 0.5 * count and count >= _FEW:
-        for form, pattern in _PATTERNS.items():
-            if sum(bool(pattern.fullmatch(value.strip())) for value in values) >= 0.9 * len(values):
-                return ColumnType("key" if form == "uuid" else "personal", f"looks like {form}", form)
-        if _PERSON_NAME.search(name):
-            return ColumnType("personal", "a name, by the column's name", "name")
+    values = _examined(column)
+    if distinct > 0.5 * count and count >= _FEW and (form := text_form(name, column)):
+        reason = "a name, by the column's name" if form == "name" else f"looks like {form}"
+        return ColumnType("key" if form == "uuid" else "personal", reason, form)
     mean = sum(map(len, values)) / len(values)
     one_word = sum(not re.search(r"\s", value.strip()) for value in values) >= 0.9 * len(values)
     if unique and one_word and max(map(len, values)) <= _SHORT:
@@ -105,6 +107,23 @@ def _string(name: str, column: Any, count: int, distinct: int, unique: bool) -> 
     if (mean >= _LONG and distinct > 0.2 * count) or (unique and count >= 100) or distinct > _CATEGORIES:
         return ColumnType("free_text", f"{distinct:,} distinct, of {mean:.0f} characters on average")
     return ColumnType("category", f"{distinct:,} distinct")
+
+
+def _examined(column: Any) -> list[str]:
+    """Return up to a thousand values of a column of text, evenly spaced."""
+    import pyarrow.compute as compute
+
+    present = compute.drop_null(column)
+    return list(present.take(np.linspace(0, len(present) - 1, min(len(present), _EXAMINED)).astype(int)).to_pylist())
+
+
+def text_form(name: str, column: Any) -> str:
+    """Return the form of personal data, or `uuid`, that a column of text has; empty where it has none."""
+    values = _examined(column)
+    for form, pattern in _PATTERNS.items():
+        if values and sum(bool(pattern.fullmatch(value.strip())) for value in values) >= 0.9 * len(values):
+            return form
+    return "name" if _PERSON_NAME.search(name) else ""
 
 
 def _refuse_mixed(name: str, column: Any, count: int) -> None:

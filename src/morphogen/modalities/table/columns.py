@@ -116,6 +116,7 @@ class Numbers(Column):
     """A column whose values have an order."""
 
     units: Units
+    has_nan: bool  # whether NaN has a cell
 
     @abstractmethod
     def ranges(self) -> NDArray[np.float64]:
@@ -138,13 +139,14 @@ class Values(Numbers):
     def __init__(self, units: Units, values: NDArray[Any]) -> None:
         """`values` in units, rising; NaN comes last."""
         self.units, self.values = units, values
-        self.ordered = values[~np.isnan(values)] if values.dtype.kind == "f" else values
+        self.ordered = values[~np.isnan(values)]
+        self.has_nan = len(self.ordered) < len(values)
         self.field = Field(len(values) + 1, ordered=len(self.ordered))
 
     def encode(self, values: Any, missing: Mask) -> Cells:
         counted = self.units.count(values)
         cells = _nearest(self.ordered, counted)
-        if len(self.ordered) < len(self.values):
+        if self.has_nan:
             cells = np.where(np.isnan(counted), len(self.ordered), cells)
         return np.where(missing, self.missing_cell, cells)
 
@@ -178,6 +180,7 @@ class Bins(Numbers):
     def __init__(self, units: Units, edges: NDArray[Any], spikes: NDArray[Any]) -> None:
         """`edges` `(bins * SUBBINS + 1,)` in units, not falling."""
         self.units, self.edges, self.spikes = units, edges, spikes
+        self.has_nan = bool(np.isnan(spikes).any())
         self.field = Field(len(edges) + len(spikes), ordered=len(edges) - 1)
 
     @property
@@ -210,9 +213,12 @@ class Bins(Numbers):
         shares = satisfied[: self.field.ordered]
         if condition.low is not None or condition.high is not None:
             shares[:] = self._shares(*self._counted(condition.low, condition.high))
+        lowest, highest = self.units.restore(self.edges[[0, -1]])
         for value in condition.values or ():
-            counted = self.units.count(np.array([value]))[0]
-            if not (self.spikes == counted).any():
+            if not lowest <= value <= highest:  # beyond the range of the units, maybe, or NaN
+                continue
+            counted = self.units.count(np.array([value]))
+            if self.units.restore(counted)[0] == value and not (self.spikes == counted).any():
                 shares[:] = np.maximum(shares, self._shares(counted, counted))
         satisfied[self.field.ordered : -1] = _satisfying(self.units.restore(self.spikes), condition)
         satisfied[self.missing_cell] = condition.missing

@@ -9,11 +9,12 @@ from itertools import groupby, product
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from morphogen.core.errors import UserError
 
 from .columns import Bins, Categories, CellCondition, Column, Values
-from .units import parse
+from .units import parse, to_column
 
 ALL = "all"  # as a condition: each value of the column in turn
 MISSING = "missing"
@@ -43,12 +44,9 @@ def expand(
     for number, combination in enumerate(combinations, start=1):
         stop = count * number // len(combinations)
         turn = dict(zip(fixed, combination, strict=True))
-        if not listed and stop > start:
-            yield turn, stop
-        for key, group in groupby(
-            range(start, stop) if listed else (), lambda at: [one[at] for one in listed.values()]
-        ):
-            yield turn | dict(zip(listed, key, strict=True)), max(group) + 1
+        # One condition for each run of samples whose listed values are the same.
+        for values, samples in groupby(range(start, stop), lambda at: [one[at] for one in listed.values()]):
+            yield turn | dict(zip(listed, values, strict=True)), max(samples) + 1
         start = stop
 
 
@@ -60,15 +58,17 @@ def parse_condition(name: str, value: Any, column: Column, kind: Any) -> CellCon
     """
     condition = _parse(name, value, column, kind)
     if not column.likelihood(condition).any():
-        raise UserError(f"no cell of column '{name}' can be {value}; {_known_values(column)}")
+        raise UserError(f"no cell of column '{name}' can be {value}; {_known_values(column, kind)}")
     return condition
 
 
 def _parse(name: str, value: Any, column: Column, kind: Any) -> CellCondition:
-    if value is None or (isinstance(value, str) and value == MISSING and not _has(column, value)):
+    categories = column.values if isinstance(column, Categories) else []
+    if value is None or (isinstance(value, str) and value == MISSING and value not in categories):
         return CellCondition(missing=True)
     if isinstance(column, Categories):
-        return CellCondition(values=tuple(_category(name, one, column) for one in _several(value, column)))
+        several = value.split("|") if isinstance(value, str) and value not in categories else [value]
+        return CellCondition(values=tuple(_category(name, one, column) for one in several))
     if isinstance(value, (int, float, np.number)):
         return CellCondition(values=(value,))
     value = str(value)  # a date or a decimal number, say
@@ -80,47 +80,48 @@ def _parse(name: str, value: Any, column: Column, kind: Any) -> CellCondition:
             low = parse(span["low"], kind) if span["low"].strip() else None
             high = parse(span["high"], kind) if span["high"].strip() else None
             if low is not None and high is not None and low > high:
-                raise UserError(f"the range of column '{name}' goes from {low} to {high}; give the smaller one first")
+                raise UserError(f"the range '{value}' of column '{name}' is empty; give the smaller one first")
             return CellCondition(low=low, high=high)
         return CellCondition(values=tuple(parse(one, kind) for one in value.split("|")))
     except ValueError:
         raise UserError(
             f"the condition on column '{name}' is '{value}'; expected a number or date, a range such as 30..40, >=30 "
-            f"or <=40, several values such as 1|2, or {MISSING}; {_known_values(column)}"
+            f"or <=40, several values such as 1|2, or {MISSING}; {_known_values(column, kind)}"
         ) from None
 
 
-def _has(column: Column, value: str) -> bool:
-    return isinstance(column, Categories) and value in column.values
-
-
-def _several(value: Any, column: Categories) -> list[Any]:
-    return value.split("|") if isinstance(value, str) and value not in column.values else [value]
-
-
 def _category(name: str, value: Any, column: Categories) -> Any:
+    """Return the category that a user wrote, whatever its case. Raises UserError with the nearest one."""
+    if value in column.values:
+        return column.values[column.values.index(value)]
     names = [str(known) for known in column.values]
-    for known in column.values:
-        if known == value:
-            return known
     for known, text in zip(column.values, names, strict=True):
         if text.lower() == str(value).lower():
             return known
     nearest = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
-    hint = f"did you mean '{nearest[0]}'?" if nearest else _known_values(column)
+    hint = f"did you mean '{nearest[0]}'?" if nearest else _known_categories(column)
     raise UserError(f"column '{name}' has no value '{value}' that is frequent enough to be modelled; {hint}")
 
 
-def _known_values(column: Column) -> str:
-    """Return in words which values a column has."""
+def _known_values(column: Column, kind: Any) -> str:
+    """Return in words which values a column of the Arrow type `kind` has."""
     if isinstance(column, Categories):
-        some = ", ".join(map(str, column.values[:8]))
-        return f"known: {some}{' …' if len(column.values) > 8 else ''}"
+        return _known_categories(column)
     if isinstance(column, Values):
-        values = column.units.restore(column.values)
-        if not len(values):
+        if not len(column.ordered):
             return "it has no values"
-        return f"it has {len(values)} values, from {np.nanmin(values):g} to {np.nanmax(values):g}"
+        return f"it has {len(column.values)} values, {_span(column.units.restore(column.ordered[[0, -1]]), kind)}"
     assert isinstance(column, Bins)
-    low, high = column.ranges()[[0, column.field.ordered - 1], [0, 1]]
-    return f"it has numbers from {low:g} to {high:g}"
+    return f"it has values {_span(column.ranges()[[0, column.field.ordered - 1], [0, 1]], kind)}"
+
+
+def _known_categories(column: Categories) -> str:
+    some = ", ".join(map(str, column.values[:8]))
+    return f"known: {some}{' …' if len(column.values) > 8 else ''}"
+
+
+def _span(ends: NDArray[Any], kind: Any) -> str:
+    """Return two values of the Arrow type `kind` in words."""
+    values = to_column(ends, np.zeros(2, dtype=np.bool_), kind).to_pylist()
+    low, high = (f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+    return f"from {low} to {high}"

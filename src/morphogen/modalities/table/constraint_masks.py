@@ -36,13 +36,13 @@ class Order:
         return consistent | ~other_known[:, None] | own_ends.isinf() | other_ends.isinf()
 
 
-class Present:
-    """The value of a field is not missing."""
+class Without:
+    """The value of a field is not in a certain cell."""
 
-    def __init__(self, field: int, size: int) -> None:
-        """`size` is the number of cells; the last one stands for a missing value."""
+    def __init__(self, field: int, size: int, cell: int) -> None:
+        """`size` is the number of cells."""
         self.fields = frozenset((field,))
-        self._allowed = (torch.arange(size) < size - 1)[None]
+        self._allowed = (torch.arange(size) != cell)[None]
 
     def allowed(self, field: int, x: Tensor, known: Tensor) -> Tensor:
         return self._allowed.to(x.device)

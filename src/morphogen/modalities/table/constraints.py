@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import shlex
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import permutations
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 
 from morphogen.core.errors import UserError, unknown
 
-from .units import parse, to_numbers
+from .conditions import MISSING
+from .units import is_numeric, parse, to_numbers
 
 Form = Literal["order", "range", "sum", "unique", "fixed", "one-hot", "missing"]
 _SIGNS: dict[str, Callable[[Any, Any], Any]] = {
@@ -137,7 +139,7 @@ def closure(orders: Sequence[Constraint]) -> dict[tuple[str, str], tuple[bool, s
 
 
 def verify(one: Constraint, table: Any) -> None:
-    """Raise UserError naming the first row of the data that violates the constraint."""
+    """Raise UserError naming the first row of the data that violates the constraint, or a value that no row has."""
     violated = violations(one, table)
     if violated.any():
         row = int(violated.argmax())
@@ -146,6 +148,8 @@ def verify(one: Constraint, table: Any) -> None:
             f"{int(violated.sum()):,} of {len(table):,} rows violate '{one.words}', the first is row {row}: {cells}; "
             "correct them, or drop the constraint"
         )
+    if one.form == "missing" and not _matches(one, table.column(one.columns[1])).any():
+        raise UserError(f"column '{one.columns[1]}' never is '{one.value}', which '{one.words}' names; correct it")
 
 
 def violations(one: Constraint, table: Any) -> NDArray[np.bool_]:
@@ -155,19 +159,38 @@ def violations(one: Constraint, table: Any) -> NDArray[np.bool_]:
     columns = [table.column(name) for name in one.columns]
     if one.form == "missing":
         missing = np.asarray(columns[0].is_null().to_numpy())
-        matches = np.array([str(value) == one.value for value in columns[1].to_pylist()])
+        matches = _matches(one, columns[1])
         return missing == matches if one.unless else matches & ~missing
     rows = list(zip(*(column.to_pylist() for column in columns), strict=True))
     if one.form == "one-hot":
         return np.array([sum(map(bool, row)) != 1 or not set(row) <= {0, 1} for row in rows])
     if one.form == "unique":
-        _, inverse, counts = np.unique(np.array([repr(row) for row in rows]), return_inverse=True, return_counts=True)
-        return np.asarray(counts[inverse] > 1)
+        counts = Counter(map(repr, rows))
+        return np.array([row != (None,) and counts[repr(row)] > 1 for row in rows])
     return np.zeros(len(table), dtype=np.bool_)
 
 
+def _matches(one: Constraint, column: Any) -> NDArray[np.bool_]:
+    """Return where a column has the value that a constraint names, as conditions understand it."""
+    if is_numeric(column.type) and one.value != MISSING:
+        try:
+            value = parse(one.value, column.type)
+        except ValueError:
+            raise UserError(f"the constraint '{one.words}' needs a number or date instead of '{one.value}'") from None
+        values, missing = to_numbers(column)
+        return ~missing & (values == value)
+    texts = [str(value).lower() if value is not None else None for value in column.to_pylist()]
+    wanted = None if one.value == MISSING and MISSING not in texts else one.value.lower()
+    return np.array([text == wanted for text in texts])
+
+
 def _numeric_violations(one: Constraint, table: Any) -> NDArray[np.bool_]:
+    import pyarrow.types as types
+
     pairs = [_numbers(one, table, name) for name in one.columns]
+    kinds = [table.schema.field(name).type for name in one.columns]
+    if one.form == "order" and kinds[0] != kinds[1] and any(map(types.is_temporal, kinds)):
+        raise UserError(f"'{one.words}' compares {kinds[0]} with {kinds[1]}; convert both columns to one type")
     present = np.logical_and.reduce([~missing for _, missing in pairs])
     values = [value for value, _ in pairs]
     if one.form == "order":
@@ -183,10 +206,7 @@ def _numeric_violations(one: Constraint, table: Any) -> NDArray[np.bool_]:
 
 
 def _numbers(one: Constraint, table: Any, name: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    import pyarrow.types as types
-
-    column = table.column(name).combine_chunks()
-    kind = column.type
-    if not (types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_temporal(kind)):
-        raise UserError(f"the constraint '{one.words}' needs numbers or dates, but column '{name}' holds {kind}")
+    column = table.column(name)
+    if not is_numeric(column.type):
+        raise UserError(f"the constraint '{one.words}' needs numbers or dates, but column '{name}' holds {column.type}")
     return to_numbers(column)

@@ -13,7 +13,7 @@ from torch import Tensor
 from morphogen.core.noise import Noise
 
 from . import pii
-from .cells import category_array, members, plain_type
+from .cells import cast, category_array, members, plain_type
 from .column_types import ColumnType
 from .columns import Categories, CellCondition, Column, Numbers
 from .repair import NumberColumn, repair
@@ -93,17 +93,12 @@ class Decoder:
         for at, member in enumerate(members(name)):
             kind = self.schema.field(member).type
             values = [value[at] for value in column.values]
-            arrays[member] = category_array(values, indices, plain_type(kind)).cast(kind)
+            arrays[member] = cast(category_array(values, indices, plain_type(kind)), kind)
         return arrays
 
     def _sum(self, name: str, arrays: Mapping[str, Any]) -> Any:
-        import pyarrow.compute as compute
-
-        first, *rest = self.unmodelled[name]
-        total = arrays[first]
-        for part in rest:
-            total = compute.add(total, arrays[part])
-        return total.cast(self.schema.field(name).type, safe=False)
+        values, missing = zip(*(to_numbers(arrays[part]) for part in self.unmodelled[name]), strict=True)
+        return to_column(np.sum(values, axis=0), np.logical_or.reduce(missing), self.schema.field(name).type)
 
     def _unmodelled(self, name: str, words: NDArray[np.uint64], seeds: NDArray[np.int64]) -> Any:
         """Return a constant column, or generated keys or personal data, which depend on the row's seed alone."""
@@ -113,13 +108,15 @@ class Decoder:
         form, detail = self.column_types[name].form, self.unmodelled[name]
         if form == "number":
             largest = int(np.iinfo(plain_type(kind).to_pandas_dtype()).max)
-            return arrow.array(pii.number_keys(detail, seeds, largest)).cast(kind)
+            return cast(arrow.array(pii.number_keys(detail, seeds, largest)), kind)
         if form == "pattern":
-            return arrow.array(pii.fill_pattern(detail, words)).cast(kind)
+            return cast(arrow.array(pii.fill_pattern(detail, words)), kind)
         if form == "uuid":
-            return arrow.array(pii.make_uuid(words)).cast(kind)
+            return cast(arrow.array(pii.make_uuid(words)), kind)
         if form:
-            return arrow.array(pii.fake(form, words)).cast(kind)
+            return cast(arrow.array(pii.fake(form, words)), kind)
         if detail is None:
             return arrow.nulls(count, kind)
-        return arrow.repeat(arrow.scalar(detail), count).cast(kind)
+        # A whole number may also be a date or a time, and text a decimal number, which cast reads.
+        value = arrow.scalar(detail, plain_type(kind) if type(detail) is int else None)
+        return cast(arrow.repeat(value, count), kind)

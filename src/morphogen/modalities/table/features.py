@@ -46,8 +46,9 @@ def fit_extractor(blocks: Iterable[Any], labels: Sequence[str] | None, *, codec:
     for block in blocks:
         own = count_cells(columns, codec.encode(block))
         counts = [one + other for one, other in zip(counts, own, strict=True)] if counts else own
-    described = TableCodec(codec.schema, codec.column_types, codec.columns, codec.unmodelled, [], codec.constraints)
-    return RowExtractor(described, counts)
+    # Without notes, which change no feature and would change the name.
+    bare = TableCodec(codec.schema, codec.column_types, codec.columns, codec.unmodelled, [], codec.constraints)
+    return RowExtractor(bare, counts)
 
 
 def restore_extractor(config: dict[str, Any], tensors: dict[str, Tensor]) -> RowExtractor:
@@ -65,8 +66,3 @@ def independent_baseline(items: Any, seed: int) -> Any:
     random = np.random.default_rng(seed)
     columns = [column.take(random.permutation(len(items))) for column in items.combine_chunks().columns]
     return arrow.table(columns, schema=items.schema)
-
-
-def as_seen(items: Any, codec: TableCodec) -> Any:
-    """Return rows with the columns and types that the model generates."""
-    return codec.align(items)

@@ -6,9 +6,11 @@ import csv
 import gzip
 import io
 import json
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +38,8 @@ class Form:
 
 def form_of(table: Any) -> Form:
     """Return the form in a table's schema; where there is none, that of an Arrow table."""
-    held = (table.schema.metadata or {}).get(_FORM)
-    return Form(**json.loads(held)) if held else Form()
+    form = (table.schema.metadata or {}).get(_FORM)
+    return Form(**json.loads(form)) if form else Form()
 
 
 def with_form(table: Any, form: Form) -> Any:
@@ -63,7 +65,7 @@ def read(source: Path | str) -> Any:
         return _checked(_read_csv(path), str(path))
     except FileNotFoundError:
         raise BadItem(f"{path} does not exist") from None
-    except (OSError, EOFError, arrow.ArrowException) as error:
+    except (OSError, EOFError, zlib.error, arrow.ArrowException) as error:
         raise BadItem(f"{path} cannot be read as a table: {str(error).splitlines()[0]}; correct it") from None
 
 
@@ -137,7 +139,7 @@ def write(tables: Iterable[Any], folder: Path) -> list[Path]:
         raise UserError("there are no rows to write")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / ("rows.csv" if form_of(first).container == "csv" else "rows.parquet")
-    write_file(path, _chain(first, parts))
+    write_file(path, chain([first], parts))
     return [path]
 
 
@@ -149,39 +151,34 @@ def write_file(path: Path, tables: Iterable[Any]) -> None:
         if path.suffix == ".parquet":
             _write_parquet(temporary, first, parts)
         else:
-            _write_csv(temporary, first, parts, zipped=path.suffix == ".gz")
-
-
-def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
-    yield first
-    yield from rest
+            _write_csv(temporary, first, parts, zipped=path.suffix.lower() == ".gz")
 
 
 def _write_parquet(path: Path, first: Any, rest: Iterator[Any]) -> None:
     import pyarrow.parquet as parquet
 
     with parquet.ParquetWriter(path, first.schema, compression="zstd") as writer:
-        for table in _chain(first, rest):
+        for table in chain([first], rest):
             writer.write_table(table)
 
 
 def _write_csv(path: Path, first: Any, rest: Iterator[Any], zipped: bool) -> None:
     form = form_of(first)
     with path.open("wb") as raw, gzip.open(raw, "wb") if zipped else raw as file:
-        for number, table in enumerate(_chain(first, rest)):
+        for number, table in enumerate(chain([first], rest)):
             _write_rows(file, table, form, header=form.header and not number)
 
 
 def _write_rows(file: Any, table: Any, form: Form, header: bool) -> None:
-    held = io.StringIO()
-    writer = csv.writer(held, delimiter=form.delimiter, lineterminator="\n")
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=form.delimiter, lineterminator="\n")
     rows = zip(*(_texts(column, form) for column in table.columns), strict=True)
     lines = rows if not form.space else ([row[0], *(form.space + cell for cell in row[1:])] for row in rows)
     if header:
         names = table.column_names
         writer.writerow([names[0], *(form.space + name for name in names[1:])])
     writer.writerows(lines)
-    file.write(held.getvalue().encode())
+    file.write(text.getvalue().encode())
 
 
 def _texts(column: Any, form: Form) -> list[str]:
@@ -204,10 +201,8 @@ def _read_csv(path: Path) -> Any:
     import pyarrow as arrow
     import pyarrow.csv as arrow_csv
 
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
         head = file.read(_HEAD)
-    if not head.strip():
-        raise BadItem(f"{path} is empty; expected a table")
     form, names, skipped = _infer_form(head, path)
     ragged: list[Any] = []
 
@@ -255,6 +250,9 @@ def _infer_form(head: bytes, path: Path) -> tuple[Form, list[str], int]:
     except UnicodeDecodeError as error:
         raise BadItem(f"{path} is not UTF-8 ({error}); save it as UTF-8") from None
     lines = [line for line in text.splitlines() if line.strip()][:50]
+    if not lines:
+        raise BadItem(f"{path} is empty; expected a table")
+    blank = text.splitlines().index(lines[0])
     if len(lines) > 2 and len(head) == _HEAD:
         lines = lines[:-1]
     skipped = 1 if lines and lines[0].startswith("|") and len(lines) > 1 else 0  # a remark, as in UCI's test files
@@ -270,7 +268,7 @@ def _infer_form(head: bytes, path: Path) -> tuple[Form, list[str], int]:
     names = [cell.strip() if header else "" for cell in first]
     names = [name or f"c{number}" for number, name in enumerate(names, 1)]
     _check_names(names, str(path))
-    return Form("csv", delimiter, " " if spaced else "", header, missing, booleans), names, skipped
+    return Form("csv", delimiter, " " if spaced else "", header, missing, booleans), names, blank + skipped
 
 
 def _delimiter(lines: list[str]) -> str:

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from morphogen.core.config import read_toml
+from morphogen.core.config import build, read_toml
 from morphogen.core.errors import UserError, unknown
 
 from . import pii
-from .cells import joined, plain
-from .column_types import ColumnType, infer
+from .cells import joined, plain, plain_type
+from .column_types import ColumnType, infer, is_categorical, text_form
 from .columns import Bins, Categories, Column, fit_numbers
 from .constraints import Constraint, check_consistent, parse_constraint, verify
 from .options import Kind, Options
-from .units import find_units, to_numbers
+from .units import find_units, is_numeric, to_numbers
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _check_modelled(
         )
     for one in constraints:
         # The total of a sum is computed; all others have to be columns of their own.
-        related = {"order": one.columns, "missing": one.columns[:1], "sum": one.columns[1:]}.get(one.form, ())
+        related = {"order": one.columns, "missing": one.columns, "sum": one.columns[1:]}.get(one.form, ())
         for name in related:
             if name not in columns:
                 kind = column_types[name].kind
@@ -100,6 +100,8 @@ def _check_modelled(
 
 def _combined(table: Any, names: Sequence[str], rare: int) -> Categories:
     """Return the combinations of values that several columns have, as categories."""
+    for name in names:
+        _check_categorical(name, table.column(name).type)
     rows = Counter(zip(*(plain(table.column(name)).to_pylist() for name in names), strict=True))
     frequent = [(value, count) for value, count in rows.most_common() if count >= rare] or rows.most_common(1)
     return Categories([value for value, _ in frequent], [count for _, count in frequent])
@@ -109,7 +111,7 @@ def _chosen_kinds(options: Options, names: Sequence[str]) -> dict[str, Kind]:
     """Return the kinds that the options name. Raises UserError on a column that the table does not have."""
     kinds: dict[str, Kind] = {}
     if options.kinds_file:
-        kinds |= Options(kinds=dict(read_toml(options.kinds_file))).kinds
+        kinds |= build(Options, {"kinds": read_toml(options.kinds_file)}, f"the options in {options.kinds_file}").kinds
     kinds |= options.kinds
     for name in kinds:
         if name not in names:
@@ -120,23 +122,40 @@ def _chosen_kinds(options: Options, names: Sequence[str]) -> dict[str, Kind]:
 def _constant(column: Any) -> Any:
     """Return the one value of a column, as JSON can hold it; None where all are missing."""
     import pyarrow.compute as compute
+    import pyarrow.types as types
 
     present = compute.drop_null(column)
     if not len(present):
         return None
+    if types.is_temporal(column.type):
+        return int(to_numbers(present)[0][0])
     value = present[0].as_py()
     return value if isinstance(value, (bool, int, float, str)) else str(value)
 
 
 def _generated(name: str, column: Any, inferred: ColumnType) -> tuple[ColumnType, Any]:
-    """Return the type of a column of keys or personal data with its form, and what it is generated from."""
+    """Return the type of a column of keys or personal data with its form, and what it is generated from.
+
+    Raises UserError where the column holds neither whole numbers nor text.
+    """
     import pyarrow.compute as compute
     import pyarrow.types as types
 
-    form = inferred.form or infer(name, column).form or ("number" if types.is_integer(column.type) else "pattern")
+    kind = plain_type(column.type)
+    if types.is_integer(kind):
+        form = "number"
+    elif types.is_string(kind) or types.is_large_string(kind):
+        form = inferred.form or text_form(name, column)
+        if not form or (inferred.kind == "key" and form != "uuid"):
+            form = "pattern"
+    else:
+        raise UserError(
+            f"column '{name}' cannot be {inferred.kind}: it holds {column.type}; expected whole numbers or text: "
+            "convert it, or choose another kind"
+        )
     inferred = replace(inferred, form=form)
     if form == "number":
-        return inferred, int(compute.min(column).as_py() or 0)
+        return inferred, int(compute.min(plain(column)).as_py() or 0)
     if form == "pattern":
         some = compute.drop_null(column).slice(0, 10_000).to_pylist()
         return inferred, pii.pattern_of([str(value) for value in some] or [""])
@@ -151,15 +170,14 @@ def _rare(options: Options, rows: int) -> int:
 def _column(name: str, column: Any, kind: str, options: Options) -> Column:
     """Return the encoding of a column that is modelled by itself."""
     import pyarrow.compute as compute
-    import pyarrow.types as types
 
     rare = _rare(options, len(column))
     if kind in ("integer", "float", "datetime"):
-        numeric = types.is_integer(column.type) or types.is_floating(column.type) or types.is_decimal(column.type)
-        if not (numeric or types.is_temporal(column.type)):
+        if not is_numeric(column.type):
             raise UserError(f"column '{name}' cannot be {kind}: it holds {column.type}; expected numbers or dates")
         values, missing = to_numbers(column)
         return fit_numbers(values, missing, find_units(values[~missing]), bins=options.bins, rare=rare)
+    _check_categorical(name, column.type)
     counts = compute.value_counts(compute.drop_null(plain(column)))
     pairs = sorted(
         zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True),
@@ -167,6 +185,11 @@ def _column(name: str, column: Any, kind: str, options: Options) -> Column:
     )
     frequent = [(value, count) for value, count in pairs if count >= rare] or pairs[:1]
     return Categories([value for value, _ in frequent], [count for _, count in frequent])
+
+
+def _check_categorical(name: str, kind: Any) -> None:
+    if not is_categorical(kind):
+        raise UserError(f"column '{name}' cannot be a category: it holds {kind}; convert it to text")
 
 
 def _note(name: str, column_type: ColumnType, column: Column | None, values: Any) -> str:

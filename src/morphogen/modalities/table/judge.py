@@ -39,9 +39,7 @@ class TableJudge(Judge[Any]):
         return restore_extractor(config, tensors)
 
     def as_seen(self, items: Any, codec: Codec[Any]) -> Any:
-        from .features import as_seen
-
-        return as_seen(items, codec)  # type: ignore[arg-type]
+        return codec.align(items)
 
     def baseline(self, items: Any, seed: int) -> Any:
         from .features import independent_baseline

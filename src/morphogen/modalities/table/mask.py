@@ -25,5 +25,6 @@ def missing_cells(table: Any, columns: Sequence[str] = ()) -> NDArray[np.bool_]:
         if not columns or name in columns:
             mask[:, at] = table.column(name).is_null().to_numpy()
     if not mask.any():
-        raise UserError("no cell is missing, so there is nothing to impute; leave the cells to impute empty")
+        where = f" in column {', '.join(columns)}" if columns else ""
+        raise UserError(f"no cell is missing{where}, so there is nothing to impute; leave the cells to impute empty")
     return mask

@@ -14,10 +14,11 @@ from morphogen.core.results import Check, ColumnResult, Distribution, Figure, Re
 from morphogen.metrics.statistics.histogram import histogram
 from morphogen.metrics.statistics.intervals import auc_error, halves
 
-from .statistics.arrow_columns import is_numeric, numbers_of
+from .statistics.arrow_columns import numbers_of
 from .statistics.c2st import c2st_auc
 from .statistics.column_quality import compare_columns
 from .statistics.utility import utility
+from .units import is_numeric
 
 _LEAST, _MOST = 50, 20_000  # rows
 _MOST_HALVED = 4_000  # rows of which halves are drawn for intervals
@@ -45,7 +46,10 @@ class _Tables(NamedTuple):
 def measure(comparison: Comparison[Any], results: Results) -> None:
     """Add Shape and Trend, the columns that differ, the two-sample test, and utility."""
     if min(len(comparison.real), len(comparison.generated)) < _LEAST:
-        reason = f"needs at least {_LEAST} rows of each side; found {len(comparison.real)} held out"
+        reason = (
+            f"needs at least {_LEAST} held-out and generated rows; found {len(comparison.real)} and "
+            f"{len(comparison.generated)}"
+        )
         results.skip(reason, "Shape", "Trend", "C2ST AUC", "utility")
         return
     names = _informative(comparison)
@@ -53,11 +57,11 @@ def measure(comparison: Comparison[Any], results: Results) -> None:
     def select(sample: Any) -> Any:
         return sample.items.select(names).slice(0, _MOST) if sample else None
 
-    real, baseline = select(comparison.real), select(comparison.baseline)
+    real, baseline, train = select(comparison.real), select(comparison.baseline), comparison.train_matched
     tables = _Tables(
         real=real,
         generated=select(comparison.generated).cast(real.schema, safe=False),
-        train=select(comparison.train_matched),
+        train=select(train) if train and len(train) >= _LEAST else None,
         baseline=baseline.cast(real.schema, safe=False) if baseline is not None else None,
     )
     generated_columns, train_columns = _compare(real, tables.generated), _compare(real, tables.train)
@@ -129,16 +133,18 @@ def _column_results(tables: _Tables, generated_columns: _Columns, train_columns:
     margin = _LOSS + 2 / min(len(real), len(generated)) ** 0.5
     losses = []
     for name, (shape, trend) in generated_columns.items():
-        shape_real, trend_real = train_columns.get(name, (1.0, 1.0 if trend is not None else None))
+        shape_real, trend_real = train_columns.get(name, (None, None))
         results.columns.append(
             ColumnResult(name=name, shape=shape, trend=trend, shape_real_data=shape_real, trend_real_data=trend_real)
         )
-        loss = max(shape_real - shape, (trend_real or 0) - trend if trend is not None else 0.0)
-        if tables.train is not None and loss > margin:
-            losses.append((loss, name))
+        if shape_real is not None:
+            loss = max(shape_real - shape, (trend_real or 0) - trend if trend is not None else 0.0)
+            if loss > margin:
+                losses.append((loss, name))
         results.distributions.append(_distribution(name, real.column(name), generated.column(name)))
     if tables.train is None:
-        results.skip("the training rows cannot be read, so there is no value of real data", "columns that differ")
+        reason = f"fewer than {_LEAST} training rows can be read, so there is no value of real data"
+        results.skip(reason, "columns that differ")
         return
     worst = [name for _, name in sorted(losses, reverse=True)]
     results.checks.append(
@@ -195,7 +201,7 @@ def _two_sample(tables: _Tables, results: Results, seed: int) -> None:
     results.checks.append(
         Check(
             name="classifier two-sample test",
-            detected=value - 3.3 * error > max(0.5, real_value or 0.5),
+            detected=value - 3.3 * error > max(0.5, real_value or 0),
             fault=False,
             message="Boosted trees distinguish generated rows from real ones with an area under the ROC curve of "
             f"{value:.3f} (guessing: .5{reference}).",

@@ -114,11 +114,11 @@ class Table(Modality[Any]):
             if types.is_null(one.type):
                 continue
             equal = compute.fill_null(compute.equal(one, other), False)
-            both = compute.and_(compute.is_null(one), compute.is_null(other))
+            alike = compute.and_(compute.is_null(one), compute.is_null(other))
             if types.is_floating(one.type):
                 nan = compute.and_(compute.is_nan(one), compute.is_nan(other))
-                both = compute.or_(both, compute.fill_null(nan, False))
-            differ |= ~np.asarray(compute.or_(equal, both).to_numpy(zero_copy_only=False), dtype=np.bool_)
+                alike = compute.or_(alike, compute.fill_null(nan, False))
+            differ |= ~np.asarray(compute.or_(equal, alike).to_numpy(zero_copy_only=False), dtype=np.bool_)
         return list(np.flatnonzero(differ).tolist())
 
     def weigh(self, item: Any) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,8 @@ def repair(
         one, condition = numbers[name], conditions.get(name, CellCondition())
         low, high = (np.where(one.fixed, one.values, end) for end in one.column.bounds(one.cells))
         low = np.maximum(low, -np.inf if condition.low is None else condition.low)
-        ends[name] = low, np.minimum(high, np.inf if condition.high is None else condition.high)
+        high = np.minimum(high, np.inf if condition.high is None else condition.high)
+        ends[name] = _choose_value(low, high, one.inside, condition.values) if condition.values else (low, high)
     ends = _leave_room(ends, pairs)
     # The lowest column first: each higher one then begins where the lower values lie.
     for name in sorted(ends, key=lambda name: sum(higher == name for _, higher in pairs)):
@@ -68,6 +69,17 @@ def _leave_room(ends: Mapping[str, Ends], pairs: Mapping[tuple[str, str], bool])
             both = np.isfinite(high) & np.isfinite(narrowed[higher][1])
             narrowed[lower] = low, np.where(both, np.minimum(high, top), high)
     return narrowed
+
+
+def _choose_value(
+    low: NDArray[np.float64], high: NDArray[np.float64], inside: NDArray[np.float64], values: Sequence[float]
+) -> Ends:
+    """Return the ends, both moved to one of `values` wherever some of them lie between the two."""
+    choices = np.asarray(values, dtype=np.float64)
+    fits = (low[:, None] <= choices) & (choices <= high[:, None])
+    number = (inside * fits.sum(1)).astype(np.int64)  # of the choice, among those that fit
+    choice = choices[(fits.cumsum(1) > number[:, None]).argmax(1)]
+    return np.where(fits.any(1), choice, low), np.where(fits.any(1), choice, high)
 
 
 def _next(values: NDArray[Any], strict: bool, sign: int) -> NDArray[Any]:

@@ -23,7 +23,7 @@ from morphogen.modalities.table.columns import (
     column_from_state,
     fit_numbers,
 )
-from morphogen.modalities.table.constraint_masks import Missing, Order, Present
+from morphogen.modalities.table.constraint_masks import Missing, Order, Without
 from morphogen.modalities.table.units import Units, find_units, to_column, to_numbers
 
 RANDOM = np.random.default_rng(0)
@@ -61,8 +61,8 @@ def test_the_likelihood_of_a_range_is_the_share_of_a_cell_inside_it(
         assert ((bottom <= decoded) & (decoded <= top)).all()
         if share > 0:
             ends = (np.full(len(decoded), float(end)) for end in (low, high))
-            moved = column.within(decoded, cells, inside, *ends)
-            assert ((moved >= low) & (moved <= high)).all()
+            clipped = column.within(decoded, cells, inside, *ends)
+            assert ((clipped >= low) & (clipped <= high)).all()
 
 
 def test_a_number_lies_in_its_cell_and_cells_hold_about_equally_many() -> None:
@@ -187,4 +187,4 @@ def test_a_column_is_missing_where_another_one_decides(unless: bool) -> None:
     deciding = mask.allowed(1, torch.tensor([[2, 0], [0, 0]]), torch.tensor([[True, False]]))
     assert deciding is not None
     assert deciding.tolist() == ([[False, True], [True, False]] if unless else [[True, True], [False, True]])
-    assert Present(4, 3).allowed(4, x, known).tolist() == [[True, True, False]]
+    assert Without(4, 3, 2).allowed(4, x, known).tolist() == [[True, True, False]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,8 @@ def test_a_csv_file_is_written_in_the_form_that_it_was_read_in(tmp_path: Path) -
         assert files.read(tmp_path / f"new-{name}").equals(table), name
         assert (tmp_path / f"new-{name}").read_text().replace('"', "").split() == text.split(), name
     assert files.read(tmp_path / "bare.csv").column_names == ["c1", "c2"]
+    (tmp_path / "blank.csv").write_text("\n\na,b\n1,2\n")
+    assert files.read(tmp_path / "blank.csv").to_pydict() == {"a": [1], "b": [2]}
 
 
 def test_parts_are_written_to_one_file_of_the_first_ones_form(tmp_path: Path) -> None:
@@ -52,10 +55,16 @@ def test_bad_files(tmp_path: Path) -> None:
         ("a,b\n1,2\n3\n", "the row '3' has 1 cells, and the others 2"),
         ("a,b,a\n1,2,3\n", "column 'a' 2 times"),
         ("a,b\n", "0 rows"),
+        ("\ufeff\n", "empty"),
     ):
         (tmp_path / "bad.csv").write_text(text)
         with pytest.raises(UserError, match=complaint):
             TABLE.read(tmp_path / "bad.csv", "bad.csv")
+    zipped = bytearray(gzip.compress(b"a,b\n" + b"".join(b"%d,%d\n" % (x, x * 7919 % 1000) for x in range(3000))))
+    zipped[40] ^= 255
+    (tmp_path / "bad.csv.gz").write_bytes(zipped)
+    with pytest.raises(UserError, match="cannot be read as a table"):
+        TABLE.read(tmp_path / "bad.csv.gz", "bad.csv.gz")
     with pytest.raises(UserError, match=r"row 3 is a float; expected a csv or parquet file, or a data frame"):
         TABLE.read(1.5, "row 3")
 
@@ -96,9 +105,9 @@ def test_rows_differ_where_any_cell_does() -> None:
     )
     codec = TABLE.fit([table], Row, Options(rare=1))
     assert TABLE.differing(table, TABLE.take(table, range(40)), codec) == []
-    changed = table.set_column(0, "a", arrow.array([0.5, np.nan, 2.0, 0.25, *[0.5, np.nan, 2.0, 0.5] * 9]))
-    changed = changed.set_column(1, "b", arrow.array(["x", "z", *table.column("b").to_pylist()[2:]]))
-    assert TABLE.differing(table, changed, codec) == [1, 3]
+    altered = table.set_column(0, "a", arrow.array([0.5, np.nan, 2.0, 0.25, *[0.5, np.nan, 2.0, 0.5] * 9]))
+    altered = altered.set_column(1, "b", arrow.array(["x", "z", *table.column("b").to_pylist()[2:]]))
+    assert TABLE.differing(table, altered, codec) == [1, 3]
 
 
 def test_rows_are_taken_and_joined() -> None:

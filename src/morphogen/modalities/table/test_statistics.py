@@ -24,14 +24,23 @@ def test_closed_forms() -> None:
     random = np.random.default_rng(0)
     x = random.normal(size=3000)
     pair = arrow.table({"x": x, "y": 0.8 * x + 0.6 * random.normal(size=3000)})
-    apart = independent_baseline(pair, 0)
-    assert trend(pair, apart) == pytest.approx(0.6, abs=0.03)
-    assert shape(pair, apart) > 0.97
-    assert c2st_auc(pair, apart) > 0.65
+    baseline = independent_baseline(pair, 0)
+    assert trend(pair, baseline) == pytest.approx(0.6, abs=0.03)
+    assert shape(pair, baseline) > 0.97
+    assert c2st_auc(pair, baseline) > 0.65
     assert c2st_auc(pair.slice(0, 1500), pair.slice(1500)) == pytest.approx(0.5, abs=0.04)
     labelled = pair.append_column("k", arrow.array(np.where(x > 0, "yes", "no")))
     assert utility(labelled, labelled, "k")[0] > 0.99
     assert utility(independent_baseline(labelled, 0), labelled, "k")[0] == pytest.approx(0.5, abs=0.1)
+
+
+def test_infinite_numbers_count_as_missing() -> None:
+    x = np.random.default_rng(0).normal(size=300)
+    x[:3] = np.inf
+    table = arrow.table({"x": x, "k": ["a", "b", "c"] * 100, "y": -x})
+    assert shape(table, table) == trend(table, table) == 1
+    assert c2st_auc(table, table) < 0.5
+    assert utility(table, table, "x")[0] > 0.9
 
 
 RANKS = (lambda x: -x, lambda x: -np.abs(x), lambda x: x)  # the best scores of low, middle and high

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -192,6 +193,7 @@ def test_conditions_on_columns() -> None:
         ({"age": "old"}, "expected a number"),
         ({"age": "70..80"}, "no cell of column 'age' can be 70..80; it has 40 values, from 20 to 59"),
         ({"age": "40..30"}, "give the smaller one first"),
+        ({"day": "2021-01-01"}, "it has 28 values, from 2020-01-01 to 2020-01-28"),
         ({"id": 3}, "column 'id' is of kind key, which is not modelled"),
     ):
         with pytest.raises(UserError, match=complaint):
@@ -216,6 +218,8 @@ def test_each_value_in_turn_and_one_for_each_sample() -> None:
     assert parts({"k": ["a", "a", "b", "a"]}, 4) == [([7, 8], {"k": "a"}), ([9], {"k": "b"}), ([10], {"k": "a"})]
     first, _, last = codec.requests(Query(condition={"k": ["a", "b", "a"]}), Noise.consecutive(0, 3))
     assert first.evidence is last.evidence  # what a model prepares for it serves both
+    times = arrow.table({"t": [datetime.timedelta(hours=x % 3) for x in range(60)]})
+    assert len(list(fit(times).requests(Query(condition={"t": "all"}), Noise.consecutive(0, 6)))) == 3
     with pytest.raises(UserError, match="give ranges"):
         parts({"x": "all"}, 3)
     with pytest.raises(UserError, match="2 conditions for 3 samples"):
@@ -240,6 +244,23 @@ def test_finished_numbers_satisfy_ranges_and_orders_to_the_last_digit() -> None:
     assert (lows < highs).all()
     assert cents.min() >= 10.03
     assert np.array_equal(np.round(cents, 2), cents)
+
+
+def test_a_condition_on_one_of_many_numbers_holds_to_the_last_digit() -> None:
+    table = arrow.table({"pay": RANDOM.integers(1000, 90_000, 5000), "cents": np.round(RANDOM.gamma(2, 30, 5000), 2)})
+    codec = fit(table)
+    for name, value, expected in (
+        ("pay", 50_000, {50_000}), ("pay", "50000|50001|60000", {50_000, 50_001, 60_000}), ("cents", "50.01", {50.01}),
+    ):  # fmt: skip
+        (request,) = codec.requests(Query(condition={name: value}), Noise.consecutive(0, 300))
+        assert request.evidence is not None
+        ((field, likelihood),) = request.evidence.likelihoods.items()
+        x = torch.zeros(300, 2, dtype=torch.int64)
+        x[:, field] = torch.multinomial(likelihood, 300, replacement=True)
+        assert set(codec.finish(x, request).column(name).to_pylist()) == expected
+    for name, impossible in (("pay", 50_000.5), ("pay", np.nan), ("pay", 10**30), ("cents", 50.015)):
+        with pytest.raises(UserError, match=rf"no cell of column '{name}' can be .*; it has values from \d"):
+            next(codec.requests(Query(condition={name: impossible}), Noise.consecutive(0, 3)))
 
 
 def test_combined_columns_are_conditioned_one_by_one() -> None:
@@ -299,6 +320,59 @@ def test_imputed_cells_are_present_unless_a_constraint_decides() -> None:
     assert all(one is None for one in about[1])
 
 
+def test_a_value_that_decides_whether_another_is_missing() -> None:
+    flag, rows = [True, False] * 100, range(200)
+    for kind, value in ((arrow.bool_(), "true"), (arrow.float64(), "1"), (arrow.int8(), "1")):
+        table = arrow.table({"flag": arrow.array(flag).cast(kind), "n": [x % 7 if flag[x] else None for x in rows]})
+        fit(table, constraints=(f"n missing unless flag = {value}",))
+    table = arrow.table({"flag": ["yes", "no"] * 99 + ["odd", "no"], "n": [x % 7 for x in rows], "one": [1] * 200})
+    table = table.append_column("m", arrow.array([None if x % 2 else 1.5 for x in rows]))
+    table = table.append_column("many", arrow.array(rows))
+    codec = fit(table, constraints=("m missing where flag = no",), rare=2)
+    x, known = torch.zeros(1, len(codec.columns), dtype=torch.int64), torch.zeros(1, 1, dtype=torch.bool)
+    allowed = [one.allowed(0, x, known.expand(1, 5)) for one in codec.imputation().constraints if 0 in one.fields]
+    rare = codec.columns["flag"].field.size - 2  # it would be decoded as yes or no
+    assert any(one is not None and not one[0, rare] for one in allowed)
+    for words, complaint in (
+        ("n missing unless one = 1", "relates column 'one', which is of kind constant"),
+        ("m missing where flag = maybe", "column 'flag' never is 'maybe'"),
+        ("m missing where n = few", "needs a number or date instead of 'few'"),
+        ("m missing where many = 101", "has no cell of its own"),
+    ):
+        with pytest.raises(UserError, match=complaint):
+            fit(table, constraints=(words,), rare=2, bins=2, kinds={"many": "integer"})
+
+
+def test_a_sum_is_not_cut_to_the_type_of_its_parts() -> None:
+    parts = {name: arrow.array(RANDOM.integers(60, 120, 200), arrow.int8()) for name in "ab"}
+    total = np.add(*(part.to_numpy().astype(np.int16) for part in parts.values()))
+    table = arrow.table({**parts, "total": total})
+    assert decoded(fit(table, constraints=("total = a + b",), rare=1), table).equals(table)
+
+
+def test_a_nan_that_was_never_seen_is_missing() -> None:
+    table = arrow.table({"few": [1.5, 2.5] * 500, "many": np.round(RANDOM.normal(size=1000), 2)})
+    codec = fit(table)
+    unseen = codec.encode(arrow.table({"few": [np.nan], "many": [np.nan]}))[0].tolist()
+    assert unseen == [column.missing_cell for column in codec.columns.values()]
+
+
+def test_constants_of_every_type_come_back() -> None:
+    constants = {
+        "date": datetime.date(2020, 1, 2),
+        "time": datetime.time(3, 4),
+        "duration": datetime.timedelta(days=1, hours=2),
+        "moment": datetime.datetime(2020, 1, 2, 3, tzinfo=datetime.UTC),
+        "money": decimal.Decimal("1.50"),
+        "large": arrow.scalar(2**63 + 5, arrow.uint64()),
+        "half": arrow.scalar(np.float16(1.5), arrow.float16()),
+    }
+    table = arrow.table({"x": [1, 2] * 30, **{name: arrow.repeat(value, 60) for name, value in constants.items()}})
+    codec = fit(table)
+    again = TableCodec.from_state(json.loads(json.dumps(codec.state()[0])), {})
+    assert decoded(again, table).equals(table)
+
+
 def test_tables_are_aligned_to_the_schema() -> None:
     codec = fit(MIXED)
     other = MIXED.select(MIXED.column_names[::-1]).drop_columns(["word", "id"])
@@ -313,8 +387,11 @@ def test_tables_are_aligned_to_the_schema() -> None:
 
 def test_numbers_by_field_have_the_names_of_columns() -> None:
     table = arrow.table({"a": ["x", "y"] * 9, "b": ["x", "y"] * 9, "c": [1, 2] * 9, "one": [1] * 18})
-    named = fit(table, constraints=("fixed a b",)).field_table(torch.tensor([[0.5, 1.5], [2.5, 3.5]]), table)
-    assert named.to_pydict() == {"a + b": [0.5, 2.5], "c": [1.5, 3.5]}
+    renamed = fit(table, constraints=("fixed a b",)).field_table(torch.tensor([[0.5, 1.5], [2.5, 3.5]]), table)
+    assert renamed.to_pydict() == {"a + b": [0.5, 2.5], "c": [1.5, 3.5]}
+
+
+DAYS = [datetime.date(2020, 1, 1), datetime.date(2020, 1, 2)]
 
 
 def test_bad_columns() -> None:
@@ -327,6 +404,10 @@ def test_bad_columns() -> None:
         ({"age": [1, 2, 3]}, {"kinds": {"agee": "category"}}, "did you mean 'age'"),
         ({"a": arrow.array([2**63, 1], arrow.uint64())}, {}, "64 bits"),
         ({"word": ["a", "b"]}, {"kinds": {"word": "integer"}}, "'word' cannot be integer: it holds string"),
+        ({"raw": arrow.array([b"ab", b"cd"], arrow.binary(2))}, {}, "holds fixed_size_binary"),
+        ({"lists": [[1], [2]]}, {"kinds": {"lists": "category"}}, "'lists' cannot be a category: it holds list"),
+        ({"day": DAYS}, {"kinds": {"day": "category"}}, "'day' cannot be a category: it holds date32"),
+        ({"day": DAYS, "n": [1, 2]}, {"constraints": ("unique day",)}, "'day' cannot be key: it holds date32"),
     ):
         with pytest.raises(UserError, match=complaint):
             fit(arrow.table(table), **options)
@@ -338,6 +419,24 @@ def test_a_chosen_kind() -> None:
     codec = fit(table, kinds={"zip": "category"})
     assert isinstance(codec.columns["zip"], Categories)
     assert decoded(codec, table).equals(table)
+    coded = table.column("zip").dictionary_encode()  # as a categorical column of pandas
+    one = arrow.array([1] * 120).dictionary_encode()
+    coded = arrow.table({"zip": coded, "one": one, "a": coded, "b": coded})
+    back = decoded(fit(coded, constraints=("fixed a b",)), coded)
+    assert back.schema == coded.schema
+    assert back.to_pydict() == coded.to_pydict()
+
+
+def test_the_kinds_in_a_file_are_checked(tmp_path: Path) -> None:
+    (tmp_path / "kinds.toml").write_text("zip = 'categry'")
+    with pytest.raises(UserError, match=r"kinds.toml.*'categry'"):
+        fit(arrow.table({"zip": [1, 2]}), kinds_file=tmp_path / "kinds.toml")
+
+
+def test_a_chosen_key_may_mix_numbers_and_words_and_be_missing() -> None:
+    names = [None, None, *(str(1000 + x) for x in range(96)), "X98", "X99"]
+    codec = fit(arrow.table({"name": names, "n": [1, 2] * 50}), constraints=("unique name",))
+    assert codec.column_types["name"].form == "pattern"
 
 
 def test_keys_are_generated_in_the_form_that_they_had() -> None:
@@ -373,6 +472,7 @@ def test_constraints_that_cannot_be_satisfied() -> None:
             "country": np.array(["IT", "NO"])[city],
             "married": np.where(married, "yes", "no"),
             "spouse": [30 if there else None for there in married],
+            "day": DAYS * (ROWS // 2),
         }
     )
     for words, complaint in (
@@ -387,6 +487,7 @@ def test_constraints_that_cannot_be_satisfied() -> None:
         (("high <= low",), "of 600 rows violate 'high <= low', the first is row 0"),
         (("net >= 100",), "rows violate"),
         (("city <= country",), "needs numbers or dates"),
+        (("net <= day",), "compares int64 with date32"),
         (("spouse missing unless married = yes", "spouse missing where married = yes"), "no row satisfies both"),
     ):
         with pytest.raises(UserError, match=complaint):

@@ -87,6 +87,14 @@ def _digits(values: NDArray[Any]) -> int | None:
     return None
 
 
+def is_numeric(kind: Any) -> bool:
+    """Return whether an Arrow type has an order and a distance: numbers, dates and times."""
+    import pyarrow.types as types
+
+    number = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+    return number or (types.is_temporal(kind) and not types.is_interval(kind))
+
+
 def to_numbers(column: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Return the values of an Arrow column of numbers, dates or times as int64 or floats, and which are missing.
 
@@ -130,6 +138,8 @@ def to_column(values: NDArray[Any], missing: NDArray[np.bool_], kind: Any) -> An
         return compute.cast(arrow.array(values.astype(np.int32), mask=mask), kind)
     if types.is_temporal(kind):
         return compute.cast(arrow.array(values.astype(np.int64), mask=mask), kind)
+    if values.dtype.kind == "f":
+        values = np.rint(values)
     limits = np.iinfo(kind.to_pandas_dtype())
     return arrow.array(np.clip(values, limits.min, limits.max).astype(kind.to_pandas_dtype()), kind, mask=mask)
 

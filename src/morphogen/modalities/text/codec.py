@@ -23,16 +23,13 @@ from .inference import CorpusStatistics
 from .mask import Spans
 from .options import Options
 from .query import Query
-from .tokenizer import Tokenizer, from_state, utf8
+from .tokenizer import CharacterTokenizer, Tokenizer, from_state, utf8
 
-_MOST_PROMPTS = 4096  # that are encoded at once, so that any number of texts can be sampled
+_MOST_PROMPTS = 4096  # prompts of one request, so that memory is bounded
 
 
 class TextCodec(Codec[list[str]]):
-    """Documents to start, tokens, end, and back; exactly, for all texts that the tokenizer can encode.
-
-    The tokenizer's tokens come first, then the start and the end.
-    """
+    """Maps a document to start, tokens, end, and back exactly. In the vocabulary, start and end come last."""
 
     space: TokenSequence
 
@@ -43,7 +40,7 @@ class TextCodec(Codec[list[str]]):
 
     @classmethod
     def fit(cls, chunks: Iterable[list[str]], kind: type[Space], options: Options | None = None) -> Self:
-        """Return the codec for these texts; `notes` says what it chose. Raises UserError where there are none."""
+        """Return the codec for these texts; `notes` says what it chose. Raises UserError without texts."""
         if kind is not TokenSequence:
             raise UserError(f"texts cannot be encoded as {kind.plural}; only as {TokenSequence.plural}")
         statistics = CorpusStatistics(options or Options())
@@ -63,11 +60,11 @@ class TextCodec(Codec[list[str]]):
         return self._padded(tokens, lengths, max(self.space.context, int(lengths.max(initial=0)) + 2))
 
     def pack(self, items: list[str], alone: bool) -> tuple[Tensor, Tensor]:
-        """Return training examples `(N, context)`, and the item of each, int64 `(N,)`: of several, the first.
+        """Return training examples `(N, context)`, and the number of the first item in each, int64 `(N,)`.
 
         A document longer than the context is cut into windows that overlap by half, the last one moved back so that it
-        is full; in the middle of a document a window's first token is only read, not predicted. Shorter documents
-        share an example with those after them, whole, where not `alone`; the rest of an example are ends.
+        is full; the first token of a later window is read, but not predicted. Unless `alone`, shorter documents share
+        an example with those after them, whole; ends fill the rest of an example.
         """
         context, start, end = self.space.context, self.space.start, self.space.end
         tokens, lengths = self._tokenizer.encode(items)
@@ -79,7 +76,7 @@ class TextCodec(Codec[list[str]]):
         begins, stops, owners = _windows(np.cumsum(lengths + 2).tolist(), context, alone)
         cells = np.array(begins, dtype=np.int64)[:, None] + np.arange(context)
         inside = cells < np.array(stops, dtype=np.int64)[:, None]
-        examples = np.where(inside, stream[np.minimum(cells, max(0, len(stream) - 1))] if begins else 0, end)
+        examples = np.where(inside, stream[np.minimum(cells, len(stream) - 1)], end)
         return torch.from_numpy(examples), torch.tensor(owners, dtype=torch.int64)
 
     def num_values(self, items: list[str]) -> Tensor:
@@ -91,10 +88,9 @@ class TextCodec(Codec[list[str]]):
         return [self._document(row) for row in x.detach().cpu().numpy()]
 
     def requests(self, query: BaseQuery, noise: Noise) -> Iterator[Request]:
-        """Yield requests for some thousands of texts each, of which the prompt is given, where there is one.
+        """Yield requests for some thousands of texts each: a given prompt, constrained by grammar and stop strings.
 
-        Grammar and stop strings constrain their tokens. Raises UserError where there are not as many prompts as
-        samples, or no text matches the grammar.
+        Raises UserError if there are several prompts and not one for each sample, or if no text matches the grammar.
         """
         if query.condition:
             name = next(iter(query.condition))
@@ -132,7 +128,7 @@ class TextCodec(Codec[list[str]]):
         return [trim(item, prompt, request.parsed) for item, prompt in zip(items, prompts, strict=True)]
 
     def draft(self, draft: Partial, request: Request) -> list[str]:
-        """Return what of unfinished texts will not change: whole characters, and no beginning of a stop string."""
+        """Return the part of unfinished texts that is final: whole characters, and no beginning of a stop string."""
         texts = super().draft(draft, request)
         if bool(draft.known.all()):
             return texts
@@ -140,9 +136,9 @@ class TextCodec(Codec[list[str]]):
         return [text.rstrip("\ufffd")[: max(0, len(text) - held_back)] for text in texts]
 
     def observe(self, items: list[str], mask: Sequence[Spans]) -> Partial:
-        """Return the items encoded, of which all is known but what is missing, the end too.
+        """Return the encoded items, known outside the missing spans, the end included.
 
-        `mask` holds for each document spans `(start, stop)` of its characters: a token that overlaps one is not known.
+        `mask` holds for each document spans `(start, stop)` of its characters: a token that overlaps one is unknown.
         Raises UserError on a document without a span, and on a span outside its document.
         """
         if len(mask) != len(items):
@@ -156,8 +152,7 @@ class TextCodec(Codec[list[str]]):
                         f"document {number} has {len(item)} characters, and the missing span is {start} to {stop}; "
                         "give one inside it"
                     )
-        # What stands in a missing span does not matter, and need not be in the alphabet.
-        items = [self._replaced(item, spans) for item, spans in zip(items, mask, strict=True)]
+        items = self._with_encodable_gaps(items, mask)
         x = self.encode(items)
         known = torch.ones_like(x, dtype=torch.bool)
         widths = np.array([len(one) for one in self.token_bytes])
@@ -171,7 +166,7 @@ class TextCodec(Codec[list[str]]):
         return Partial(x, known)
 
     def merge_known(self, x: Tensor, noise: Noise, items: list[str], mask: Sequence[Spans]) -> list[str]:
-        """Return the texts of `x`: what was known came back as it was given, for tokens are exact."""
+        """Return the texts of `x`; tokens are exact, so what is known is already as it was given."""
         return self.decode(x)
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -188,16 +183,19 @@ class TextCodec(Codec[list[str]]):
         known = torch.arange(width) <= torch.from_numpy(lengths)[:, None]
         return Partial(self._padded(tokens, lengths, width), known)
 
-    def _replaced(self, item: str, spans: Spans) -> str:
-        """Return the text with a character of the alphabet for those in missing spans that have no token."""
-        alphabet = set(self._tokenizer.token_bytes)
-        if all(bytes([byte]) in alphabet for byte in range(256)):
-            return item
-        another = min(alphabet).decode()
-        for start, stop in spans:
-            gap = "".join(one if one.encode() in alphabet else another for one in item[start:stop])
-            item = item[:start] + gap + item[stop:]
-        return item
+    def _with_encodable_gaps(self, items: list[str], mask: Sequence[Spans]) -> list[str]:
+        """Return the texts with characters that have no token, such as the mark of a gap, replaced in missing spans."""
+        if not isinstance(self._tokenizer, CharacterTokenizer):
+            return items
+        alphabet = {data.decode() for data in self._tokenizer.token_bytes}
+        another = min(alphabet)
+        filled = []
+        for item, spans in zip(items, mask, strict=True):
+            characters = list(item)
+            for start, stop in spans:
+                characters[start:stop] = [one if one in alphabet else another for one in characters[start:stop]]
+            filled.append("".join(characters))
+        return filled
 
     def _document(self, row: NDArray[np.int64]) -> str:
         ends = np.flatnonzero(row == self.space.end)

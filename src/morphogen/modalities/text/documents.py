@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,13 +14,14 @@ from numpy.typing import NDArray
 from morphogen.core.errors import UserError
 from morphogen.core.modality import Parts
 
-from .files import plain
+from .files import read_plain
 
-_TRAINED = 0.9  # of one single text, its beginning
-_FEWEST = 10  # characters of a single text, so that both parts hold some
-# A list, such as of names: so many lines or more, of such lengths at most, half of them different.
+_TRAINED = 0.9  # share of a single text, from its beginning
+_FEWEST = 10  # characters of a single text, so that neither part is empty
+# A list, such as of names, has at least _LINES lines, half of them different, none longer than _LONGEST characters, and
+# a median below _MEDIAN; of a long file _SAMPLE lines are read.
 _LINES, _LONGEST, _MEDIAN, _SAMPLE = 20, 400, 80, 2000
-_BLOCK = 1 << 22  # bytes that are counted together
+_BLOCK = 1 << 22  # bytes in which characters are counted at a time
 _PATTERNS = {"line": rb"\n(?:[ \t]*\n)*", "blank": rb"\n(?:[ \t]*\n)+"}
 
 Spans = tuple["array[int]", "array[int]"]  # where documents begin and stop, in bytes
@@ -52,20 +51,20 @@ def split_file(path: Path, separator: str | None) -> Parts:
 
     `separator` is `line` or `blank` (lines) for what stands between documents, or any text (`\\n` and `\\t` are a line
     end and a tab), or `none`: the file is one text, its last tenth the test split, as in nanoGPT. Without it: `line`
-    where the file is a list, many short lines that differ and none of them blank, else `none`. Documents lose the line
-    ends around them. Raises UserError on a file that is no text, or in which nothing is to be cut.
+    if the file is a list, many different short lines and none of them blank, else `none`. Documents lose the line
+    ends around them. Raises UserError if the file is no text, or does not contain `separator`.
     """
-    data = plain(_bytes(path), str(path))
+    data = read_plain(path, str(path))
     if separator == "":
         raise UserError("--separator is empty; expected line, blank, none, or a text that stands between documents")
-    how = separator or ("line" if _is_list(data) else "none")
-    if how == "none":
+    chosen = separator or ("line" if _is_list(data) else "none")
+    if chosen == "none":
         return _halves(path, data, advise=separator is None)
-    spans = _cut(data, how)
+    spans = _cut(data, chosen)
     count = len(spans[0])
     if separator is not None and count < 2:
-        raise UserError(f"{path} holds nothing that --separator {separator!r} would cut; leave it out")
-    unit = {"line": "lines", "blank": "blocks between blank lines"}.get(how, f"parts between {separator!r}")
+        raise UserError(f"{path} does not contain --separator {separator!r} between two documents; drop it")
+    unit = {"line": "lines", "blank": "blocks between blank lines"}.get(chosen, f"parts between {separator!r}")
     description = f"{path.name}: {count:,} {unit}, each a document"
     description += " (--separator none takes all as one text)" if separator is None else ""
     return Parts(Documents(data, spans), description)
@@ -101,11 +100,11 @@ def _halves(path: Path, data: bytes, advise: bool) -> Parts:
     counts = [int(_begins(block).sum()) for block in blocks]
     if sum(counts) < _FEWEST:
         raise UserError(f"{path} holds {sum(counts)} characters; a text to learn from has thousands")
-    wanted, number = int(_TRAINED * sum(counts)), 0
-    while wanted >= counts[number]:
-        wanted -= counts[number]
+    character, number = int(_TRAINED * sum(counts)), 0  # the first that is held out, and its block
+    while character >= counts[number]:
+        character -= counts[number]
         number += 1
-    middle = number * _BLOCK + int(np.flatnonzero(_begins(blocks[number]))[wanted])
+    middle = number * _BLOCK + int(np.flatnonzero(_begins(blocks[number]))[character])
     description = f"{path.name}: one text of {sum(counts):,} characters, its last tenth held out"
     description += " (--separator line, blank or a text of your own cuts it into documents)" if advise else ""
     return Parts(
@@ -121,14 +120,8 @@ def _begins(data: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return data & 0xC0 != 0x80
 
 
-def _bytes(path: Path) -> bytes:
-    try:
-        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} cannot be read ({error}); fetch it again") from None
-
-
 def _is_list(data: bytes) -> bool:
+    """Return whether a text is a list with one item per line."""
     body = data.strip(b"\n")
     count = body.count(b"\n") + 1
     if count < _LINES or re.search(rb"\n[ \t]*\n", body):
@@ -139,7 +132,7 @@ def _is_list(data: bytes) -> bool:
 
 
 def _spread(body: bytes) -> list[bytes]:
-    """Return lines at even distances."""
+    """Return lines at evenly spaced positions."""
     lines = {}
     for at in np.linspace(0, len(body) - 1, _SAMPLE).astype(int).tolist():
         start, stop = body.rfind(b"\n", 0, at) + 1, body.find(b"\n", at)

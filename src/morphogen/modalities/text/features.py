@@ -73,14 +73,14 @@ def fit_extractor(
 
 
 def restore_extractor(config: dict[str, Any], tensors: dict[str, Tensor]) -> Extractor[Sequence[str]]:
-    """Return the extractor whose `state` these are. Raises UserError on an unknown one."""
+    """Return the extractor of which `Extractor.state` returned these. Raises UserError on an unknown one."""
     if config.get("name") != Grams.name:
         raise UserError(f"texts have no extractor '{config.get('name')}'; known: {Grams.name}")
     return Grams()
 
 
 def independent_baseline(items: Sequence[str], seed: int) -> list[str]:
-    """Return texts with the right characters and lengths, and independent characters: all of them, shuffled."""
+    """Return texts of the same lengths with independent characters: those of all texts, shuffled."""
     points = _points("".join(items)).copy()
     np.random.default_rng(seed).shuffle(points)
     shuffled = points.tobytes().decode("utf-32-le", "surrogatepass")
@@ -239,12 +239,12 @@ def _pieces(items: Sequence[str]) -> Iterator[Text]:
 def _blocks(texts: Iterable[Text]) -> Iterator[list[Text]]:
     """Yield blocks of texts that are processed together."""
     block: list[Text] = []
-    held = 0
+    characters = 0
     for text in texts:
-        if block and (held + len(text[1]) > _BLOCK or len(block) == _TEXTS):
+        if block and (characters + len(text[1]) > _BLOCK or len(block) == _TEXTS):
             yield block
-            block, held = [], 0
+            block, characters = [], 0
         block.append(text)
-        held += len(text[1])
+        characters += len(text[1])
     if block:
         yield block

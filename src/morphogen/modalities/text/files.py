@@ -24,9 +24,9 @@ _MARKS = (
 
 
 def read(raw: Any, name: str) -> str:
-    """Return the text of a file, plain or gzipped, of a file's bytes, or in a string; its line ends are LF.
+    """Return the text in a file, plain or gzipped, in bytes or in a string, with LF as line ends.
 
-    Raises BadItem naming the file, or `name`, and the line.
+    Raises BadItem with `name` and the line if it is no text.
     """
     if isinstance(raw, str):
         return checked(raw, name)
@@ -34,18 +34,23 @@ def read(raw: Any, name: str) -> str:
         return plain(raw, name).decode()
     if not isinstance(raw, Path):
         raise BadItem(f"{name} is no text but a {type(raw).__name__}; expected a str")
+    return read_plain(raw, name).decode()
+
+
+def read_plain(path: Path, name: str) -> bytes:
+    """Return the text in a file, plain or gzipped, as `plain` does. Raises BadItem with `name`."""
     try:
-        data = gzip.decompress(raw.read_bytes()) if raw.suffix == ".gz" else raw.read_bytes()
+        data = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
     except FileNotFoundError:
         raise BadItem(f"{name} does not exist") from None
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise BadItem(f"{name} cannot be read: {reason}; remove it or allow it to be read") from None
-    return plain(data, name).decode()
+        raise BadItem(f"{name} cannot be read ({reason}); fetch it again, or remove it") from None
+    return plain(data, name)
 
 
 def plain(data: bytes, name: str) -> bytes:
-    """Return the text in a file's bytes, in UTF-8 without a mark, its line ends as LF. Raises BadItem."""
+    """Return the text in bytes of UTF-8, or of UTF-16 or 32 with a mark, as UTF-8 with LF. Raises BadItem."""
     encoding = next((encoding for mark, encoding in _MARKS if data.startswith(mark)), None)
     if encoding:
         try:
@@ -67,7 +72,7 @@ def plain(data: bytes, name: str) -> bytes:
 
 
 def checked(text: str, name: str) -> str:
-    """Return a text from memory or a cell, its line ends as LF. Raises BadItem where it is empty or holds no text."""
+    """Return a text from memory or a cell, with LF as line ends. Raises BadItem if it is empty or no text."""
     if not text.strip():
         raise BadItem(f"{name} is empty; remove it")
     try:
@@ -95,7 +100,7 @@ def write(items: Iterable[str], folder: Path) -> list[Path]:
 
 
 def _check_utf8(data: bytes, name: str) -> None:
-    """By blocks, so that the text is not held twice over."""
+    """Raise BadItem on bytes that are not UTF-8. Decodes block by block, so that memory holds the text only once."""
     if data.isascii():
         return
     view, decoder, others = memoryview(data), codecs.getincrementaldecoder("utf-8")(), False

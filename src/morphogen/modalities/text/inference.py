@@ -16,14 +16,14 @@ from .tokenizer import ByteTokenizer, CharacterTokenizer, Tokenizer, bpe_availab
 _ALPHABET = 200  # distinct characters, up to which each is a token
 _LARGE = 5_000_000  # bytes of text from which on BPE pays
 _CONTEXT = 256  # tokens, at most, where no option says otherwise
-# Of the excerpts that BPE is trained on: characters in all, in one of them, and the cost of one, in characters.
+# Excerpts that BPE is trained on: characters of all, characters of one, and the overhead of one in characters.
 _BOUND, _EXCERPT, _COST = 16 << 20, 1 << 20, 50
 _NAMES = ("auto", "character", "byte", "bpe")
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What the codec does; `notes` say it in plain words."""
+    """The inferred settings of the codec; `notes` describe them in plain words."""
 
     tokenizer: Tokenizer
     context: int
@@ -42,8 +42,8 @@ class CorpusStatistics:
         self.alphabet: set[str] = set()
         self.lengths: Counter[int] = Counter()  # in characters
         self.bytes = self.most_bytes = 0
-        self.longest = ""  # its beginning
-        self._most = 0
+        self.longest = ""  # the beginning of the longest text
+        self._most = 0  # characters of the longest text
         self._excerpts: list[str] = []
         self._seen, self._stride, self._weight = 0, 1, 0
 
@@ -52,17 +52,17 @@ class CorpusStatistics:
         self.alphabet.update("".join(texts))
         sizes = [len(data) for data in utf8(texts, "document")]
         self.bytes += sum(sizes)
-        self.most_bytes = max(self.most_bytes, *sizes, 0)
+        self.most_bytes = max([self.most_bytes, *sizes])
         for text in texts:
             self.lengths[len(text)] += 1
             if len(text) > self._most:
-                self._most, self.longest = len(text), text[: 32 * _CONTEXT]
+                self._most, self.longest = len(text), text[: 32 * (self.options.context or _CONTEXT)]
             if self.options.tokenizer in ("auto", "bpe"):
                 for start in range(0, len(text), _EXCERPT):
                     self._add_excerpt(text[start : start + _EXCERPT])
 
     def _add_excerpt(self, excerpt: str) -> None:
-        """Hold every excerpt, or every second, fourth … one, whatever the sizes of chunks."""
+        """Store every excerpt, or only each second, fourth … one as they grow in number, whatever the chunks."""
         if self._seen % self._stride == 0:
             self._excerpts.append(excerpt)
             self._weight += len(excerpt) + _COST
@@ -72,7 +72,7 @@ class CorpusStatistics:
             self._weight = sum(len(one) + _COST for one in self._excerpts)
 
     def choose(self) -> Choice:
-        """Return the choices. Raises UserError where there was no text, or the options contradict it."""
+        """Return the choices. Raises UserError without texts, or if the tokenizer cannot be read or trained."""
         if not self.alphabet:
             raise UserError("there is no readable text to learn from; check the source")
         tokenizer, note = self._tokenizer()
@@ -80,24 +80,24 @@ class CorpusStatistics:
         return Choice(tokenizer, context, [self._sizes(), note, f"a context of {context:,} tokens: {why}"])
 
     def _tokenizer(self) -> tuple[Tokenizer, str]:
-        wanted, many = self.options.tokenizer, f"{len(self.alphabet):,} distinct characters"
+        kind, alphabet = self.options.tokenizer, f"{len(self.alphabet):,} distinct characters"
         reason = ""
-        if wanted == "auto":
+        if kind == "auto":
             if len(self.alphabet) <= _ALPHABET:
-                wanted = "character"
+                kind = "character"
             else:
-                wanted = "bpe" if self.bytes > _LARGE and bpe_available() else "byte"
-                reason = f", for there are {many}"
-                if wanted == "byte" and self.bytes > _LARGE:
-                    reason += " (pip install 'morphogen[text]' for BPE, which is shorter)"
-        if wanted == "character":
-            return CharacterTokenizer("".join(sorted(self.alphabet))), f"each of {many} is a token"
-        if wanted == "byte":
+                kind = "bpe" if self.bytes > _LARGE and bpe_available() else "byte"
+                reason = f", because there are {alphabet}"
+                if kind == "byte" and self.bytes > _LARGE:
+                    reason += " (pip install 'morphogen[text]' for BPE, which makes shorter sequences)"
+        if kind == "character":
+            return CharacterTokenizer("".join(sorted(self.alphabet))), f"each of {alphabet} is a token"
+        if kind == "byte":
             return ByteTokenizer(), f"each byte is a token{reason}"
-        tokenizer = train_bpe(self._excerpts, self.options.vocab) if wanted == "bpe" else load_bpe(Path(wanted))
+        tokenizer = train_bpe(self._excerpts, self.options.vocab) if kind == "bpe" else load_bpe(Path(kind))
         count = len(tokenizer.encode([self.longest])[0])
         each = f"{len(self.longest.encode()) / count:.1f} bytes each"
-        origin = "trained on these texts" if wanted == "bpe" else f"of {wanted}"
+        origin = "trained on these texts" if kind == "bpe" else f"of {kind}"
         return tokenizer, f"{len(tokenizer.token_bytes):,} byte-level BPE tokens {origin}, about {each}{reason}"
 
     def _context(self, tokenizer: Tokenizer) -> tuple[int, str]:

@@ -35,7 +35,8 @@ def measure(comparison: Comparison[Texts], results: Results) -> None:
     """Add figures of variety, loops, spelling and copied spans, on equal numbers of generated and held-out texts."""
     count = min(len(comparison.real), len(comparison.generated), _MOST)
     if count < _LEAST:
-        reason = f"needs at least {_LEAST} texts of each side; found {len(comparison.real)} held out"
+        real_count, generated_count = len(comparison.real), len(comparison.generated)
+        reason = f"needs at least {_LEAST} texts of each side; found {real_count} held out, {generated_count} generated"
         results.skip(reason, "self-BLEU", "distinct-n", "repetition", "unknown words", "longest copied span")
         return
     real, generated = comparison.real.items[:count], comparison.generated.items[:count]
@@ -55,7 +56,8 @@ def measure(comparison: Comparison[Texts], results: Results) -> None:
         except UserError as refusal:
             results.skip(str(refusal), one.name)
             continue
-        results.figures.append(_figure(one, "variety", value, error, real_value, count, comparison.seed))
+        figure = _figure(one.name, one.key, "variety", one.meaning, value, error, real_value, count, comparison.seed)
+        results.figures.append(figure)
     _copied_spans(comparison, results, real, generated)
 
 
@@ -93,11 +95,19 @@ def _error(function: Callable[[Texts], float], items: Texts, seed: int) -> float
 
 
 def _figure(
-    one: _Measure, group: Group, value: float, error: float, real_value: float, count: int, seed: int
+    name: str,
+    key: str,
+    group: Group,
+    meaning: str,
+    value: float,
+    error: float,
+    real_value: float,
+    count: int,
+    seed: int,
 ) -> Figure:
     return Figure(
-        name=one.name,
-        key=one.key,
+        name=name,
+        key=key,
         group=group,
         value=value,
         low=max(0.0, value - 1.96 * error),
@@ -107,13 +117,12 @@ def _figure(
         real=count,
         generated=count,
         seed=seed,
-        meaning=one.meaning,
+        meaning=meaning,
     )
 
 
 def _copied_spans(comparison: Comparison[Texts], results: Results, real: Texts, generated: Texts) -> None:
     """Compare the longest spans that occur verbatim in the training texts with those of held-out texts."""
-    name = "longest copied span (characters)"
     if comparison.train_items is None:
         results.skip(_NO_TRAINING_TEXTS, "longest copied span")
         return
@@ -123,10 +132,11 @@ def _copied_spans(comparison: Comparison[Texts], results: Results, real: Texts, 
         for side in (spans, longest_copied(real, comparison.train_items))
     )
     meaning = "The longest piece of each generated text that occurs in the training texts, on average."
-    one = _Measure(name, "copied_span", lambda texts: 0.0, meaning)
     error = float(lengths.std(ddof=1)) / len(lengths) ** 0.5
     value, real_value = float(lengths.mean()), float(real_lengths.mean())
-    results.figures.append(_figure(one, "copying", value, error, real_value, len(generated), comparison.seed))
+    name, seed = "longest copied span (characters)", comparison.seed
+    figure = _figure(name, "copied_span", "copying", meaning, value, error, real_value, len(generated), seed)
+    results.figures.append(figure)
     limit = float(np.quantile(real_lengths, 0.99))
     hits, real_hits = int((lengths > limit).sum()), int((real_lengths > limit).sum())
     results.checks.append(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
-from morphogen.core.config import Frozen
+from morphogen.core.config import Frozen, ReadIf
 
 
 class Options(Frozen):
     """How to encode texts; what is not set is inferred from them and reported."""
+
+    read_if: ClassVar[tuple[ReadIf, ...]] = (ReadIf(("vocab",), "tokenizer", ("auto", "bpe")),)
 
     tokenizer: str = Field(
         "auto",

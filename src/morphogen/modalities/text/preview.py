@@ -17,8 +17,8 @@ _FONTS = ("DejaVuSansMono.ttf", "LiberationMono-Regular.ttf", "Menlo.ttc", "cons
 _SIZE = 13
 
 
-def sheet(items: Sequence[str], columns: int | None = None) -> Image.Image:
-    """Return the beginnings of texts, 16 or more of short ones; what no font at hand can show is a `?`."""
+def sheet(items: Sequence[str]) -> Image.Image:
+    """Return one picture with the beginnings of 16 texts, or of more short ones; `?` stands for other characters."""
     font, plain = _font()
     panels = [_wrapped(item, plain) for item in items[:_SHOWN]] or [[""]]
     tall = max(len(lines) for lines in panels[:_PANELS])
@@ -26,8 +26,7 @@ def sheet(items: Sequence[str], columns: int | None = None) -> Image.Image:
     wide = max(font.getlength(line) for lines in panels for line in lines)
     step = sum(font.getbbox("Ág")[1::2]) + _LEADING
     across, down = max(60, math.ceil(wide)) + 2 * _GAP, math.ceil(tall * step) + 2 * _GAP
-    if columns is None:  # about as wide as tall
-        columns = round(math.sqrt(len(panels) * down / across))
+    columns = round(math.sqrt(len(panels) * down / across))  # about as wide as tall
     columns = max(1, min(columns, len(panels)))
     rows = math.ceil(len(panels) / columns)
     canvas = Image.new("RGB", (columns * across + 1, rows * down + 1), "white")
@@ -41,7 +40,7 @@ def sheet(items: Sequence[str], columns: int | None = None) -> Image.Image:
 
 
 def _wrapped(text: str, plain: bool) -> list[str]:
-    """Return at most `_LINES` lines of a panel; `plain`, in Latin-1 alone."""
+    """Return at most `_LINES` lines of a panel, with `plain` in Latin-1 only."""
     beginning = text[: _WIDTH * _LINES].expandtabs(4)
     lines = [
         part
@@ -56,7 +55,7 @@ def _wrapped(text: str, plain: bool) -> list[str]:
 
 @cache
 def _font() -> tuple[Any, bool]:
-    """Return a monospaced font, and whether it is PIL's own, which holds Latin-1 alone."""
+    """Return a monospaced font, and whether it is PIL's own, which has Latin-1 only."""
     for name in _FONTS:
         try:
             return ImageFont.truetype(name, _SIZE), False

@@ -26,8 +26,8 @@ class Query(BaseQuery):
     @field_validator("json_schema")
     @classmethod
     def _read_schema(cls, schema: str | dict[str, Any] | None) -> str | dict[str, Any] | None:
-        """Replace a path by what its file holds, so that a saved query does not depend on the file."""
-        if not isinstance(schema, str) or (schema.lstrip()[:1] in ("{", "t", "f", "") and not Path(schema).is_file()):
+        """Replace a path by the content of its file, so that a saved query does not depend on the file."""
+        if not isinstance(schema, str) or schema.strip() in ("", "true", "false") or schema.lstrip().startswith("{"):
             return schema
         try:
             return Path(schema).read_text(encoding="utf-8")

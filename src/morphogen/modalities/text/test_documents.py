@@ -34,7 +34,7 @@ def shared(name: str) -> Path:
 
 def put(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix.lower() == ".gz" else text.encode())
     return path
 
 
@@ -46,7 +46,7 @@ def held_out(source) -> list[bool]:
     return source.test.tolist()
 
 
-@pytest.mark.parametrize("ending", [".txt", ".txt.gz", ".md"])
+@pytest.mark.parametrize("ending", [".txt", ".txt.gz", ".TXT.GZ", ".md"])
 def test_one_text_is_split_by_its_last_part(tmp_path, ending):
     source = open_source(put(tmp_path / f"play{ending}", PLAY))
     assert source.modality == "text"
@@ -116,12 +116,12 @@ def test_separators(tmp_path):
         assert f"{len(expected)} " in source.description
         assert "each a document" in source.description
     for separator in ("<|endoftext|>", "\\t\\t"):
-        with pytest.raises(UserError, match=r"x\.txt holds nothing that --separator .* would cut"):
+        with pytest.raises(UserError, match=r"x\.txt does not contain --separator .* between two documents"):
             open_source(path, separator=separator)
     with pytest.raises(UserError, match="--separator is empty"):
         open_source(path, separator="")
     for other in (["a", "b"], "digits"):
-        with pytest.raises(UserError, match="--separator cuts a single text file, and the source is none"):
+        with pytest.raises(UserError, match="--separator splits a single text file; this source is none"):
             open_source(other, separator="line")
 
 

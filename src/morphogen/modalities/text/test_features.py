@@ -33,7 +33,7 @@ def prose(count: int, seed: int = 0) -> list[str]:
 
 def spelled(text: str) -> list[str]:
     """The words of a text, by their definition; of scripts that have spaces."""
-    found: list[str] = []
+    words_of_text: list[str] = []
     run = False
     for position, sign in enumerate(text):
         category = unicodedata.category(sign)
@@ -42,13 +42,13 @@ def spelled(text: str) -> list[str]:
         elif category[0] == "M" or category == "Cf":
             before = text[:position].rstrip("".join(one for one in text if unicodedata.category(one) in ("Mn", "Cf")))
             if before and not before[-1].isspace():
-                found[-1] += sign
+                words_of_text[-1] += sign
         elif category[0] in "LN" and run:
-            found[-1] += sign
+            words_of_text[-1] += sign
         else:
-            found.append(sign)
+            words_of_text.append(sign)
             run = category[0] in "LN"
-    return found
+    return words_of_text
 
 
 @settings(max_examples=200, deadline=None)
@@ -111,13 +111,13 @@ def test_features_are_of_length_one_on_average():
 
 def test_products_are_those_of_the_grams_on_average_over_hashes():
     def profile(text: str) -> dict[tuple[int, str], float]:
-        edged, split, found = f"\0{text}\0", spelled(text), {}
+        edged, split, weights = f"\0{text}\0", spelled(text), {}
         orders = [[edged[at : at + n] for at in range(len(edged) - n + 1)] for n in range(1, 5)]
         orders += [split, [" ".join(pair) for pair in pairwise(split)]]
         for order, (all_of_it, weight) in enumerate(zip(orders, (1, 1, 1 / 4, 1 / 8, 1 / 4, 1 / 8), strict=True)):
             for gram in set(all_of_it):
-                found[order, gram] = weight * (all_of_it.count(gram) / len(all_of_it)) ** 0.5
-        return found
+                weights[order, gram] = weight * (all_of_it.count(gram) / len(all_of_it)) ** 0.5
+        return weights
 
     items = [*prose(10), "a", "Tom", "12 12 12", "漢字"]
     profiles = [profile(item) for item in items]
@@ -137,9 +137,9 @@ def test_features_are_the_same_in_every_process():
         "from morphogen.modalities.text.features import Grams\n"
         "print(Grams().features(['Of shapes transformed', '\\U0001f642 e\\u0301']).numpy().tobytes().hex())"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     here = Grams().features(["Of shapes transformed", "\U0001f642 e\u0301"])
-    assert found == here.numpy().tobytes().hex()
+    assert output == here.numpy().tobytes().hex()
     # What was measured before must compare with what is measured later: these may change only with the name.
     assert here.double().numpy() @ np.sin(np.arange(256)) == pytest.approx([-1.28232365, 0.48081405], abs=1e-6)
 
@@ -152,21 +152,21 @@ def test_no_text_is_refused():
 
 @settings(max_examples=50, deadline=None)
 @given(items=st.lists(anything, max_size=6))
-def test_the_floor_has_the_characters_and_nothing_else(items):
-    found = independent_baseline(items, 3)
-    assert [len(one) for one in found] == [len(one) for one in items]
-    assert sorted("".join(found)) == sorted("".join(items))
-    assert found == independent_baseline(items, 3)
+def test_the_baseline_has_the_characters_and_lengths(items):
+    baseline_texts = independent_baseline(items, 3)
+    assert [len(one) for one in baseline_texts] == [len(one) for one in items]
+    assert sorted("".join(baseline_texts)) == sorted("".join(items))
+    assert baseline_texts == independent_baseline(items, 3)
 
 
-def test_the_floor_is_shuffled_over_all_texts():
+def test_the_baseline_is_shuffled_over_all_texts():
     assert independent_baseline(["a" * 50, "b" * 50], 0) != independent_baseline(["a" * 50, "b" * 50], 1)
     assert all(set(one) == {"a", "b"} for one in independent_baseline(["a" * 50, "b" * 50], 0))
 
 
 def test_properties_by_hand():
-    found = properties(["Two Words,\n12 ok!", "", "   ", "漢字。", "É\u0301a"])
-    assert {name: values.tolist() for name, values in found.items()} == {
+    values_by_property = properties(["Two Words,\n12 ok!", "", "   ", "漢字。", "É\u0301a"])
+    assert {name: values.tolist() for name, values in values_by_property.items()} == {
         "length (characters)": [17, 0, 3, 3, 3],
         "lines": [2, 0, 1, 1, 1],
         "words": [4, 0, 0, 2, 1],

@@ -28,7 +28,8 @@ KINDS = ["character", "byte", pytest.param("bpe", marks=WITHOUT_BPE)]
 anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 
-def fit(items: list[str], tokenizer: str = "auto", context: int | None = None, vocab: int = 300) -> TextCodec:
+def fit(items: list[str], tokenizer: str = "auto", context: int | None = None) -> TextCodec:
+    vocab = 300 if tokenizer in ("auto", "bpe") else Options.default("vocab")
     return TextCodec.fit(iter([items]), TokenSequence, Options(tokenizer=tokenizer, context=context, vocab=vocab))
 
 
@@ -168,9 +169,11 @@ def test_queries(tmp_path):
     path = tmp_path / "schema.json"
     path.write_text('{"type": "integer"}')
     assert Query(json_schema=str(path)).json_schema == '{"type": "integer"}'
-    assert Query(json_schema='{"type": "null"}').json_schema == '{"type": "null"}'
-    with pytest.raises(ValueError, match=r"a JSON schema or the path of its file.*No such file"):
-        Query(json_schema="absent.json")
+    path.write_text(long := json.dumps({"enum": ["a" * 100] * 3}))
+    assert Query(json_schema=str(path)).json_schema == Query(json_schema=long).json_schema == long
+    for absent in ("absent.json", "false.json"):
+        with pytest.raises(ValueError, match=r"a JSON schema or the path of its file.*No such file"):
+            Query(json_schema=absent)
 
 
 def test_masks_are_marks():
@@ -227,7 +230,7 @@ def test_what_auto_takes():
     many = ["".join(map(chr, range(0x4E00, 0x4E00 + 300)))]
     codec = fit(many)
     assert codec.space.vocab == 258
-    assert "each byte is a token, for there are 300 distinct characters" in codec.notes
+    assert "each byte is a token, because there are 300 distinct characters" in codec.notes
     assert fit(["a"]).space.context == 4
     assert fit(names, context=64).space.context == 64
 
@@ -236,6 +239,7 @@ def test_bpe_is_trained_on_an_even_share_of_much_text(monkeypatch):
     pytest.importorskip("tokenizers")
     from morphogen.modalities.text import inference
 
+    assert "windows that overlap" in fit([VERSE * 900], "bpe", context=9000).notes[-1]
     monkeypatch.setattr(inference, "_LARGE", 1000)
     monkeypatch.setattr(inference, "_ALPHABET", 3)
     monkeypatch.setattr(inference, "_BOUND", 3000)
@@ -325,6 +329,11 @@ def test_it_is_fast():
             codec.pack(items, alone=False)
             codec.pack(items, alone=True)
             assert time.process_time() - before < 2
+
+
+def test_a_vocabulary_without_bpe_is_refused():
+    with pytest.raises(ValueError, match="vocab has no effect with tokenizer byte"):
+        Options(tokenizer="byte", vocab=300)
 
 
 def test_options_need_no_torch():
@@ -420,6 +429,6 @@ def test_the_sheet_is_legible(monkeypatch):
         assert np.asarray(long).min() == 0
         assert np.asarray(sheet(["é\t漢\u202e\0"])).min() == 0
         assert sheet([]).width > 0
-        short = sheet([f"name{number}" for number in range(100)], columns=10)
-        assert short.width // 10 < 120
+        short = sheet([f"name{number}" for number in range(100)])
+        assert 300 < short.width < 1000
     preview._font.cache_clear()

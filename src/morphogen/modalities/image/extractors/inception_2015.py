@@ -67,7 +67,7 @@ class Convolution(nn.Module):
 
 
 class Mixed(nn.Module):
-    """Parallel chains of convolutions, concatenated along the channels; the one called `pool` begins with pooling."""
+    """Parallel chains of convolutions, concatenated along the channels; the one called `_pool` begins with pooling."""
 
     def __init__(self, inputs: int, pool: Pool, chains: dict[str, Chain]) -> None:
         super().__init__()

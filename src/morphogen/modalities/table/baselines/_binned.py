@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..statistics.arrow_columns import is_numeric, numbers_of
+from ..statistics.arrow_columns import numbers_of
+from ..units import is_numeric
 
 
 class Binned:

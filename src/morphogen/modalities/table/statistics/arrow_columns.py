@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from morphogen.core.errors import UserError
 
+from ..units import is_numeric
+
 _CATEGORIES = 254  # that histogram gradient boosting takes; the others become one more
 
 
@@ -21,22 +23,16 @@ def check_same_columns(real: Any, synthetic: Any) -> None:
         )
 
 
-def is_numeric(kind: Any) -> bool:
-    """Return whether values of an Arrow type have an order and a distance: numbers, dates and times."""
-    import pyarrow.types as types
-
-    return types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_temporal(kind)
-
-
 def numbers_of(column: Any) -> NDArray[np.float64]:
-    """Return a column of numbers or dates as floats, `(N,)`; NaN where a value is missing."""
+    """Return a column of numbers or dates as floats, `(N,)`; NaN where a value is missing or infinite."""
     import pyarrow as arrow
     import pyarrow.types as types
 
     if types.is_temporal(column.type):
         short = types.is_date32(column.type) or types.is_time32(column.type)
         column = column.cast(arrow.int32() if short else arrow.int64())
-    return column.cast(arrow.float64(), safe=False).to_numpy().astype(np.float64)
+    values = column.cast(arrow.float64(), safe=False).to_numpy().astype(np.float64)
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def codes_of(real: Any, synthetic: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

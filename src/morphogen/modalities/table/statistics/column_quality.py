@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrow_columns import check_same_columns, codes_of, is_numeric, numbers_of
+from ..units import is_numeric
+from .arrow_columns import check_same_columns, codes_of, numbers_of
 
 _BINS = 10  # of a number, against a category
 

@@ -21,9 +21,9 @@ _LEAST_OF_CLASS, _MOST_CLASSES = 10, 50  # rows, and classes
 def utility(train: Any, test: Any, target: str, *, seed: int = 0) -> tuple[float, float]:
     """Return how well boosted trees fitted to `train` predict a column of `test`, and the standard error of that.
 
-    For classes the mean one-against-all AUC over the classes of `test`, where a class without training rows counts .5;
-    for numbers R². The error is a bootstrap over test rows. Rows without a target are left out, and classes of fewer
-    than 10 rows of `test`. Raises UserError on fewer than two classes, or more than 50.
+    For classes the mean one-vs-rest AUC over the classes of `test`, where a class with fewer than two training rows
+    counts .5; for numbers R². The error is a bootstrap over test rows. Rows without a target are left out, and classes
+    of fewer than 10 rows of `test`. Raises UserError on fewer than two classes, or more than 50.
     """
     check_same_columns(train, test)
     (a, b), categories = matrices_of(train, test)

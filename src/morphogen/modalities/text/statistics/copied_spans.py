@@ -97,16 +97,16 @@ def may_share(texts: Sequence[str], corpus: Sequence[str], length: int) -> NDArr
 def _chunks(texts: Sequence[str], overlap: int | None) -> Iterator[list[Part]]:
     """Yield texts to process together, long ones in parts that overlap by so many characters; None: all whole."""
     chunk: list[Part] = []
-    held = 0
+    characters = 0
     for number, text in enumerate(texts):
         stride = max(1, len(text)) if overlap is None else max(_CHUNK, overlap)
         for start in range(0, max(1, len(text)), stride):
             part = text[start : start + stride + (overlap or 0)]
-            if chunk and held + len(part) >= _CHUNK:
+            if chunk and characters + len(part) >= _CHUNK:
                 yield chunk
-                chunk, held = [], 0
+                chunk, characters = [], 0
             chunk.append((number, start, part))
-            held += len(part) + 1
+            characters += len(part) + 1
     if chunk:
         yield chunk
 
@@ -165,9 +165,9 @@ class _Search:
         joins = np.where(self.reached < self.lengths, 1 << np.log2(self.reached + 1).astype(np.int64), 0)
         fronts: list[tuple[Positions, Positions]] = []
         while fronts or (joins >= one.width).any():
-            fresh = everywhere[joins[one.owners] == one.width]
-            if len(fresh):
-                fronts.append(_shared(one, other, fresh, anywhere, one.width))
+            joining = everywhere[joins[one.owners] == one.width]
+            if len(joining):
+                fronts.append(_shared(one, other, joining, anywhere, one.width))
             longer = []
             for places, others in fronts:
                 shared = _shared(one, other, places, others, 2 * one.width)
