@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import TRAIN, conditions, tiny
+from command_line import starting
+from tiny import TRAIN, conditions, shorten, tiny
 
 STEPS = ("--train.steps", "6", "--train.batch", "16", "--train.precision", "fp32", "--train.previews", "0")
-ALONE = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
 @pytest.fixture(scope="session")
 def flags() -> Callable[[str], list[str]]:
     """Return the flags of the smallest fit of a family, without the source and --out."""
 
-    def spell(value: Any) -> list[str]:
+    def words(value: Any) -> list[str]:
         return [str(one) for one in value] if isinstance(value, tuple) else [str(value)]
 
     def flags(family: str) -> list[str]:
-        options = [word for name, value in tiny(family).items() for word in (f"--options.{name}", *spell(value))]
+        options = [word for name, value in tiny(family).items() for word in (f"--options.{name}", *words(value))]
         return ["--family", family, *STEPS, *options]
 
     return flags
+
+
+@pytest.fixture
+def fit(tmp_path: Path, flags: Callable[[str], list[str]]) -> Callable[..., list[str]]:
+    """Return the arguments of a small fit of a source into the folder `out`."""
+    return lambda source, *more: ["fit", str(source), "--out", str(tmp_path / "out"), *flags("diffusion"), *more]
 
 
 @pytest.fixture(scope="session")
@@ -56,32 +58,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     shorten(monkeypatch)
 
 
-def shorten(patch: pytest.MonkeyPatch) -> None:
-    """Let the extractors of pictures have a few steps of training."""
-    patch.setattr("morphogen.modalities.image.features._FEWEST", 30)
-    patch.setattr("morphogen.modalities.image.features._PASSES", 5)
-
-
 @pytest.fixture
 def start() -> Iterator[Any]:
     """Start `python -m morphogen …` with one thread and no GPU; whatever still runs at the end is killed."""
     with starting() as start:
         yield start
-
-
-@contextmanager
-def starting() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Return the function `start` of that fixture."""
-    running: list[subprocess.Popen[str]] = []
-
-    def start(*arguments: str | Path) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "morphogen", *map(str, arguments)]
-        running.append(subprocess.Popen(command, env=ALONE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
-        return running[-1]
-
-    try:
-        yield start
-    finally:
-        for process in running:
-            process.kill()
-            process.communicate()

@@ -1,34 +1,29 @@
-"""What a user gets wrong on the command line: one line that says what to do, exit code 2, nothing left behind."""
+"""What a user gets wrong on the command line: one line that says what to do, exit code 2, nothing left behind.
+
+What is wrong with folders of models and fits: tests/test_broken_folders.py.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ALONE
+from command_line import accepted, refused
 from PIL import Image
 
 import morphogen
 from morphogen import UserError
-from morphogen.cli import run
 from morphogen.data.sources import open_source
-from morphogen.training.checkpoint import latest_checkpoint
 
 Flags = Callable[[str], list[str]]
 Fitted = Callable[[str], Path]
 Captured = pytest.CaptureFixture[str]
-SOON = 300  # seconds
 
 
 @pytest.fixture
@@ -40,37 +35,6 @@ def photos(tmp_path: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         digits.read(index).resize((16, 16)).convert("RGB").save(folder / f"{index:02d}.jpg")
     return tmp_path / "photos"
-
-
-@pytest.fixture
-def fit(tmp_path: Path, flags: Flags) -> Callable[..., list[str]]:
-    """Arguments of a small fit of a source into the folder `out`."""
-    return lambda source, *more: ["fit", str(source), "--out", str(tmp_path / "out"), *flags("diffusion"), *more]
-
-
-def one_line(errors: str) -> str:
-    """The message, the last and only one of its kind."""
-    lines = errors.strip().splitlines()
-    assert lines[-1].startswith("morphogen: "), errors
-    assert sum(line.startswith("morphogen:") for line in lines) == 1
-    assert "Traceback" not in errors
-    return lines[-1]
-
-
-def refused(capsys: Captured, arguments: list[str], *words: str) -> None:
-    capsys.readouterr()
-    assert run(arguments) == 2
-    message = one_line(capsys.readouterr().err)
-    for word in words:
-        assert word in message, message
-
-
-def accepted(capsys: Captured, arguments: list[str], *words: str) -> None:
-    capsys.readouterr()
-    code, errors = run(arguments), capsys.readouterr().err
-    assert code == 0, errors
-    for word in words:
-        assert word in errors, errors
 
 
 def test_a_folder_of_nothing(tmp_path: Path, fit: Any, capsys: Captured) -> None:
@@ -205,6 +169,7 @@ def test_classes(tmp_path: Path, photos: Path, fit: Any, capsys: Captured) -> No
         (["--train.seed", str(2**64)], ["--train.seed", "less than"]),
         (["--codec.background", "whit"], ["whit"]),
         (["--train.seed", "1", "more"], ["'more' was not expected"]),
+        (["--train.batch", "100000000"], ["--train.batch is 100,000,000", "examples to train on", "at most 4,096"]),
     ],
     ids=" ".join,
 )
@@ -213,10 +178,82 @@ def test_flags(tmp_path: Path, fit: Any, capsys: Captured, arguments: list[str],
     assert not (tmp_path / "out").exists()
 
 
+def test_an_output_inside_the_source(photos: Path, flags: Flags, capsys: Captured) -> None:
+    """It would add files to what is read."""
+    out = photos / "models" / "first"
+    refused(capsys, ["fit", str(photos), "--out", str(out), *flags("vae")], f"--out {out} is inside the source")
+    assert not out.parent.exists()
+    with pytest.raises(UserError, match="is inside the source"):
+        morphogen.fit(photos, out=out, say=None)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ('minutes = "2"', ["minutes is '2'; expected a number"]),
+        ("condition = [5]", ["condition is [5]; expected a name or a list of names"]),
+        ("autoencoder = 5", ["autoencoder is 5; expected a path"]),
+        ("train = []", ["train is []; expected a table"]),
+        ("[train]\nsteps = 'many'", ["train.steps is 'many'", "integer"]),
+        ("[train]\nlr = nan", ["train.lr is nan"]),
+        ("x = " + "[" * 5000, ["recipe.toml is not valid TOML", "correct it"]),
+    ],
+    ids=lambda value: value[:20] if isinstance(value, str) else "",
+)
+def test_recipes(tmp_path: Path, fit: Any, capsys: Captured, setting: str, words: list[str]) -> None:
+    (tmp_path / "recipe.toml").write_text(setting)
+    refused(capsys, fit("digits", "--recipe", str(tmp_path / "recipe.toml")), *words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"options": [1]}, r"fit.options is \[1\]: input should be a valid dictionary"),
+        ({"train": [1]}, r"train is \[1\]; expected values by name"),
+        ({"family": 5}, "fit.family is 5: input should be a valid string"),
+        ({"modality": 5}, "unknown modality '5'"),
+        ({"condition": [5]}, "fit.conditions.0 is 5"),
+        ({"autoencoder": 5}, "the model folder is 5; expected the path of a folder"),
+        ({"minutes": "2", "train": {}}, "minutes is '2'; expected a number"),
+        ({"out": "a" * 300}, "which is no path .File name too long.; choose another one"),
+        ({"out": "a\0b"}, "which is no path"),
+        ({"source": {"a": 1}}, "a source cannot be a dict"),
+        ({"source": "a" * 300}, "File name too long"),
+    ],
+    ids=str,
+)
+def test_wrong_arguments_from_python(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
+    few: dict[str, Any] = {"source": "digits", "out": tmp_path / "out", "train": {"steps": 1}, "say": None}
+    with pytest.raises(UserError, match=message) as error:
+        morphogen.fit(**{**few, **arguments})
+    assert len(str(error.value).splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_wrong_arguments_of_a_pipeline(fitted: Fitted) -> None:
+    folder = fitted("diffusion")
+    pipe = morphogen.load(folder)
+    for call, message in (
+        (lambda: morphogen.load(folder, device="nope"), "there is no device 'nope'"),
+        (lambda: morphogen.load(5), "the model folder is 5"),  # type: ignore[arg-type]
+        (lambda: morphogen.load("a" * 300), "which is no path"),
+        (lambda: next(pipe.stream([1], count=1)), r"query is \[1\]; expected values by name"),  # type: ignore[arg-type]
+        (lambda: pipe.sample(1, batch=2.5), "the batch is 2.5; expected a whole number"),  # type: ignore[arg-type]
+        (lambda: pipe.sample(10**13), "a request of 10,000,000,000,000 samples needs 74,505.8 GiB"),
+        (lambda: pipe.sample(1, condition={"label": {}}), "unknown class"),
+        (lambda: pipe.impute([5], "left"), "item 0: an array of shape .. is no picture"),
+        (lambda: pipe.impute(pipe.sample(1), 5), "the mask is 5; expected what is missing of each item"),
+        (lambda: pipe.impute(pipe.sample(1), [5]), "mask 0 is 5; expected a picture, or an array"),
+    ):
+        with pytest.raises(UserError, match=message):
+            call()
+
+
 def test_what_is_missing(capsys: Captured, fitted: Fitted) -> None:
     refused(capsys, ["fit", "digits"], "missing: --out")
     refused(capsys, ["fit", "--out", "x"], "the source is missing", "morphogen fit SOURCE")
     refused(capsys, ["sample"], "no model folder was given")
+    refused(capsys, ["sample", "--stream", "nowhere"], "there is no model folder 'nowhere'")
     refused(capsys, ["sample", str(fitted("vae"))], "missing: --out")
     refused(capsys, ["smaple"], "unknown verb 'smaple'; did you mean 'sample'?")
 
@@ -246,180 +283,18 @@ def test_flags_of_sample(
     assert not (tmp_path / "drawn").exists()
 
 
-def test_folders_that_hold_something_else(tmp_path: Path, fit: Any, capsys: Captured, fitted: Fitted) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "thesis.tex").write_text("all my work")
-    refused(capsys, fit("digits"), "already exists and is not empty", "choose another folder")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
-    refused(capsys, ["sample", str(fitted("vae")), "--out", str(tmp_path / "out" / "thesis.tex")], "already exists")
-    shutil.rmtree(tmp_path / "out")
-    (tmp_path / "out").write_text("a file")
-    refused(capsys, fit("digits"), "already exists")
-    assert (tmp_path / "out").read_text() == "a file"
-
-
-def test_a_folder_in_use(tmp_path: Path, fit: Any, start: Any, capsys: Captured) -> None:
-    out = tmp_path / "out"
-    running = start(*fit("digits", "--train.steps", "1000000"))
-    wait_for(running, out / "training" / "step-0")
-    refused(capsys, fit("digits"), f"--out {out} is in use by another fit", "choose another folder")
-    refused(capsys, ["fit", "--resume", "--out", str(out)], f"--out {out} is in use by another fit")
-    refused(capsys, ["sample", str(out), "--out", str(tmp_path / "drawn")], "has not finished", "--resume")
-    running.send_signal(signal.SIGTERM)
-    _, said = running.communicate(timeout=SOON)
-    assert running.returncode == 128 + signal.SIGTERM, said
-    assert latest_checkpoint(out / "training") is not None
-    refused(capsys, fit("digits"), "continue it with --resume or choose another folder")
-
-
-def wait_for(process: Any, path: Path) -> None:
-    until = time.monotonic() + SOON
-    while not path.exists():
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < until, f"{path} does not come"
-        time.sleep(0.01)
-
-
-@pytest.mark.parametrize(("limit", "what"), [(50_000, "train.store"), (300_000, "checkpoint")])
-def test_a_full_disk_at_the_start(tmp_path: Path, fit: Any, limit: int, what: str) -> None:
-    """Files may have `limit` bytes: enough for the encoded digits in the second case, for a checkpoint in neither."""
-    done = subprocess.run(
-        [sys.executable, "-m", "morphogen", *fit("digits")],
-        env=ALONE,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=SOON,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
-    assert done.returncode == 2, done.stderr
-    message = one_line(done.stderr)
-    assert "could not write" in message
-    assert what in message
-    assert "free some space" in message
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_full_disk_at_the_end(tmp_path: Path, fit: Any, start: Any, capsys: Captured) -> None:
-    """The disk fills up after the first checkpoint; once there is space again, nothing is lost."""
-    out = tmp_path / "out"
-    late = ["--train.steps", "60", "--train.save-seconds", "1e9"]
-    process = start(*fit("digits", *late))
-    wait_for(process, out / "training" / "step-0")
-    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
-    _, said = process.communicate(timeout=SOON)
-    assert process.returncode == 2, said
-    assert "model.safetensors" in one_line(said)
-    assert not (out / "model.safetensors").exists()
-    assert not (out / "config.json").exists()
-    assert not list(out.rglob(".*")), "something half-written was left"
-
-    # That the weights are those of an uninterrupted fit is tested in test_resume.
-    accepted(capsys, ["fit", "--resume", "--out", str(out)], "resuming at step 0")
-    assert morphogen.load(out).sample(1)
-
-
-@pytest.mark.parametrize(("limit", "file"), [(40, "00000.png"), (700, "sheet.png")])
-def test_a_full_disk_while_sampling(tmp_path: Path, fitted: Fitted, limit: int, file: str) -> None:
-    """Of a folder of samples there is all or nothing, so that the next try is not refused."""
-    done = subprocess.run(
-        [sys.executable, "-m", "morphogen", "sample", fitted("vae"), "--out", tmp_path / "drawn"],
-        env=ALONE,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=SOON,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
-    assert done.returncode == 2, done.stderr
-    assert file in one_line(done.stderr)
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_folder_that_cannot_be_written(tmp_path: Path, flags: Flags, capsys: Captured) -> None:
-    (tmp_path / "file").write_text("")
-    out = tmp_path / "file" / "out"
-    refused(capsys, ["fit", "digits", "--out", str(out), *flags("vae")], f"--out {out} cannot be written")
-
-
-Damage = Callable[[Path], object]
-
-
-def edit(**fields: Any) -> Damage:
-    def damage(folder: Path) -> None:
-        config = json.loads((folder / "config.json").read_text())
-        (folder / "config.json").write_text(json.dumps({**config, **fields}))
-
-    return damage
-
-
-def cut(name: str) -> Damage:
-    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-100])
-
-
-@pytest.mark.parametrize(
-    ("damage", "words"),
-    [
-        (edit(format=99, morphogen="9.9"), ["in format 99 by morphogen 9.9", "pip install -U morphogen"]),
-        (edit(format=1), ["in format 1 by morphogen", "this one reads format 2: fit again"]),
-        (edit(format="one"), ["config.json has no format version"]),
-        (edit(family="gna"), ["unknown family 'gna'"]),
-        (edit(options={"widht": 3}), ["unknown field of options 'widht'", "did you mean 'width'"]),
-        (edit(space={"kind": "torus"}), ["'torus'"]),
-        (edit(space=None), ["config.json is damaged"]),
-        (edit(options=None), ["config.json is damaged"]),
-        (cut("model.safetensors"), ["model.safetensors cannot be read", "restore the folder or fit again"]),
-        (lambda folder: (folder / "model.safetensors").unlink(), ["model.safetensors is missing"]),
-        (lambda folder: (folder / "config.json").write_bytes(b"\x93garbage"), ["config.json is not readable JSON"]),
-        (lambda folder: (folder / "config.json").write_text("[]"), ["config.json has no format version"]),
-        (lambda folder: (folder / "config.json").unlink(), ["config.json is missing"]),
-        (lambda folder: (folder / "codec" / "config.json").write_text("{}"), ["the codec in", "cannot be read"]),
-        (lambda folder: shutil.rmtree(folder / "conditions"), ["config.json is missing"]),
-        (shutil.rmtree, ["there is no model folder"]),
-    ],
-)
-def test_a_damaged_model(tmp_path: Path, fitted: Fitted, capsys: Captured, damage: Damage, words: list[str]) -> None:
-    folder = tmp_path / "model"
-    shutil.copytree(fitted("diffusion"), folder)
-    damage(folder)
-    refused(capsys, ["sample", str(folder), "--out", str(tmp_path / "drawn")], *words)
-    assert not (tmp_path / "drawn").exists()
-    with pytest.raises(morphogen.UserError):
-        morphogen.load(folder)
-
-
-def test_a_model_of_another_family(tmp_path: Path, fitted: Fitted, capsys: Captured) -> None:
-    folder = tmp_path / "model"
-    shutil.copytree(fitted("diffusion"), folder)
-    shutil.copy(fitted("vae") / "model.safetensors", folder)
-    refused(capsys, ["sample", str(folder), "--out", str(tmp_path / "drawn")], "model.safetensors cannot be read")
-
-
-def test_a_damaged_checkpoint(tmp_path: Path, fit: Any, start: Any, capsys: Captured) -> None:
-    out = tmp_path / "out"
-    process = start(*fit("digits", "--train.steps", "1000000"))
-    wait_for(process, out / "training" / "step-0")
-    process.kill()
-    process.communicate()
-    checkpoint = latest_checkpoint(out / "training")
-    assert checkpoint is not None
-    cut("state.safetensors")(checkpoint)
-    refused(capsys, ["fit", "--resume", "--out", str(out)], "checkpoint", "cannot be read")
-    assert checkpoint.exists()
-
-
-@pytest.mark.parametrize(("side", "colour"), [(16, None), (16, (200, 30, 40))], ids=["few", "plain"])
+@pytest.mark.parametrize("colour", [None, (200, 30, 40)], ids=["few", "plain"])
 def test_a_gan_of_odd_pictures(
-    tmp_path: Path, capsys: Captured, flags: Flags, side: int, colour: tuple[int, int, int] | None
+    tmp_path: Path, capsys: Captured, flags: Flags, colour: tuple[int, int, int] | None
 ) -> None:
-    """Twenty, or of one colour only: it works, and says what to expect of so few."""
+    """A fit to twenty pictures, random or all of one colour, works and warns that they are few."""
     random = np.random.default_rng(0)
     (tmp_path / "odd").mkdir()
     for number in range(20):
-        pixels = random.integers(0, 256, (side, side, 3), dtype=np.uint8)
+        pixels = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
         if colour:
             pixels[:] = colour
         Image.fromarray(pixels).save(tmp_path / "odd" / f"{number}.png")
     out = tmp_path / "out"
     accepted(capsys, ["fit", str(tmp_path / "odd"), *flags("gan"), "--out", str(out)], "expect copies")
-    assert morphogen.load(out).sample(2)[0].size == (side, side)
+    assert morphogen.load(out).sample(2)[0].size == (16, 16)

@@ -13,7 +13,7 @@ from morphogen.modalities.table.statistics.c2st import c2st_auc
 from morphogen.modalities.table.statistics.column_quality import shape
 
 
-def planted() -> arrow.Table:
+def dependent_table() -> arrow.Table:
     random = np.random.default_rng(0)
     group = random.integers(0, 3, 3000)
     x = 3.0 * group + random.normal(size=3000)
@@ -23,15 +23,15 @@ def planted() -> arrow.Table:
 
 @pytest.mark.parametrize("baseline", [baselines.independent, baselines.mixture, baselines.sequential_trees])
 def test_schema_columns_and_what_they_have_to_do_with_each_other(baseline: Any) -> None:
-    table = planted()
-    made = baseline(table, 2500, seed=1)
-    assert made.schema == table.schema
-    assert made.num_rows == 2500
-    assert baseline(table, 2500, seed=1).equals(made)
-    assert not baseline(table, 2500, seed=2).equals(made)
-    assert shape(table, made) > 0.96
-    apart = c2st_auc(table, made)
-    assert apart > 0.9 if baseline is baselines.independent else apart < 0.6
+    table = dependent_table()
+    synthetic = baseline(table, 2500, seed=1)
+    assert synthetic.schema == table.schema
+    assert synthetic.num_rows == 2500
+    assert baseline(table, 2500, seed=1).equals(synthetic)
+    assert not baseline(table, 2500, seed=2).equals(synthetic)
+    assert shape(table, synthetic) > 0.96
+    auc = c2st_auc(table, synthetic)
+    assert auc > 0.9 if baseline is baselines.independent else auc < 0.6
 
 
 @pytest.mark.parametrize("baseline", [baselines.independent, baselines.mixture, baselines.sequential_trees])

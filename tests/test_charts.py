@@ -15,7 +15,9 @@ from morphogen.core.results import (
     Distribution,
     Figure,
 )
-from morphogen.evaluation.report.charts import bar, curve, distribution, number
+from morphogen.evaluation.report.axes import number
+from morphogen.evaluation.report.charts import bar, distribution
+from morphogen.evaluation.report.courses import curve
 from morphogen.evaluation.report.material import Curve
 
 
@@ -42,23 +44,23 @@ def test_numbers(value: float | None, text: str) -> None:
     assert number(value) == text
 
 
-def places(one: Figure) -> dict[str, float]:
+def mark_positions(one: Figure) -> dict[str, float]:
     """Where a bar's marks are."""
     root = ElementTree.fromstring(str(bar(one)))
-    found = {}
+    positions = {}
     for element in root.iter():
         kind = element.get("class", "")
         if kind in ("baseline", "real-data", "value"):
-            found[kind] = float(element.get("x1") or element.get("cx") or "")
+            positions[kind] = float(element.get("x1") or element.get("cx") or "")
         if kind == "interval":
-            found["low"], found["width"] = float(element.get("x") or ""), float(element.get("width") or "")
-    return found
+            positions["low"], positions["width"] = float(element.get("x") or ""), float(element.get("width") or "")
+    return positions
 
 
 LEFT, RIGHT = 24.0, 216.0  # of a bar
 
 
-def between(share: float) -> Any:
+def at_share(share: float) -> Any:
     return pytest.approx(LEFT + share * (RIGHT - LEFT), abs=0.01)
 
 
@@ -66,23 +68,25 @@ def between(share: float) -> Any:
 def test_a_value_lies_where_it_stands(sign: float) -> None:
     better: Any = "higher" if sign > 0 else "lower"
     ends = {"baseline": 2.0 * sign, "real_data": 10.0 * sign, "better": better}
-    at = places(figure(value=8.0 * sign, low=min(7.0 * sign, 9.0 * sign), high=max(7.0 * sign, 9.0 * sign), **ends))
+    at = mark_positions(
+        figure(value=8.0 * sign, low=min(7.0 * sign, 9.0 * sign), high=max(7.0 * sign, 9.0 * sign), **ends)
+    )
     assert at["baseline"] == LEFT
     assert at["real-data"] == RIGHT
-    assert at["value"] == between(6 / 8)
-    assert at["low"] == between(5 / 8)
+    assert at["value"] == at_share(6 / 8)
+    assert at["low"] == at_share(5 / 8)
     assert at["width"] == pytest.approx((RIGHT - LEFT) / 4, abs=0.01)
-    beyond = places(figure(value=18.0 * sign, **ends))
-    assert (beyond["baseline"], beyond["real-data"], beyond["value"]) == (LEFT, between(0.5), RIGHT)
-    worse = places(figure(value=-6.0 * sign, **ends))
-    assert (worse["value"], worse["baseline"], worse["real-data"]) == (LEFT, between(0.5), RIGHT)
+    beyond = mark_positions(figure(value=18.0 * sign, **ends))
+    assert (beyond["baseline"], beyond["real-data"], beyond["value"]) == (LEFT, at_share(0.5), RIGHT)
+    worse = mark_positions(figure(value=-6.0 * sign, **ends))
+    assert (worse["value"], worse["baseline"], worse["real-data"]) == (LEFT, at_share(0.5), RIGHT)
 
 
 def test_a_wide_range_is_logarithmic() -> None:
     one = figure(value=10.0, low=0.0, high=100.0, baseline=1000.0, real_data=1.0)
-    at = places(one)
-    assert (at["baseline"], at["real-data"], at["value"]) == (LEFT, RIGHT, between(2 / 3))
-    assert at["low"] == between(1 / 3)
+    at = mark_positions(one)
+    assert (at["baseline"], at["real-data"], at["value"]) == (LEFT, RIGHT, at_share(2 / 3))
+    assert at["low"] == at_share(1 / 3)
     assert at["low"] + at["width"] == 240 - 6  # what has no logarithm lies at the edge
     assert "log scale" in bar(one)
     assert "log scale" not in bar(figure(value=10.0, baseline=100.0, real_data=1.0))
@@ -92,22 +96,22 @@ def test_a_wide_range_is_logarithmic() -> None:
 def test_bars_with_one_end_or_none() -> None:
     assert bar(figure(low=1.0, high=9.0)) == ""
     alone = figure(value=5.0, low=4.5, high=5.5, real_data=4.4)
-    assert places(alone)["real-data"] == between(1.1 / 5.5)  # zero is the better end
-    assert places(alone)["value"] == between(0.5 / 5.5)
+    assert mark_positions(alone)["real-data"] == at_share(1.1 / 5.5)  # zero is the better end
+    assert mark_positions(alone)["value"] == at_share(0.5 / 5.5)
     assert ">0</text>" in bar(alone)
-    assert places(figure(value=5.0, baseline=10.0))["value"] == between(0.5)
-    assert places(figure(value=0.5, real_data=0.8, better="near"))["value"] == between(5 / 8)
-    same = places(figure(value=5.0, real_data=2.0, baseline=2.0))
-    assert same["real-data"] == same["baseline"] == between(3 / 5)
-    assert set(places(figure(value=0.0, real_data=0.0, baseline=0.0)).values()) == {120.0}
+    assert mark_positions(figure(value=5.0, baseline=10.0))["value"] == at_share(0.5)
+    assert mark_positions(figure(value=0.5, real_data=0.8, better="near"))["value"] == at_share(5 / 8)
+    same = mark_positions(figure(value=5.0, real_data=2.0, baseline=2.0))
+    assert same["real-data"] == same["baseline"] == at_share(3 / 5)
+    assert set(mark_positions(figure(value=0.0, real_data=0.0, baseline=0.0)).values()) == {120.0}
 
 
 def test_right_is_better_even_where_the_baseline_is_better_than_real_data() -> None:
     one = figure(value=0.985, baseline=1.0, real_data=0.99, better="higher")
-    assert places(one)["value"] < places(one)["real-data"] < places(one)["baseline"]
+    assert mark_positions(one)["value"] < mark_positions(one)["real-data"] < mark_positions(one)["baseline"]
     assert "the baseline is better" in bar(one)
-    near = places(figure(value=0.8, baseline=1.0, real_data=0.6, better="near"))
-    assert (near["baseline"], near["value"], near["real-data"]) == (LEFT, between(0.5), RIGHT)
+    near = mark_positions(figure(value=0.8, baseline=1.0, real_data=0.6, better="near"))
+    assert (near["baseline"], near["value"], near["real-data"]) == (LEFT, at_share(0.5), RIGHT)
 
 
 def test_bars_of_a_distribution_are_as_long_as_its_shares() -> None:
@@ -126,7 +130,7 @@ def test_bars_of_a_distribution_are_as_long_as_its_shares() -> None:
     assert "all" in distribution(Distribution("zero", ["all"], shares(0), shares(0)))
 
 
-def test_a_curve_breaks_where_nothing_is_known() -> None:
+def test_a_curve_breaks_at_values_that_are_not_finite() -> None:
     broken = Curve("loss", [0, 1, 2, 3, 4], [4.0, 3.0, math.nan, 1.0, 0.0])
     lines = re.findall(r'points="([^"]+)"', curve(broken))
     assert [len(line.split()) for line in lines] == [2, 2]

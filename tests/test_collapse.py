@@ -55,16 +55,17 @@ def warnings(family: str, out: Path) -> list[str]:
 
 def test_a_generator_that_collapses_causes_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = plugins.model_for("gan", Grid)
-    honest = model.generate
+    original = model.generate
 
     def collapsed(self: Any, request: Request, controls: Any) -> Any:
-        for partial in honest(self, request, controls):
+        for partial in original(self, request, controls):
             partial.x[:] = partial.x[:1]
             yield partial
 
     monkeypatch.setattr(model, "generate", collapsed)
     (line,) = warnings("gan", tmp_path / "model")
-    assert "vary 0% as much as real ones" in line
+    assert "in 2 previews in a row" in line
+    assert "in the last one 0%" in line
     curve = json.loads((tmp_path / "model" / "metrics.json").read_text())["training"]["curves"]["variety"]
     assert [value for _, value in curve] == [0.0] * 3
 

@@ -12,20 +12,21 @@ import numpy as np
 import pyarrow as arrow
 import pyarrow.parquet as parquet
 import pytest
-from conftest import shorten
+from command_line import launch, refused
 from PIL import Image
-from test_bad_input import refused
-from test_two_processes import launch
-from tiny import TRAIN, tiny
+from tiny import TRAIN, shorten, tiny
 
 import morphogen as mg
 from morphogen.cli import run
 from morphogen.core.modality import modality
-from morphogen.core.space import Grid
+from morphogen.core.space import Grid, TokenSequence
 from morphogen.data.sources import open_source
+from morphogen.evaluation.default_judge import EncodedItems
 from morphogen.evaluation.evaluate import evaluate
+from morphogen.evaluation.output import repeat_command
 from morphogen.latents import embeddings
 from morphogen.modalities.image.codec import ImageCodec
+from morphogen.modalities.text.codec import TextCodec
 from morphogen.testing.replay import replaying
 
 
@@ -33,7 +34,7 @@ from morphogen.testing.replay import replaying
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures in ten classes."""
     digits, folder = open_source("digits"), tmp_path_factory.mktemp("source") / "photos"
-    for index in range(600):
+    for index in range(300):
         path = folder / digits.columns["label"][index] / f"{index:03d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         digits.read(index).save(path)
@@ -70,7 +71,7 @@ def figures(record: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name not in ("seconds", "command", "data")}
 
 
-def written(folder: Path) -> dict[str, Any]:
+def saved_evaluation(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "metrics.json").read_text())["evaluation"]
 
 
@@ -86,30 +87,30 @@ def numbers(value: Any) -> list[float]:
 def test_what_is_written(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["evaluate", str(model), "-n", "120"]) == 0
     printed = capsys.readouterr().out
-    found = mg.Evaluation(**written(model))
-    assert found.generated == 120
-    assert found.real == len(json.loads((model / "split.json").read_text())["held_out"])
-    assert all(map(math.isfinite, numbers(found.model_dump())))
+    evaluation = mg.Evaluation(**saved_evaluation(model))
+    assert evaluation.generated == 120
+    assert evaluation.real == len(json.loads((model / "split.json").read_text())["held_out"])
+    assert all(map(math.isfinite, numbers(evaluation.model_dump())))
     assert {"frechet", "kernel", "coverage", "copies", "copying", "membership_distance", "bits_per_dimension"} <= {
-        one.key for one in found.figures
+        one.key for one in evaluation.figures
     }
-    # A model of six steps is told from real pictures, and gives nothing away.
-    assert "Generated items can be distinguished from real ones" in found.summary
-    frechet = found.figure("frechet")
+    # Pictures of a model of six steps are distinguished from real ones.
+    assert "Generated items can be distinguished from real ones" in evaluation.summary
+    frechet = evaluation.figure("frechet")
     assert frechet is not None
-    assert frechet.name == f"FD[{found.extractor}]"
+    assert frechet.name == f"FD[{evaluation.extractor}]"
     assert frechet.real_data is not None
     assert frechet.low is not None
     assert frechet.real_data < frechet.low
-    assert found.summary in printed
+    assert evaluation.summary in printed
     page = (model / "report.html").read_text()
-    assert found.summary.split(".")[0] in page
+    assert evaluation.summary.split(".")[0] in page
     assert "data:image" in page
     card = (model / "README.md").read_text()
     assert "has not been evaluated" not in card
-    assert f"| FD[{found.extractor}] | {frechet.value:.4g} |" in card
+    assert f"| FD[{evaluation.extractor}] | {frechet.value:.4g} |" in card
     # The model itself is what it was.
-    assert mg.load(model).hash == found.model
+    assert mg.load(model).hash == evaluation.model
 
 
 def test_it_is_the_same_in_two_processes_and_with_a_saved_extractor(model: Path, tmp_path: Path) -> None:
@@ -119,29 +120,29 @@ def test_it_is_the_same_in_two_processes_and_with_a_saved_extractor(model: Path,
     extractor = (model / "evaluation" / "extractor").rename(tmp_path / "extractor")
     flags = ["-n", "40", "--batch", "16", "--extractor", str(extractor), "--out", str(tmp_path / "two")]
     launch("-m", "morphogen", "evaluate", model, *flags)
-    assert figures(written(tmp_path / "two")) == figures(written(tmp_path / "one"))
+    assert figures(saved_evaluation(tmp_path / "two")) == figures(saved_evaluation(tmp_path / "one"))
 
 
 @pytest.mark.usefixtures("quick")
 def test_the_order_of_items_does_not_matter(model: Path, photos: Path, tmp_path: Path) -> None:
-    held = json.loads((model / "split.json").read_text())["held_out"]
+    held_out = json.loads((model / "split.json").read_text())["held_out"]
     source = open_source(str(photos))
-    items = [source.read(index) for index in held]
-    labels = [source.columns["label"][index] for index in held]
-    found = []
+    items = [source.read(index) for index in held_out]
+    labels = [source.columns["label"][index] for index in held_out]
+    records = []
     for order in (range(len(items)), np.random.default_rng(0).permutation(len(items))):
         data = ([items[at] for at in order], [labels[at] for at in order])
-        record = evaluate(model, data=data, count=60, out=tmp_path / "one", say=None)
-        assert record is not None
-        found.append(figures(record.model_dump()))
-    assert found[0] == found[1]
+        evaluation = evaluate(model, data=data, count=60, out=tmp_path / "one", say=None)
+        assert evaluation is not None
+        records.append(figures(evaluation.model_dump()))
+    assert records[0] == records[1]
 
 
 def test_what_the_extractor_was_trained_on_is_not_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Noise with random labels can only be memorised: features of memorised pictures differ from those of new ones.
 
     After 50 steps they do: with the pictures that the extractor has seen, the value of real data is 2 to 4 times as
-    large, and held-out items are said to be of another distribution.
+    large, and the evaluation reports that held-out items are of another distribution.
     """
     monkeypatch.setattr("morphogen.modalities.image.features._FEWEST", 50)
     monkeypatch.setattr("morphogen.modalities.image.features._PASSES", 1)
@@ -151,11 +152,11 @@ def test_what_the_extractor_was_trained_on_is_not_compared(tmp_path: Path, monke
     source = open_source(spec)
     codec = ImageCodec.fit([pictures], Grid)
     model = replaying(tmp_path / "model", source, codec, pictures[600:], list(range(0, 600, 3)))
-    found = evaluate(model, source=spec, out=tmp_path / "out", say=None)
-    assert found is not None
-    assert (found.real, found.generated, found.train) == (200, 200, 400)
-    assert not any("held-out items are of another distribution" in one.reason for one in found.not_measured)
-    frechet = found.figure("frechet")
+    evaluation = evaluate(model, source=spec, out=tmp_path / "out", say=None)
+    assert evaluation is not None
+    assert (evaluation.real, evaluation.generated, evaluation.train) == (200, 200, 400)
+    assert not any("held-out items are of another distribution" in one.reason for one in evaluation.not_measured)
+    frechet = evaluation.figure("frechet")
     assert frechet is not None
     assert frechet.real_data == pytest.approx(frechet.value, rel=0.25)
 
@@ -167,12 +168,12 @@ def test_a_source_that_moved_is_named(model: Path, photos: Path, tmp_path: Path,
     refused(capsys, ["evaluate", str(model), "-n", "50"], "gone/away", "--source", "--data")
     assert run(["evaluate", str(model), "-n", "50", "--source", str(photos)]) == 0
     # Without it there are other items to judge by, but no values of real data and no check of copies.
-    found = evaluate(model, data=str(photos / "3"), count=50, out=tmp_path / "out", say=None)
-    assert found is not None
+    evaluation = evaluate(model, data=str(photos / "3"), count=50, out=tmp_path / "out", say=None)
+    assert evaluation is not None
     assert {"values of real data", "copies of training items", "training items in the evaluation data"} <= {
-        one.name for one in found.not_measured
+        one.name for one in evaluation.not_measured
     }
-    assert found.train == 0
+    assert evaluation.train == 0
 
 
 def test_a_source_that_changed_is_refused(model: Path, photos: Path, tmp_path: Path, capsys: Any) -> None:
@@ -200,22 +201,22 @@ def test_what_cannot_be_judged(model: Path, photos: Path, tmp_path: Path, capsys
 
 
 def test_items_that_are_all_equal(model: Path, tmp_path: Path) -> None:
-    found = evaluate(model, data=[Image.new("L", (8, 8), 9)] * 30, count=40, out=tmp_path / "out", say=None)
-    assert found is not None
-    assert [one.reason for one in found.not_measured if "equal" in one.reason]
-    assert found.figure("frechet") is None
-    assert all(map(math.isfinite, numbers(found.model_dump())))
+    evaluation = evaluate(model, data=[Image.new("L", (8, 8), 9)] * 30, count=40, out=tmp_path / "out", say=None)
+    assert evaluation is not None
+    assert [one.reason for one in evaluation.not_measured if "equal" in one.reason]
+    assert evaluation.figure("frechet") is None
+    assert all(map(math.isfinite, numbers(evaluation.model_dump())))
 
 
 def test_few_items_say_how_many_are_needed(model: Path, photos: Path, tmp_path: Path) -> None:
     source = open_source(str(photos))
-    held = json.loads((model / "split.json").read_text())["held_out"][:4]
-    found = evaluate(model, data=[source.read(at) for at in held], count=4, out=tmp_path / "out", say=None)
-    assert found is not None
-    why = {one.name: one.reason for one in found.not_measured}
+    held_out = json.loads((model / "split.json").read_text())["held_out"][:4]
+    evaluation = evaluate(model, data=[source.read(at) for at in held_out], count=4, out=tmp_path / "out", say=None)
+    assert evaluation is not None
+    why = {one.name: one.reason for one in evaluation.not_measured}
     assert "at least 6 samples" in next(reason for name, reason in why.items() if name.startswith("precision["))
     assert "at least 20 items" in why["copies"]
-    assert all(map(math.isfinite, numbers(found.model_dump())))
+    assert all(map(math.isfinite, numbers(evaluation.model_dump())))
 
 
 def test_a_table_with_a_target(tmp_path: Path, capsys: Any) -> None:
@@ -232,9 +233,9 @@ def test_a_table_with_a_target(tmp_path: Path, capsys: Any) -> None:
     options = {"width": 32, "embedding": 32}
     mg.fit(tmp_path / "people.parquet", out=tmp_path / "model", train=TRAIN, options=options, say=None)
     assert run(["evaluate", str(tmp_path / "model"), "-n", "200", "--target", "owns"]) == 0
-    found = mg.Evaluation(**written(tmp_path / "model"))
-    assert {"shape", "trend", "two_sample", "tstr", "trts"} <= {one.key for one in found.figures}
-    assert [one.name for one in found.columns] == ["age", "city", "owns"]
+    evaluation = mg.Evaluation(**saved_evaluation(tmp_path / "model"))
+    assert {"shape", "trend", "two_sample", "tstr", "trts"} <= {one.key for one in evaluation.figures}
+    assert [one.name for one in evaluation.columns] == ["age", "city", "owns"]
     refused(capsys, ["evaluate", str(tmp_path / "model"), "--target", "own"], "own", "did you mean 'owns'")
 
 
@@ -265,8 +266,8 @@ def test_texts_by_grams_and_by_the_model_itself(tmp_path: Path, capsys: Any) -> 
     together = embeddings(pipeline, ["the old sea", "Ann saw ships far out"])
     np.testing.assert_allclose(together[0], alone[0], atol=1e-4)
     assert run(["evaluate", str(tmp_path / "model"), "-n", "40", "--max-length", "60"]) == 0
-    found = mg.Evaluation(**written(tmp_path / "model"))
-    assert found.extractor == "grams-256"
+    evaluation = mg.Evaluation(**saved_evaluation(tmp_path / "model"))
+    assert evaluation.extractor == "grams-256"
     assert {
         "self_bleu",
         "distinct_1",
@@ -274,7 +275,7 @@ def test_texts_by_grams_and_by_the_model_itself(tmp_path: Path, capsys: Any) -> 
         "bits_per_dimension",
         "perplexity",
         "property_share_of_capitals",
-    } <= {one.key for one in found.figures}
+    } <= {one.key for one in evaluation.figures}
     again = evaluate(pipeline, count=40, extractor="model", out=tmp_path / "out", say=None, max_length=60)
     assert again is not None
     assert again.extractor == f"model-{pipeline.hash[:8]}"
@@ -284,10 +285,10 @@ def test_texts_by_grams_and_by_the_model_itself(tmp_path: Path, capsys: Any) -> 
 
 
 def test_an_autoencoder_judges_by_its_latents(model: Path, tmp_path: Path) -> None:
-    found = evaluate(model, count=40, extractor=model, out=tmp_path / "out", say=None)
-    assert found is not None
-    assert found.extractor == f"model-{mg.load(model).hash[:8]}"
-    assert found.figure("frechet") is not None
+    evaluation = evaluate(model, count=40, extractor=model, out=tmp_path / "out", say=None)
+    assert evaluation is not None
+    assert evaluation.extractor == f"model-{mg.load(model).hash[:8]}"
+    assert evaluation.figure("frechet") is not None
 
 
 def test_a_modality_without_a_judge_is_judged_by_its_encoded_items(
@@ -308,3 +309,34 @@ def test_a_modality_without_a_judge_is_judged_by_its_encoded_items(
         assert ("copies of training items" not in faults) == healthy
     page = (tmp_path / "0" / "report.html").read_text()
     assert "Model of pictures" in page
+
+
+def test_features_of_encoded_texts_do_not_depend_on_the_batch() -> None:
+    texts = ["the old sea", "so the old sea has " * 200]
+    codec = TextCodec.fit([texts[:1] * 20, [texts[1][:40]]], TokenSequence)
+    extractor = EncodedItems(codec, "text")
+    together = extractor.features(texts)
+    assert codec.encode(texts).shape[1] > codec.encode(texts[:1]).shape[1]
+    assert np.array_equal(together[:1], extractor.features(texts[:1]))
+    assert not np.array_equal(together[0], together[1])
+
+
+def test_a_model_of_one_item_is_judged_by_other_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(modality("image")), "judge", lambda self: None)
+    digits = open_source("digits")
+    pictures = [digits.read(index) for index in range(81)]
+    pipeline = replaying(tmp_path, open_source(pictures[:1]), ImageCodec.fit([pictures], Grid), pictures[1:41], [])
+    evaluation = evaluate(pipeline, source=pictures[:1], data=pictures[41:], count=40, say=None)
+    assert evaluation is not None
+    reasons = {missing.name: missing.reason for missing in evaluation.not_measured}
+    assert reasons["copies of training items"] == "needs at least 2 training items; found 1"
+
+
+def test_the_command_repeats_controls_of_several_values(tmp_path: Path) -> None:
+    pictures = [Image.new("L", (8, 8), value) for value in (0, 9)]
+    pipeline = replaying(tmp_path / "model", open_source(pictures), ImageCodec.fit([pictures], Grid), pictures, [0])
+    flags = {"data": pictures, "source": tmp_path / "photos", "label": None}
+    controls = {"banned": (4, 9), "logit_bias": {3: -1.5}, "steps": 7}
+    assert repeat_command(pipeline, 1, 20, flags, controls) == (
+        "morphogen evaluate model --seed 1 -n 20 --data DATA --source photos --banned 4 9 --logit-bias 3 -1.5 --steps 7"
+    )

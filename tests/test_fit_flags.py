@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -108,16 +109,16 @@ def test_what_a_model_cannot_do_is_refused_with_those_that_can(tmp_path: Path) -
 
 
 def test_the_source_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = []
-    honest = sources._open
+    opened_sources = []
+    original = sources._open
 
-    def counted(*arguments: Any) -> Any:
-        opened.append(arguments[0])
-        return honest(*arguments)
+    def recording_open(*arguments: Any) -> Any:
+        opened_sources.append(arguments[0])
+        return original(*arguments)
 
-    monkeypatch.setattr(sources, "_open", counted)
+    monkeypatch.setattr(sources, "_open", recording_open)
     assert run(["fit", "digits", "--condition", "no-such-column", "--out", str(tmp_path / "out")]) == 2
-    assert opened == ["digits"]
+    assert opened_sources == ["digits"]
 
 
 def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
@@ -134,8 +135,27 @@ def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
     )
     assert FitSpec.read(spec.write(tmp_path) and tmp_path) == spec
     assert spec.condition_names == ("label", "low_res")
-    (tmp_path / "training" / "spec.json").write_text('{"modality": "image", "famly": "vae"}')
-    with pytest.raises(UserError, match=r"spec\.json cannot be read .*famly"):
-        FitSpec.read(tmp_path)
+    record = tmp_path / "training" / "spec.json"
+    for field, value, message in (("famly", "vae", "famly is unknown"), ("minutes", "2", "minutes is '2': input")):
+        record.write_text(json.dumps({**spec.model_dump(mode="json"), field: value}))
+        with pytest.raises(UserError, match=rf"spec\.json cannot be read .*{message}"):
+            FitSpec.read(tmp_path)
     with pytest.raises(UserError, match=r"probed\.json"):
         Probed.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("flag", "nearest"),
+    [
+        ("--epochs", "'--minutes' or '--train.steps'"),
+        ("--lr", "'--train.lr'"),
+        ("--batch-size", "'--train.batch'"),
+        ("--output", "'--out'"),
+        ("-o", "'--out'"),
+        ("--widht", "'--options.width'"),
+        ("--image_size", "'--codec.size'"),
+    ],
+)
+def test_flags_of_other_programs(flag: str, nearest: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["fit", "digits", flag, "3"]) == 2
+    assert capsys.readouterr().err == f"morphogen: unknown flag '{flag}'; did you mean {nearest}?\n"

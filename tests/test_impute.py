@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,13 +52,13 @@ def test_what_was_given_comes_back(filler: Path, where: str) -> None:
     masks = find_masks(items, Mask(mask=where))
     imputed = pipe.impute(items, mask=where, seed=1, condition={"low_res": low_res}, steps=3)
     again = pipe.impute(items[1:2], masks[1:2], seed=2, condition={"low_res": low_res}, steps=3)
-    changed = False
+    any_change = False
     for before, mask, after in zip(items, masks, imputed, strict=True):
         missing = np.asarray(mask) > 0
         assert 0 < missing.sum() < missing.size
         assert np.array_equal(np.asarray(before)[~missing], np.asarray(after)[~missing])
-        changed |= not np.array_equal(np.asarray(before)[missing], np.asarray(after)[missing])
-    assert changed
+        any_change |= not np.array_equal(np.asarray(before)[missing], np.asarray(after)[missing])
+    assert any_change
     assert np.array_equal(np.asarray(imputed[1]), np.asarray(again[0]))
 
 
@@ -165,12 +166,23 @@ def test_the_command_line(filler: Path, tmp_path: Path, capfd: pytest.CaptureFix
     (tmp_path / "in").mkdir()
     for seed in range(3):
         picture(seed).save(tmp_path / "in" / f"{seed}.png")
+    (tmp_path / "in" / "1b.png").write_bytes(b"no picture")
     imputed = tmp_path / "imputed"
     command = ["impute", str(filler), str(tmp_path / "in"), "--mask", "bottom", "--steps", "3"]
     command += ["--condition", f"low_res={tmp_path / 'in' / '0.png'}", "--out", str(imputed)]
     assert run(command) == 0, capfd.readouterr().err
     assert len(list(imputed.glob("0*.png"))) == 3
     assert (imputed / "sheet.png").exists()
+    record = json.loads((imputed / "imputed.json").read_text())
+    assert record["files"] == {"00000.png": "0.png", "00001.png": "1.png", "00002.png": "2.png"}
+    assert len(record["skipped"]) == 1
+    assert "1b.png" in record["skipped"][0]
+    assert "skipped 1 of 4 items that cannot be read: " in capfd.readouterr().err
+    (tmp_path / "in" / "1b.png").unlink()
+    best = [*command[:-1], str(tmp_path / "best"), "--best"]
+    assert run(best) == 0, capfd.readouterr().err
+    assert run([*command[:-1], str(tmp_path / "both"), "--best", "--imputations", "2"]) == 2
+    assert "--best is the consensus of several imputations; drop --imputations" in capfd.readouterr().err
     after = np.asarray(Image.open(imputed / "00001.png"))
     assert np.abs(after[:4].astype(int) - np.asarray(picture(1))[:4]).max() <= 8  # the codec has 17 levels
     one = [*command[:2], str(tmp_path / "in" / "0.png"), *command[3:-1], str(tmp_path / "one")]

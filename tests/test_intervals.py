@@ -1,4 +1,4 @@
-"""Intervals and odds against closed forms, references, and what new draws do."""
+"""Intervals and tests of counts against closed forms, references and simulation."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_halves_give_the_standard_error_of_a_mean(m: int, n: int) -> None:
     assert halves(means, a, b, draws=1000)["mean"] == pytest.approx(truth, rel=0.08 if m > 5 else 0.3)
 
 
-def test_halves_say_how_far_new_draws_differ() -> None:
+def test_halves_estimate_the_spread_over_new_samples() -> None:
     def frechet(a: torch.Tensor, b: torch.Tensor) -> dict[str, float]:
         return measure(Frechet, a, b)
 
@@ -63,34 +63,36 @@ def test_halves_say_how_far_new_draws_differ() -> None:
         return normal(300, 3, seed=seed), 1.3 * normal(250, 3, seed=seed + 1)
 
     for figures, most in ((frechet, 1.5), (manifold, 2.2)):
-        news = [figures(*draw(seed)) for seed in range(0, 160, 2)]
+        figures_of_new_draws = [figures(*draw(seed)) for seed in range(0, 160, 2)]
         errors = [halves(figures, *draw(seed), draws=30) for seed in range(200, 210, 2)]
-        for key in news[0]:
-            truth = np.std([one[key] for one in news])
+        for key in figures_of_new_draws[0]:
+            truth = np.std([one[key] for one in figures_of_new_draws])
             assert 1 / 1.3 < np.mean([one[key] for one in errors]) / truth < most, key
 
 
-def test_of_sides_that_are_alike_halves_promise_too_little_rather_than_too_much() -> None:
+def test_halves_are_conservative_for_equal_distributions() -> None:
     # A distance of equal distributions is a square: its spread over halves is up to √3 times that over new items.
     def figures(a: torch.Tensor, b: torch.Tensor) -> dict[str, float]:
         return measure(Frechet, a, b)
 
-    news = [figures(normal(200, 4, seed=s), normal(200, 4, seed=s + 1))["frechet"] for s in range(0, 120, 2)]
+    figures_of_new_draws = [
+        figures(normal(200, 4, seed=s), normal(200, 4, seed=s + 1))["frechet"] for s in range(0, 120, 2)
+    ]
     errors = [halves(figures, normal(200, 4, seed=s), normal(200, 4, seed=s + 1))["frechet"] for s in (200, 300, 400)]
-    assert 0.8 < np.mean(errors) / np.std(news) < 2.2
+    assert 0.8 < np.mean(errors) / np.std(figures_of_new_draws) < 2.2
 
 
-def test_halves_hang_on_the_seed_alone() -> None:
+def test_halves_depend_on_the_seed_alone() -> None:
     a, b = normal(30, 2), normal(20, 2, seed=1)
     assert halves(means, a, b, seed=3) == halves(means, a, b, seed=3) != halves(means, a, b, seed=4)
-    seen: list[tuple[int, int]] = []
+    sizes: list[tuple[int, int]] = []
 
-    def noted(a: torch.Tensor, b: torch.Tensor) -> dict[str, float]:
-        seen.append((len(a.unique(dim=0)), len(b.unique(dim=0))))
+    def record_sizes(a: torch.Tensor, b: torch.Tensor) -> dict[str, float]:
+        sizes.append((len(a.unique(dim=0)), len(b.unique(dim=0))))
         return {"none": 0.0}
 
-    assert halves(noted, a, b, draws=4) == {"none": 0.0}
-    assert seen == [(15, 10)] * 4  # no item twice
+    assert halves(record_sizes, a, b, draws=4) == {"none": 0.0}
+    assert sizes == [(15, 10)] * 4  # no item twice
 
 
 # Shares
@@ -119,14 +121,14 @@ def test_the_interval_of_a_share_covers_it(share: float) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(data=st.data(), count=st.integers(1, 400), other=st.integers(1, 400))
-def test_more_often_is_fishers_exact_test(data: st.DataObject, count: int, other: int) -> None:
+def test_fishers_exact_test_is_that_of_scipy(data: st.DataObject, count: int, other: int) -> None:
     hits, other_hits = data.draw(st.integers(0, count)), data.draw(st.integers(0, other))
     table = [[hits, count - hits], [other_hits, other - other_hits]]
     expected = stats.fisher_exact(table, alternative="greater").pvalue
     assert fisher_exact(hits, count, other_hits, other) == pytest.approx(expected, rel=1e-6, abs=1e-12)
 
 
-def test_around_is_95_percent() -> None:
+def test_the_normal_interval_is_that_of_95_percent() -> None:
     low, high = normal_interval(3.0, 0.5)
     assert stats.norm.cdf([low, high], 3, 0.5).tolist() == pytest.approx([0.025, 0.975], abs=1e-4)
 
@@ -151,17 +153,17 @@ def test_the_area_is_that_of_scikit_learn(positive: list[float], negative: list[
 def test_the_error_is_that_of_the_scores_it_was_made_for(positive: int, negative: int) -> None:
     # Hanley and McNeil took scores that are exponential: (1 - a) / a is the ratio of the rates.
     area, random = 0.8, np.random.default_rng(0)
-    found = []
+    areas = []
     for _ in range(4000):
         high = random.exponential(area / (1 - area), positive)
         low = np.sort(random.exponential(1, negative))
-        found.append(np.searchsorted(low, high).mean() / negative)
-    assert np.mean(found) == pytest.approx(area, abs=0.01)
-    assert auc_error(area, positive, negative) == pytest.approx(np.std(found), rel=0.05)
-    assert auc_error(area, negative, positive) != pytest.approx(np.std(found), rel=0.05)  # the order matters
+        areas.append(np.searchsorted(low, high).mean() / negative)
+    assert np.mean(areas) == pytest.approx(area, abs=0.01)
+    assert auc_error(area, positive, negative) == pytest.approx(np.std(areas), rel=0.05)
+    assert auc_error(area, negative, positive) != pytest.approx(np.std(areas), rel=0.05)  # the order matters
 
 
-def test_a_perfect_area_has_no_error_and_a_coin_its_own() -> None:
+def test_a_perfect_area_has_no_error() -> None:
     assert auc_error(1.0, 10, 20) == auc_error(0.0, 10, 20) == 0
     assert auc_error(0.5, 70, 50) == pytest.approx(math.sqrt((70 + 50 + 1) / (12 * 70 * 50)), rel=1e-9)
 
@@ -169,7 +171,7 @@ def test_a_perfect_area_has_no_error_and_a_coin_its_own() -> None:
 # Figures with their intervals
 
 
-def test_figures_have_intervals_ceilings_and_floors() -> None:
+def test_figures_have_intervals_values_of_real_data_and_of_a_baseline() -> None:
     sides = {name: normal(400, 3, seed=at) for at, name in enumerate(("real", "generated", "real_data"))}
     figures, missing = compare_features({**sides, "baseline": sides["real_data"] + 3}, "grams-256", seed=0, draws=5)
     assert not missing
@@ -188,15 +190,15 @@ def test_figures_have_intervals_ceilings_and_floors() -> None:
     assert [one.key for one in figures][:2] == ["frechet", "frechet_infinity"]
 
 
-def test_where_half_the_items_are_too_few_a_figure_is_there_without_an_interval() -> None:
+def test_where_half_the_items_are_too_few_a_figure_has_no_interval() -> None:
     sides = {"real": normal(60, 3), "generated": normal(90, 3, seed=1)}
     figures, missing = compare_features(sides, "x", seed=0, draws=3)
-    found = {one.key: one for one in figures}
+    by_key = {one.key: one for one in figures}
     assert not missing
-    assert (found["frechet_infinity"].low, found["frechet_infinity"].high) == (None, None)  # needs 50
-    assert "Too few" in found["frechet_infinity"].meaning
-    assert found["frechet"].low is not None
-    assert found["frechet"].real_data is found["frechet"].baseline is None
+    assert (by_key["frechet_infinity"].low, by_key["frechet_infinity"].high) == (None, None)  # needs 50
+    assert "Too few" in by_key["frechet_infinity"].meaning
+    assert by_key["frechet"].low is not None
+    assert by_key["frechet"].real_data is by_key["frechet"].baseline is None
 
 
 def test_a_metric_that_reads_few_of_many_rows_has_the_interval_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,11 +218,11 @@ def test_a_metric_that_reads_few_of_many_rows_has_the_interval_of_few(monkeypatc
     assert 0.9 < error / truth < 1.6  # halves of all rows would give .7
 
 
-def test_where_training_items_are_too_few_there_is_no_ceiling() -> None:
+def test_where_training_items_are_too_few_there_is_no_value_of_real_data() -> None:
     sides = {"real": normal(120, 3), "generated": normal(120, 3, seed=1), "real_data": normal(40, 3, seed=2)}
-    found = {one.key: one for one in compare_features(sides, "x", seed=0, draws=3)[0]}
-    assert found["frechet_infinity"].real_data is None
-    assert found["frechet"].real_data is not None
+    by_key = {one.key: one for one in compare_features(sides, "x", seed=0, draws=3)[0]}
+    assert by_key["frechet_infinity"].real_data is None
+    assert by_key["frechet"].real_data is not None
 
 
 def test_too_few_items_say_how_many_there_are() -> None:
@@ -255,7 +257,7 @@ def test_an_installed_metric_is_described_as_it_describes_itself(monkeypatch: py
     assert figures[-1] is figure  # after the built-in ones
 
 
-def test_an_order_that_content_settles() -> None:
+def test_the_content_order_does_not_depend_on_the_input_order() -> None:
     x = torch.cat([normal(50, 3), normal(3, 3)])
     other = x[torch.randperm(53, generator=torch.Generator().manual_seed(1))]
     assert torch.equal(x[content_order(x)], other[content_order(other)])

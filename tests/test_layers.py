@@ -20,6 +20,7 @@ LAYERS = [
     {"artifact"},
     {"latent_codec"},
     {"model_folder"},
+    {"request_builder"},
     {"pipeline"},
     {"samples", "card"},
     {"training", "evaluation", "latents", "likelihood", "anomaly"},
@@ -134,30 +135,30 @@ def test_no_two_files_import_each_other() -> None:
 def test_planted_violations_are_caught() -> None:
     modules = frozenset({"morphogen.training.loop", "morphogen.training", "morphogen.families.vae.grid"})
 
-    def caught(source: str, module: str) -> bool:
+    def violates(source: str, module: str) -> bool:
         return bool(violations(source, module, modules=modules))
 
-    assert caught("from ..families.vae import grid", "morphogen.core.noise")
-    assert caught("def f():\n    from ..nn import unet", "morphogen.core.noise")
-    assert caught("import pandas", "morphogen.core.noise")
-    assert caught("from ...modalities.image import codec", "morphogen.families.vae.grid")
-    assert caught("from ...families.vae import grid", "morphogen.modalities.image.codec")
-    assert caught("from ..diffusion.grid import Diffusion", "morphogen.families.vae.grid")
-    assert caught("from ..sampling import schedule", "morphogen.nn.unet")
-    assert caught("from .training.loop import run", "morphogen.pipeline")
-    assert caught("from .training import loop", "morphogen.pipeline")
-    assert caught("from .model_folder import load_artifact", "morphogen.artifact")
-    assert caught("import morphogen.cli", "morphogen.training.fit")
-    assert caught("from accelerate import Accelerator", "morphogen.families.vae.grid")
-    assert caught("from morphogen.testing import check_model", "morphogen.training.fit")
-    assert caught("from .. import load", "morphogen.training.fit")
-    assert caught("from ..training.loop import train", "morphogen.evaluation.evaluate")
+    assert violates("from ..families.vae import grid", "morphogen.core.noise")
+    assert violates("def f():\n    from ..nn import unet", "morphogen.core.noise")
+    assert violates("import pandas", "morphogen.core.noise")
+    assert violates("from ...modalities.image import codec", "morphogen.families.vae.grid")
+    assert violates("from ...families.vae import grid", "morphogen.modalities.image.codec")
+    assert violates("from ..diffusion.grid import Diffusion", "morphogen.families.vae.grid")
+    assert violates("from ..sampling import schedule", "morphogen.nn.unet")
+    assert violates("from .training.loop import run", "morphogen.pipeline")
+    assert violates("from .training import loop", "morphogen.pipeline")
+    assert violates("from .model_folder import load_artifact", "morphogen.artifact")
+    assert violates("import morphogen.cli", "morphogen.training.fit")
+    assert violates("from accelerate import Accelerator", "morphogen.families.vae.grid")
+    assert violates("from morphogen.testing import check_model", "morphogen.training.fit")
+    assert violates("from .. import load", "morphogen.training.fit")
+    assert violates("from ..training.loop import train", "morphogen.evaluation.evaluate")
 
-    assert not caught("from ..training import fit", "morphogen.evaluation.evaluate")
-    assert not caught("from ...core import noise\nimport torch", "morphogen.families.vae.grid")
-    assert not caught("from accelerate import Accelerator", "morphogen.training.loop")
-    assert not caught("from .prior import Prior", "morphogen.families.vae.grid")
-    assert not caught("from morphogen.core.space import Space", "morphogen.sampling.schedule")
+    assert not violates("from ..training import fit", "morphogen.evaluation.evaluate")
+    assert not violates("from ...core import noise\nimport torch", "morphogen.families.vae.grid")
+    assert not violates("from accelerate import Accelerator", "morphogen.training.loop")
+    assert not violates("from .prior import Prior", "morphogen.families.vae.grid")
+    assert not violates("from morphogen.core.space import Space", "morphogen.sampling.schedule")
 
     pair = {"morphogen.a": ("from .b import x", False), "morphogen.b": ("def f():\n    from . import a", False)}
     assert mutual(pair) == ["morphogen.a and morphogen.b"]

@@ -20,12 +20,15 @@ from morphogen.core import plugins
 from morphogen.core.model import Batch, Loss, Phase
 from morphogen.core.space import Grid
 from morphogen.nn.hidden_matrices import hidden_matrices
+from morphogen.training.budget import Budget
 from morphogen.training.checkpoint import latest_checkpoint
 from morphogen.training.ema import EMA
-from morphogen.training.loop import Budget, model_phases, train
+from morphogen.training.loop import model_phases, train
 from morphogen.training.optimise import ModuleOptimizer, learning_rate
-from morphogen.training.options import TrainOptions
+from morphogen.training.options import TrainOptions, model_options
+from morphogen.training.probe import Choice, Probe
 
+CHOICE: dict[str, Any] = {"batch": 16, "precision": "fp32", "threads": 1, "items_per_second": 1e3, "seconds": 0.0}
 OPTIONS = TrainOptions(batch=16, lr=0.05, optimizer="adamw", weight_decay=0.1)
 
 
@@ -66,9 +69,9 @@ def test_modules_in_turn(accelerator: Accelerator) -> None:
 def test_order_of_events(accelerator: Accelerator) -> None:
     model = TwoParts(TOGETHER)
     _, steps = start(model, OPTIONS, Budget(steps=4), accelerator)
-    done = [(step.number, step.phase, step.last) for step in steps]
+    results = [(step.number, step.phase, step.last) for step in steps]
     # The second phase runs in every other step, the first one included; a step ends with its last phase.
-    assert done == [
+    assert results == [
         (0, "first", False),
         (1, "second", True),
         (2, "first", True),
@@ -133,15 +136,15 @@ def test_micro_batches_add_up_to_one_batch(accelerator: Accelerator) -> None:
 
 def test_seconds_are_a_budget(accelerator: Accelerator) -> None:
     state, steps = start(TwoParts(IN_TURN), OPTIONS, Budget(seconds=0.5), accelerator)
-    done = list(steps)
-    assert done[-1].progress == 1.0
-    assert 0.5 <= done[-1].seconds < 5
-    for step in done:
+    results = list(steps)
+    assert results[-1].progress == 1.0
+    assert 0.5 <= results[-1].seconds < 5
+    for step in results:
         assert step.progress == min(1.0, step.seconds / 0.5)
-    assert [step.phase for step in done] == sorted(step.phase for step in done)
-    assert {step.phase for step in done} == {"first", "second"}
-    assert done[-1].learning_rate < max(step.learning_rate for step in done)
-    assert state.step == len(done)
+    assert [step.phase for step in results] == sorted(step.phase for step in results)
+    assert {step.phase for step in results} == {"first", "second"}
+    assert results[-1].learning_rate < max(step.learning_rate for step in results)
+    assert state.step == len(results)
 
 
 def test_the_learning_rate_rises_holds_and_falls() -> None:
@@ -159,14 +162,16 @@ def test_a_phase_has_defaults_and_the_options_override_them(accelerator: Acceler
         Phase("second", "second", lr=0.25, muon=frozenset({"weight"})),
     )
     flat = {"batch": 16, "warm_up": 0.0, "decay_start": 1.0}
-    for given, rates, kinds in (
+    for settings, rates, kinds in (
         ({}, [0.5, 0.25], [{"AdamW"}, {"AdamW", "Muon"}]),
         ({"lr": 0.125, "optimizer": "adamw"}, [0.125, 0.125], [{"AdamW"}, {"AdamW"}]),
     ):
-        state, steps = start(TwoParts(plan), TrainOptions(**flat, **given), Budget(steps=1), accelerator)
-        used = [{type(one).__name__ for one in state.optimizers[name].optimizers} for name in ("first", "second")]
+        state, steps = start(TwoParts(plan), TrainOptions(**flat, **settings), Budget(steps=1), accelerator)
+        optimizer_names = [
+            {type(one).__name__ for one in state.optimizers[name].optimizers} for name in ("first", "second")
+        ]
         assert [step.learning_rate for step in steps] == rates
-        assert used == kinds
+        assert optimizer_names == kinds
     moments = state.optimizers["first"].state()
     # After one step without momentum the first moment is the clipped gradient itself.
     norm = math.sqrt(sum(float(v.square().sum()) for k, v in moments.items() if k.endswith(".exp_avg")))
@@ -265,17 +270,19 @@ def test_a_module_of_matrices_alone_has_an_optimiser() -> None:
 
 
 @pytest.fixture
-def planted(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Make the training loss NaN at some calls, the probe's three included."""
+def plant_nan(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Make the training loss NaN at some calls; the probe makes none."""
+    choose = Choice(options=model_options("diffusion", Grid, tiny("diffusion")), **CHOICE)
+    monkeypatch.setattr(Probe, "choose", lambda *_: choose)
     calls = 0
     model = plugins.model_for("diffusion", Grid)
-    honest = model.forward
+    original = model.forward
 
     def plant(*bad: int) -> None:
         def forward(self: Any, *arguments: Any) -> Any:
             nonlocal calls
             calls += 1
-            loss = honest(self, *arguments)
+            loss = original(self, *arguments)
             return loss._replace(total=loss.total * torch.nan) if calls in bad else loss
 
         monkeypatch.setattr(model, "forward", forward)
@@ -290,8 +297,8 @@ def fit(out: Path, messages: list[str]) -> Any:
     )
 
 
-def test_the_first_bad_loss_rolls_back(planted: Any, tmp_path: Path) -> None:
-    planted(6)
+def test_the_first_bad_loss_rolls_back(plant_nan: Any, tmp_path: Path) -> None:
+    plant_nan(3)
     messages: list[str] = []
     pipe = fit(tmp_path / "out", messages)
     assert "the loss of phase 'model' was not finite at step 2: back to step 2 at half the rate" in messages
@@ -300,8 +307,8 @@ def test_the_first_bad_loss_rolls_back(planted: Any, tmp_path: Path) -> None:
     assert all(value.isfinite().all() for value in pipe.model.state_dict().values())
 
 
-def test_the_second_bad_loss_is_the_end(planted: Any, tmp_path: Path) -> None:
-    planted(6, 8)
+def test_the_second_bad_loss_is_the_end(plant_nan: Any, tmp_path: Path) -> None:
+    plant_nan(3, 5)
     with pytest.raises(UserError, match=r"not finite twice, last at step 3; .* checkpoint is kept"):
         fit(tmp_path / "out", [])
     checkpoint = latest_checkpoint(tmp_path / "out" / "training")

@@ -77,9 +77,9 @@ def test_frechet_is_exact_with_fewer_samples_than_dimensions() -> None:
 def test_frechet_is_exact_however_unequal_the_spreads(decades: int) -> None:
     """Where the quick way would lose the small ones, the other is taken."""
     spreads = torch.logspace(0, -decades, 32, dtype=torch.float64).square()
-    turned, _ = torch.linalg.qr(normal(32, 32))
+    rotation, _ = torch.linalg.qr(normal(32, 32))
     zero = torch.zeros(32, dtype=torch.float64)
-    a, b = (turned @ (scale * spreads).diag() @ turned.T for scale in (1.0, 1.21))
+    a, b = (rotation @ (scale * spreads).diag() @ rotation.T for scale in (1.0, 1.21))
     assert distance(moments(zero, a), moments(zero, b)) == pytest.approx(0.01 * float(spreads.sum()), rel=1e-9)
 
 
@@ -115,19 +115,19 @@ def test_the_interval_holds_the_figure_and_what_new_draws_give() -> None:
 def dense(real: torch.Tensor, generated: torch.Tensor, k: int) -> dict[str, float]:
     """The definitions, word for word, on full matrices of directly computed distances."""
 
-    def apart(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    def pairwise_distances(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return (a[:, None] - b[None]).square().sum(-1).sqrt()
 
     def radius(a: torch.Tensor) -> torch.Tensor:
-        return apart(a, a).sort(dim=1).values[:, k]  # column 0 is the item itself
+        return pairwise_distances(a, a).sort(dim=1).values[:, k]  # column 0 is the item itself
 
-    between = apart(real, generated)
-    inside = between <= radius(real)[:, None]
+    distances = pairwise_distances(real, generated)
+    inside = distances <= radius(real)[:, None]
     return {
         "precision": float(inside.any(0).double().mean()),
-        "recall": float((between <= radius(generated)[None]).any(1).double().mean()),
+        "recall": float((distances <= radius(generated)[None]).any(1).double().mean()),
         "density": float(inside.double().sum(0).mean() / k),
-        "coverage": float((between.min(1).values <= radius(real)).double().mean()),
+        "coverage": float((distances.min(1).values <= radius(real)).double().mean()),
     }
 
 
@@ -191,8 +191,8 @@ def cubic(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 def unbiased(x: torch.Tensor, y: torch.Tensor, values: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> float:
     """The definition: means over pairs of different items of each side, less twice that over pairs of both."""
-    own = [(values(z, z).sum() - values(z, z).trace()) / (len(z) * (len(z) - 1)) for z in (x, y)]
-    return float(own[0] + own[1] - 2 * values(x, y).mean())
+    within = [(values(z, z).sum() - values(z, z).trace()) / (len(z) * (len(z) - 1)) for z in (x, y)]
+    return float(within[0] + within[1] - 2 * values(x, y).mean())
 
 
 def test_kernel_is_its_definition(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,12 +217,12 @@ def test_pairs_are_read_together_as_apart() -> None:
     for metric in pair:
         metric.update(x, real=True)
         metric.update(y, real=False)
-    apart = {**judge(Kernel(size=100, subsets=7), x, y), **judge(Manifold(), x, y)}
-    assert compute_together(pair) == apart
+    separate = {**judge(Kernel(size=100, subsets=7), x, y), **judge(Manifold(), x, y)}
+    assert compute_together(pair) == separate
     shared = share_features(Kernel(size=100, subsets=7), Manifold())
     shared[0].update(x, real=True)
     shared[0].update(y, real=False)
-    assert compute_together(shared) == apart
+    assert compute_together(shared) == separate
 
 
 def test_frechet_at_infinity_of_equal_distributions_is_near_zero_where_the_plain_one_is_not() -> None:
@@ -278,7 +278,6 @@ def test_a_reservoir_is_a_uniform_sample() -> None:
     x = torch.arange(20_000, dtype=torch.float64)[:, None]
     for part in x.split(333):
         reservoir.add(part)
-    held = reservoir.get()
-    assert len(held) == 500
-    assert reservoir.seen == 20_000
-    assert stats.kstest(held.flatten().numpy() / 20_000, "uniform").pvalue > 0.01
+    sample = reservoir.get()
+    assert len(sample) == 500
+    assert stats.kstest(sample.flatten().numpy() / 20_000, "uniform").pvalue > 0.01

@@ -37,8 +37,8 @@ def test_steps_are_those_of_torch_but_for_its_rounding(decay: float) -> None:
             other.grad = one.grad.clone()
         muon.step()
         reference.step()
-    for one, other, begun in zip(ours, theirs, first, strict=True):
-        assert (one - other).norm() < 0.02 * (one - begun).norm()
+    for one, other, initial in zip(ours, theirs, first, strict=True):
+        assert (one - other).norm() < 0.02 * (one - initial).norm()
         momentum = muon.state[one]["momentum_buffer"], reference.state[other]["momentum_buffer"]
         torch.testing.assert_close(*momentum)
 

@@ -48,8 +48,8 @@ def test_a_sample_is_the_same_in_any_batch(seeds, shape, at, kind):
         getattr(Noise(seeds), kind)("name", (7,), at=at)[:, :3], getattr(Noise(seeds), kind)("name", (3,), at=at)
     )
     per_sample = torch.arange(len(seeds)) + at
-    apart = getattr(Noise(seeds), kind)("name", shape, at=per_sample)
-    assert torch.equal(apart[-1], getattr(Noise(seeds[-1:]), kind)("name", shape, at=at + len(seeds) - 1)[0])
+    by_position = getattr(Noise(seeds), kind)("name", shape, at=per_sample)
+    assert torch.equal(by_position[-1], getattr(Noise(seeds[-1:]), kind)("name", shape, at=at + len(seeds) - 1)[0])
 
 
 def test_count_shifts_seeds():

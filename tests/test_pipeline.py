@@ -19,6 +19,7 @@ from morphogen.artifact import Artifact
 from morphogen.card import write_card
 from morphogen.core import plugins
 from morphogen.core.codec import Codec
+from morphogen.core.condition import LabelCodec
 from morphogen.core.modality import modality
 from morphogen.core.model import Partial, Request
 from morphogen.core.noise import Noise
@@ -143,6 +144,21 @@ def test_the_card_of_a_model_names_the_condition_that_it_needs(tmp_path: Path) -
     write_card(tmp_path, pipeline("diffusion", Grid, PICTURES, low_res=True, width=8))
     command = f"morphogen sample {tmp_path.name} -n 16 --condition low_res=PICTURE --out samples\n"
     assert command in (tmp_path / "README.md").read_text("utf-8")
+
+
+def test_the_hash_is_of_the_codec_whatever_a_condition_is_called() -> None:
+    """Two codecs of one space, both with the condition `codec`."""
+    own = modality("image")
+    hashes = set()
+    for background in ("white", "black"):
+        codec = own.fit([PICTURES], Grid, own.Options(background=background))
+        conditions: dict[str, Codec[Any]] = {"codec": LabelCodec(["a", "b"])}
+        model_class = plugins.model_for("diffusion", Grid)
+        torch.manual_seed(0)
+        model = model_class(codec.space, {"codec": conditions["codec"].space}, model_class.Options(width=8))
+        artifact = Artifact(family="diffusion", modality="image", model=model, codec=codec, conditions=conditions)
+        hashes.add(artifact.hash)
+    assert len(hashes) == 2
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])

@@ -15,7 +15,8 @@ from morphogen.core.config import Frozen
 from morphogen.core.model import Batch, GenerativeModel, Phase
 from morphogen.core.space import Field, Grid, Row, Tokens, TokenSequence
 from morphogen.training.options import TrainOptions
-from morphogen.training.probe import Probe, Speed, needed_items, speed
+from morphogen.training.probe import Probe, needed_items
+from morphogen.training.speed import Speed, Stopwatch
 
 seconds = st.floats(1e-6, 1e-2)
 
@@ -39,13 +40,19 @@ def test_a_batch_is_no_larger_than_the_data() -> None:
     assert fast.batch(None, 10**6, 1) == 128
 
 
+@given(load=st.floats(1, 100), item=seconds, step=seconds, budget=st.floats(1, 1e4))
+def test_other_programs_make_no_batch_smaller(load: float, item: float, step: float, budget: float) -> None:
+    loaded = Speed(load * item, load * step, load=load)
+    assert loaded.batch(1.001 * budget, 10**6, 1) >= Speed(item, step).batch(budget, 10**6, 1)
+
+
 def test_phases_that_run_together_add_up() -> None:
     """A phase on every hundredth step costs a hundredth; one that comes later costs nothing yet."""
 
     class Slow(TwoParts):
         def forward(self, batch: Batch, phase: str = "first"):  # type: ignore[no-untyped-def]
             if phase == "second":
-                time.sleep(0.2)  # far more than what the rest takes, whatever else the machine does
+                time.sleep(0.1)  # far more than what the rest takes, whatever else the machine does
             return super().forward(batch, phase)
 
     first = Phase("first", "first")
@@ -55,7 +62,10 @@ def test_phases_that_run_together_add_up() -> None:
         "lazy": (first, Phase("second", "second", every=100)),
         "later": (first, Phase("second", "second", span=(0.5, 1.0))),
     }
-    seconds = {name: speed(Slow(plan), Batch(ITEMS), "fp32", TrainOptions()).item for name, plan in plans.items()}
+    seconds = {
+        name: Stopwatch(Slow(plan), "fp32", TrainOptions()).speeds(Batch(ITEMS), (1,), 0.0)[1].item
+        for name, plan in plans.items()
+    }
     assert seconds["both"] > 10 * max(seconds["alone"], seconds["later"])
     assert seconds["both"] > 10 * seconds["lazy"]
 
@@ -90,7 +100,7 @@ def test_more_time_makes_no_smaller_network() -> None:
         assert isinstance(options, Width)
         return Wide(options)
 
-    def chosen(budget: float | None, **options: object) -> int:
+    def chosen_width(budget: float | None, **options: object) -> int:
         choice = Probe(
             build=build,
             sample=lambda count: Batch(ITEMS[:count]),
@@ -105,10 +115,41 @@ def test_more_time_makes_no_smaller_network() -> None:
             assert choice.batch == options["batch"]
         return choice.options.width
 
-    widths = [chosen(budget, batch=16, precision="fp32") for budget in (1e-12, 10.0, 1e15)]
+    widths = [chosen_width(budget, batch=16, precision="fp32") for budget in (1e-12, 10.0, 1e15)]
     assert widths == sorted(widths)
     assert (widths[0], widths[-1]) == (2, 400)
-    assert chosen(None) == 1, "without a budget the options stay as they are"
+    assert chosen_width(None) == 1, "without a budget the options stay as they are"
+
+
+class Sleepy(Wide):
+    """Takes as many hundredths of a second for an item as it is wide, whatever else the machine does."""
+
+    def forward(self, batch: Batch, phase: str = "first"):  # type: ignore[no-untyped-def]
+        time.sleep(0.01 * self.width * len(batch.x))
+        return TwoParts.forward(self, batch, phase)
+
+
+def test_the_probe_begins_with_the_smallest_network_and_ends_at_a_tenth_of_the_budget() -> None:
+    built: list[int] = []
+
+    def build(options: Frozen) -> GenerativeModel:
+        assert isinstance(options, Width)
+        built.append(options.width)
+        return Sleepy(options)
+
+    choice = Probe(
+        build=build,
+        sample=lambda count: Batch(ITEMS[:count]),
+        items=64,
+        seconds=6.0,
+        options=TrainOptions(),
+        processes=1,
+        device=torch.device("cpu"),
+    ).choose(Width(), [{"width": width} for width in (1, 2, 4)])
+    assert set(built) == {1}
+    assert choice.options == Width(width=1)
+    assert choice.seconds < 1.2, "one step of all 64 items takes longer than the probe may"
+    assert choice.items_per_second == pytest.approx(100, rel=0.3)
 
 
 @pytest.mark.parametrize(("examples", "width"), [(8, 16), (10_000, 32)])

@@ -22,14 +22,15 @@ NAMES = [
     "latents",
     "likelihood",
     "load",
+    "resume",
 ]
 
 
-def loaded(code: str, *modules: str) -> set[str]:
+def loaded_modules(code: str, *modules: str) -> set[str]:
     """Return which of the modules a fresh interpreter has loaded after some code."""
     code += f"\nprint('loaded:', *({set(modules)!r} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return set(done.stdout.splitlines()[-1].split()[1:])
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(process.stdout.splitlines()[-1].split()[1:])
 
 
 def test_the_names_are_pinned() -> None:
@@ -43,11 +44,11 @@ def test_the_names_are_pinned() -> None:
 
 def test_importing_it_loads_nothing_heavy() -> None:
     heavy = ("torch", "numpy", "pydantic", "sklearn", "PIL", "accelerate")
-    assert loaded("import sys, morphogen", *heavy) == set()
-    assert loaded("import sys, morphogen; morphogen.fit", *heavy) >= {"torch"}
+    assert loaded_modules("import sys, morphogen", *heavy) == set()
+    assert loaded_modules("import sys, morphogen; morphogen.fit", *heavy) >= {"torch"}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["fit", "--help"], ["sample", "--help"]])
 def test_help_needs_no_torch(arguments: list[str]) -> None:
     code = f"import sys\nfrom morphogen.cli import run\ntry:\n    run({arguments!r})\nexcept SystemExit as stop:\n"
-    assert loaded(f"{code}    assert not stop.code", "torch", "accelerate", "sklearn") == set()
+    assert loaded_modules(f"{code}    assert not stop.code", "torch", "accelerate", "sklearn") == set()

@@ -58,7 +58,7 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest
     photos(tmp_path / "photos")
     stories(tmp_path / "stories.txt")
     people(tmp_path)
-    done = []
+    verbs = []
     for line in "".join(blocks("sh")).splitlines():
         command, *arguments = shlex.split(line, comments=True)
         if command != "morphogen":
@@ -71,19 +71,19 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest
         small += " -n 60" if arguments[0] == "evaluate" else ""
         code = run(shlex.split(small))
         assert code == 0, f"{line}: {capfd.readouterr().err}"
-        done.append(arguments[0])
-    assert set(done) == {"fit", "sample", "evaluate", "impute", "inspect", "replay"}
+        verbs.append(arguments[0])
+    assert set(verbs) == {"fit", "sample", "evaluate", "impute", "inspect", "replay"}
     assert len(list((tmp_path / "samples").glob("0*.png"))) == 20
-    some = (tmp_path / "some-people" / "rows.csv").read_text().splitlines()
-    assert len(some) == 1001
-    assert all(30 <= int(line.split(",")[1]) <= 40 and int(line.split(",")[3]) >= 2000 for line in some[1:])
-    assert all(int(line.split(",")[4]) <= int(line.split(",")[3]) for line in some[1:])
-    even = (tmp_path / "as-many-of-each-city" / "rows.csv").read_text().splitlines()
-    cities = [line.split(",")[2] for line in even[1:]]
+    rows = (tmp_path / "some-people" / "rows.csv").read_text().splitlines()
+    assert len(rows) == 1001
+    assert all(30 <= int(line.split(",")[1]) <= 40 and int(line.split(",")[3]) >= 2000 for line in rows[1:])
+    assert all(int(line.split(",")[4]) <= int(line.split(",")[3]) for line in rows[1:])
+    even_rows = (tmp_path / "as-many-of-each-city" / "rows.csv").read_text().splitlines()
+    cities = [line.split(",")[2] for line in even_rows[1:]]
     assert sorted(map(cities.count, set(cities))) == [333, 333, 334]
-    whole = (tmp_path / "whole-people" / "imputation-3" / "rows.csv").read_text().splitlines()
-    assert len(whole) == 301
-    assert all(all(line.split(",")) for line in whole)
+    imputed = (tmp_path / "whole-people" / "imputation-3" / "rows.csv").read_text().splitlines()
+    assert len(imputed) == 301
+    assert all(all(line.split(",")) for line in imputed)
     assert {"sheet.png", "samples.json"} <= {path.name for path in (tmp_path / "samples").iterdir()}
 
 

@@ -38,6 +38,10 @@ def test_every_recipe_is_valid(recipe: Path, capsys: pytest.CaptureFixture[str])
         ("minutes = ", "is not valid TOML"),
         ("condition = 3", "condition is 3; expected a name or a list of names"),
         ("family = 3", "family is 3; expected a name"),
+        ('minutes = "ten"', "minutes is 'ten'; expected a number"),
+        ("minutes = true", "minutes is True; expected a number"),
+        ("out = 3", "out is 3; expected a path"),
+        ("autoencoder = 3", "autoencoder is 3; expected a path"),
         ("train = 3", "train is 3; expected a table, [train]"),
     ],
 )
@@ -51,7 +55,7 @@ def test_what_is_wrong_is_named(text: str, complaint: str, tmp_path: Path, capsy
 
 def test_a_recipe_that_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "does not exist" in refusal(tmp_path / "none.toml", capsys)
-    assert "cannot be read" in refusal(tmp_path, capsys)
+    assert "is a folder; expected a TOML file" in refusal(tmp_path, capsys)
 
 
 def test_flags_override_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,16 +22,20 @@ from morphogen.core.results import (
     ClassResult,
     ColumnResult,
     CopiedSpan,
+    Dependence,
     Distribution,
     Figure,
+    Grade,
     NotMeasured,
     Pair,
+    Profile,
+    Sharing,
 )
 from morphogen.data.sources import open_source
 from morphogen.evaluation.report import charts
-from morphogen.evaluation.report.charts import number
+from morphogen.evaluation.report.axes import number
 from morphogen.evaluation.report.material import Curve, Material
-from morphogen.evaluation.report.page import duration, picture, render, words, write_report
+from morphogen.evaluation.report.page import duration, picture, plain_name, render, words, write_report
 from morphogen.evaluation.results import Evaluation
 from morphogen.modalities.image.judge import JUDGE
 
@@ -40,8 +44,8 @@ EMPTY_TAGS = {"meta", "img", "br", "hr", "link", "wbr", "input"}
 CSS = Path(charts.__file__).with_name("report.css").read_text(encoding="utf-8")
 
 
-def figure(name: str = "FD", **changed: Any) -> Figure:
-    told: dict[str, Any] = {
+def figure(name: str = "FD", **changes: Any) -> Figure:
+    fields: dict[str, Any] = {
         "key": name.lower(),
         "group": "fidelity",
         "value": 6.21,
@@ -51,7 +55,7 @@ def figure(name: str = "FD", **changed: Any) -> Figure:
         "seed": 12,
         "meaning": f"What {name} tells.",
     }
-    return Figure(name=name, **{**told, **changed})
+    return Figure(name=name, **{**fields, **changes})
 
 
 FIGURES = [
@@ -67,8 +71,8 @@ FIGURES = [
 ]
 
 
-def evaluation(modality: str, **changed: Any) -> Evaluation:
-    told: dict[str, Any] = {
+def evaluation(modality: str, **changes: Any) -> Evaluation:
+    fields: dict[str, Any] = {
         "morphogen": "0.1.0",
         "model": "9f86d081" * 8,
         "family": "diffusion",
@@ -81,6 +85,17 @@ def evaluation(modality: str, **changed: Any) -> Evaluation:
         "train": 14380,
         "controls": {"steps": 18, "guidance": 1.5, "solver": None, "limits": {"top": math.inf, "kept": [1, 2]}},
         "seconds": 94.3,
+        "grade": Grade(level="poor", title="Far from real items & 1 fault", message="A classifier picks it in 99 %."),
+        "sharing": [
+            Sharing(
+                what="items",
+                answer="no",
+                message="No: copies & repeats.",
+                attacked=["31 of 5,000 are copies."],
+                not_attacked=["linkage"],
+                advice="Train on more items.",
+            )
+        ],
         "summary": "1 fault detected: copies & repeats.",
         "checks": [
             Check(name="blank", detected=False, message="None of 5,000 is blank."),
@@ -89,7 +104,7 @@ def evaluation(modality: str, **changed: Any) -> Evaluation:
         "figures": FIGURES,
         "not_measured": [NotMeasured(name="FID", reason="its weights are not in the cache: give --weights")],
     }
-    return Evaluation(**{**told, **changed})
+    return Evaluation(**{**fields, **changes})
 
 
 def shares(*values: float) -> Any:
@@ -117,7 +132,18 @@ def texts() -> tuple[Evaluation, Material]:
     kinds = Distribution(f"first word {EVIL}", [EVIL, "One", "The"], shares(0.5, 0.3, 0.2), shares(0.2, 0.3, 0.5))
     copied = [CopiedSpan("Then she said: ", f"a span {EVIL} \ud800 that was copied", " and went.")]
     copied.append(CopiedSpan("", "x" * 4000, ""))
-    material = Material("texts", True, sheet, sheet, pairs, [kinds], [], copied)
+    material = Material(
+        plural="texts",
+        preview_text=True,
+        show_real=True,
+        generated=sheet,
+        convincing=sheet,
+        unconvincing=sheet,
+        real=sheet,
+        pairs=pairs,
+        distributions=[kinds],
+        copied_spans=copied,
+    )
     return evaluation("text", train=0), material
 
 
@@ -130,7 +156,21 @@ def rows() -> tuple[Evaluation, Material]:
         Distribution(f"column {at}", [f"kind {n}" for n in range(30)], *[np.full(30, 1 / 30)] * 2) for at in range(14)
     ]
     sheet = Image.new("RGB", (1400, 300), "white")
-    return evaluation("table", columns=columns), Material("rows", True, sheet, sheet, [Pair(row, other, 0.3)] * 6, many)
+    pairs = [
+        Dependence(first="age", second=EVIL, real=0.4, generated=0.1, difference=0.3, detected=True),
+        Dependence(first="age", second="worst", real=0.4, generated=0.4, difference=0.0, detected=False),
+    ]
+    course = Profile("pay by day · hour", ["0", "1", "2"], shares(1.0, 2.0, math.nan), shares(1.0, 1.0, 1.0))
+    material = Material(
+        plural="rows",
+        preview_text=True,
+        generated=sheet,
+        real=sheet,
+        pairs=[Pair(row, other, 0.3)] * 6,
+        distributions=many,
+        profiles=[course],
+    )
+    return evaluation("table", columns=columns, dependences=pairs), material
 
 
 def nearly_empty() -> tuple[Evaluation, Material]:
@@ -140,16 +180,16 @@ def nearly_empty() -> tuple[Evaluation, Material]:
 def long_names() -> tuple[Evaluation, Material]:
     word = "unbroken" * 40
     long = [figure(f"FD[{word}]", extractor=word, value=1.23456789e8, low=1.2e8, high=1.3e8, real_data=-9.87654321e8)]
-    told: dict[str, Any] = dict.fromkeys(("family", "data", "extractor", "model", "summary"), word)
-    told |= {"figures": long, "controls": {word: word}, "classes": [ClassResult(name=word, real_share=1)]}
-    told |= {
+    fields: dict[str, Any] = dict.fromkeys(("family", "data", "extractor", "model", "summary"), word)
+    fields |= {"figures": long, "controls": {word: word}, "classes": [ClassResult(name=word, real_share=1)]}
+    fields |= {
         "checks": [Check(name=word, detected=True, message=word)],
         "not_measured": [NotMeasured(name=word, reason=word)],
     }
-    told |= {"columns": [ColumnResult(name=word, shape=1, shape_real_data=1)]}
+    fields |= {"columns": [ColumnResult(name=word, shape=1, shape_real_data=1)]}
     pairs = [Pair(word, word, 0.5), Pair({word: word}, {word: word}, 0.5)]
     kinds = Distribution(word, [word, "a"], shares(1, 0), shares(0, 1))
-    return evaluation("text", **told), Material(
+    return evaluation("text", **fields), Material(
         word, pairs=pairs, distributions=[kinds], copied_spans=[CopiedSpan(word, word, word)]
     )
 
@@ -200,19 +240,23 @@ def test_it_is_well_formed_and_fetches_nothing(pages: dict[str, str], case: str)
     assert "url(" not in pages[case]
     assert "@import" not in pages[case]
     assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "embed", "a", "b", "em"}
-    assert all((given.get("src") or "data:image/").startswith("data:image/") for _, given in page.tags)
-    assert all(given.get("alt") for tag, given in page.tags if tag == "img")
-    assert all(given.get("scope") for tag, given in page.tags if tag == "th")
-    assert [given for tag, given in page.tags if tag == "html"] == [{"lang": "en"}]
-    names = [given["id"] for _, given in page.tags if "id" in given]
+    assert all((attributes.get("src") or "data:image/").startswith("data:image/") for _, attributes in page.tags)
+    assert all(attributes.get("alt") for tag, attributes in page.tags if tag == "img")
+    assert all(attributes.get("scope") for tag, attributes in page.tags if tag == "th")
+    assert [attributes for tag, attributes in page.tags if tag == "html"] == [{"lang": "en"}]
+    names = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(names) == len(set(names))
-    assert {given["aria-labelledby"] for _, given in page.tags if "aria-labelledby" in given} <= set(names)
+    assert {attributes["aria-labelledby"] for _, attributes in page.tags if "aria-labelledby" in attributes} <= set(
+        names
+    )
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_nothing_that_is_not_there_is_shown_as_a_number(pages: dict[str, str], case: str) -> None:
     page = Page(pages[case])
-    values = " ".join(value or "" for tag, given in page.tags for name, value in given.items() if name != "src")
+    values = " ".join(
+        value or "" for tag, attributes in page.tags for name, value in attributes.items() if name != "src"
+    )
     assert not re.search(r"\b(nan|inf|None|Infinity)\b", page.text.replace("None of", ""))
     assert not re.search(r"\b(nan|inf|None|Infinity)\b", values)
     assert "e-05" not in page.text
@@ -226,51 +270,46 @@ def test_headings_do_not_skip_a_level(pages: dict[str, str], case: str) -> None:
     assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
-def test_the_summary_comes_first_and_faults_before_passed_checks(pages: dict[str, str]) -> None:
+def test_the_grade_comes_first_and_faults_before_passed_checks(pages: dict[str, str]) -> None:
     text = Page(pages["pictures"]).text
-    order = ["Model of pictures: diffusion", "1 fault detected: copies & repeats.", "1 of 2 faults detected", "memory"]
-    order += [
-        "blank",
-        "the held-out part of <b>photos</b>",
-        "the first samples, not selected",
-        "Figures",
-        "ratio 0.100",
-    ]
-    order += ["ratio 0.100", "Class by class", "Distributions", "During training", "Not measured", "FID", "--seed 12"]
+    order = ["Model of pictures: diffusion", "the held-out part of <b>photos</b>", "Far from real items & 1 fault"]
+    order += ["May I share the pictures?", "1 of 2 faults detected", "memory", "1 passed", "blank"]
+    order += ["The first ones, not selected", "Class by class", "Distributions", "During training", "ratio 0.100"]
+    order += ["All figures", "Not measured", "FID", "--seed 12"]
     places = [text.index(one) for one in order]
     assert places == sorted(places)
-    for said in ("1,797", "5,000", "14,380", "own-3f9a12cd", "9f86d081" * 8, "guidance 1.5", "top: ∞, kept: 1, 2"):
-        assert said in text
+    for value in ("1,797", "5,000", "14,380", "own-3f9a12cd", "9f86d081" * 8, "guidance 1.5", "top: ∞, kept: 1, 2"):
+        assert value in text
 
 
-def test_every_figure_is_told_whole(pages: dict[str, str]) -> None:
+def test_every_figure_is_shown_whole(pages: dict[str, str]) -> None:
     for case in ("pictures", "texts", "rows"):
         text = Page(pages[case]).text
         for one in FIGURES:
-            said = text[text.index(f"{one.name} {one.meaning}") :]
-            said = said[: said.index(" Real data ") + 22]
-            assert "1,797 real" in said
-            assert ("5,000 generated" in said) == bool(one.generated)
-            assert "seed 12" in said
-            assert one.extractor is None or one.extractor in said.removeprefix(one.name)
-            assert number(one.value) in said
+            row = text[text.index(f"{plain_name(one.name, one.extractor)} {one.meaning}") :]
+            row = row[: row.index(" Real data ") + 22]
+            assert "1,797 real" in row
+            assert ("5,000 generated" in row) == bool(one.generated)
+            assert "seed 12" in row
+            assert one.extractor is None or one.extractor in row
+            assert number(one.value) in row
             interval = f"{number(one.low)} to {number(one.high)}" if one.low is not None else "no interval"
-            assert interval in said
-            assert f"Baseline {number(one.baseline)} " in said
-            assert f"Real data {number(one.real_data)} " in said + " "
+            assert interval in row
+            assert f"Baseline {number(one.baseline)} " in row
+            assert f"Real data {number(one.real_data)} " in row + " "
 
 
 def test_figures_of_two_extractors_share_no_table(pages: dict[str, str]) -> None:
     tables = re.findall(r'<table class="figures".*?</table>', pages["pictures"], re.DOTALL)
     assert len(tables) == 8  # of seven groups, and one more extractor
-    assert not any("FD[own-3f9a12cd]" in table and "FD[vit]" in table for table in tables)
+    assert not any("own-3f9a12cd" in table and "vit" in table for table in tables)
 
 
-def test_what_was_not_measured_is_told_on_a_page_with_nothing_else(pages: dict[str, str]) -> None:
+def test_what_was_not_measured_is_shown_on_a_page_with_nothing_else(pages: dict[str, str]) -> None:
     text = Page(pages["nearly empty"]).text
     assert "FID its weights are not in the cache: give --weights" in text
-    for absent in ("Checks:", "Samples beside", "Compare figures", "Class by class", "Distributions"):
-        assert (absent in text) == (absent == "Compare figures")
+    for heading in ("detected", "Generated items", "All figures", "Class by class", "Distributions"):
+        assert heading not in text
     assert "they could not be read" in text
 
 
@@ -304,9 +343,9 @@ def test_items_are_shown_by_their_previews_or_as_text() -> None:
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16", "F", "CMYK"])
 def test_pictures_of_any_mode_are_shown(mode: str) -> None:
     image = Image.new(mode, (500, 40))
-    shown = picture(JUDGE.show([image], 0), (320, 320))
-    assert (shown.width, shown.height, shown.coarse) == (320, 26, False)
-    assert shown.uri.startswith("data:image/png;base64,")
+    preview = picture(JUDGE.show([image], 0), (320, 320))
+    assert (preview.width, preview.height, preview.coarse) == (320, 26, False)
+    assert preview.uri.startswith("data:image/png;base64,")
     assert image.size == (500, 40)
 
 
@@ -343,14 +382,16 @@ def test_texts_stand_out_from_their_paper_in_light_dark_and_print() -> None:
     ]
     assert len(schemes) == 3
     pairs = [(text, paper) for text in ("ink", "quiet", "generated") for paper in ("paper", "raised")]
-    pairs += [("ink", "mark"), ("ink", "fault-paper"), ("fault", "paper"), ("fine", "paper")]
+    pairs += [("ink", "mark"), *((name, "paper") for name in ("fault", "fine", "fair"))]
+    for name in ("fault", "fine", "fair"):
+        pairs += [(name, f"{name}-paper"), ("ink", f"{name}-paper"), ("generated", f"{name}-paper")]
     for scheme in schemes:
-        whole = {
+        full_colours = {
             name: f"#{colour[1] * 2}{colour[2] * 2}{colour[3] * 2}" if len(colour) == 4 else colour
             for name, colour in scheme.items()
         }
         for text, paper in pairs:
-            light, dark = sorted((luminance(whole[text]), luminance(whole[paper])), reverse=True)
+            light, dark = sorted((luminance(full_colours[text]), luminance(full_colours[paper])), reverse=True)
             assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, paper)
 
 
@@ -384,10 +425,10 @@ def test_pages_do_not_scroll_sideways_in_a_browser(pages: dict[str, str], tmp_pa
     outer.write_text(f"<!DOCTYPE html><meta charset=utf-8><body>{frames}{probe}", encoding="utf-8", errors="replace")
     flags = ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1400,1000")
     command = [BROWSER, *flags, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", outer.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    found = re.search("<title>(.*?)</title>", done.stdout)
-    assert found, done.stderr
-    measured = [tuple(map(int, one.split(","))) for one in found[1].split(";")]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    title = re.search("<title>(.*?)</title>", process.stdout)
+    assert title, process.stderr
+    measured = [tuple(map(int, one.split(","))) for one in title[1].split(";")]
     assert [inner for inner, _, _ in measured] == [400, 800, 1280] * len(pages)
     assert all(scroll <= inner for inner, scroll, _ in measured), measured
     assert not any(wrong for _, _, wrong in measured), measured  # cells that overlap or overflow

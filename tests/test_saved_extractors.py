@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+from items import picture_model, rows, shades, words
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from test_splits import picture_model, rows, shades, words
 
 from morphogen.core.errors import UserError
 from morphogen.core.extractor import Extractor
@@ -43,19 +43,16 @@ def row_extractor() -> Extractor[Any]:
     return of_rows.fit_extractor([rows()], None, codec=codec, seed=0)
 
 
-MADE: dict[str, tuple[Callable[[], Extractor[Any]], Callable[[], Any]]] = {
+EXTRACTORS: dict[str, tuple[Callable[[], Extractor[Any]], Callable[[], Any]]] = {
     "image": (network, shades),
-    "table": (
-        lambda: of_rows.fit_extractor([rows()], None, codec=TableCodec.fit([rows()], Row, Options()), seed=0),
-        rows,
-    ),
+    "table": (row_extractor, rows),
     "text": (Grams, words),
 }
 
 
-@pytest.mark.parametrize("modality", MADE)
+@pytest.mark.parametrize("modality", EXTRACTORS)
 def test_an_extractor_that_was_saved_comes_back(modality: str, tmp_path: Path) -> None:
-    make, items = MADE[modality]
+    make, items = EXTRACTORS[modality]
     extractor = make()
     save(extractor, tmp_path / "deep" / "extractor")
     again = restore(tmp_path / "deep" / "extractor")
@@ -79,10 +76,10 @@ def other_numbers(folder: Path) -> None:
     save_file({name: value + 1 for name, value in tensors.items()}, folder / "extractor.safetensors")
 
 
-def rewritten(**changed: Any) -> Callable[[Path], None]:
+def rewritten(**changes: Any) -> Callable[[Path], None]:
     def write(folder: Path) -> None:
         record = json.loads((folder / "extractor.json").read_text())
-        (folder / "extractor.json").write_text(json.dumps(record | changed))
+        (folder / "extractor.json").write_text(json.dumps(record | changes))
 
     return write
 
@@ -111,7 +108,7 @@ DAMAGED: dict[str, Callable[[Path], None]] = {
 @pytest.mark.parametrize("modality", ["image", "table"])
 @pytest.mark.parametrize("damage", DAMAGED)
 def test_an_extractor_that_is_damaged_is_refused(damage: str, modality: str, tmp_path: Path) -> None:
-    save(MADE[modality][0](), tmp_path)
+    save(EXTRACTORS[modality][0](), tmp_path)
     DAMAGED[damage](tmp_path)
     with pytest.raises(UserError, match=r"remove the folder|damaged|is missing|did you mean 'image'|known: grams-256"):
         restore(tmp_path)
@@ -129,8 +126,8 @@ def test_an_extractor_is_trained_once_and_saved(
     folder = tmp_path / "saved"
 
     def fitted(items: list[Image.Image], trained_on: str = "") -> Extractor[Any]:
-        given: dict[str, Any] = {"pipeline": model, "folder": folder, "codec": model.codec, "trained_on": trained_on}
-        return fit_or_restore(IMAGE_JUDGE, blocks=iter([items]), labels=None, **given)
+        settings: dict[str, Any] = {"pipeline": model, "folder": folder, "codec": model.codec, "trained_on": trained_on}
+        return fit_or_restore(IMAGE_JUDGE, blocks=iter([items]), labels=None, **settings)
 
     first = fitted(shades())
     assert fitted([]).name == first.name

@@ -53,16 +53,9 @@ def bent(schedule: Schedule) -> Predict:
     return predict
 
 
-# Solvers
+# Solvers: the contract of each with its defaults is checked in test_contracts.py
 
 ALTERNATIVES = [DDIM(eta=0.5), DDIM(eta=1), Heun(churn=10), Heun(churn=1000)]
-
-
-@pytest.mark.parametrize("name", plugins.known("solvers"))
-def test_contract(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    measured = check_solver(resolve(name))
-    with capsys.disabled():
-        print(f"\n{name:12}", *(f"{kind} {figure:.2f}" for kind, figure in measured.items()), sep="  ")
 
 
 @pytest.mark.parametrize("solver", ALTERNATIVES, ids=repr)

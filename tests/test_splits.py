@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from items import COUNT, picture_model, rows, shades, words
 
 from morphogen.core.errors import UserError
 from morphogen.core.extractor import Extractor
@@ -33,23 +33,6 @@ from morphogen.modalities.table.options import Options
 from morphogen.modalities.text.codec import TextCodec
 from morphogen.modalities.text.judge import JUDGE as TEXT_JUDGE
 from morphogen.pipeline import Pipeline
-from morphogen.testing.replay import replaying
-
-COUNT = 30
-
-
-def words(count: int = COUNT, seed: int = 0) -> list[str]:
-    return ["".join(one) for one in np.random.default_rng(seed).choice(list("abcdefgh "), (count, 50))]
-
-
-def shades(count: int = COUNT, seed: int = 0) -> list[Image.Image]:
-    values = np.random.default_rng(seed).integers(0, 256, (count, 6, 6), dtype=np.uint8)
-    return [Image.fromarray(one) for one in values]
-
-
-def rows(count: int = COUNT, seed: int = 0) -> Any:
-    random = np.random.default_rng(seed)
-    return arrow.table({"a": random.normal(size=count), "b": random.choice(["x", "y"], count)})
 
 
 def of_list(items: Any, order: list[int]) -> Any:
@@ -60,24 +43,24 @@ def of_list(items: Any, order: list[int]) -> Any:
 
 
 @pytest.mark.parametrize("make", [words, shades, rows])
-def test_a_digest_notices_what_was_done_to_a_source(make: Callable[..., Any]) -> None:
+def test_a_digest_changes_with_its_source(make: Callable[..., Any]) -> None:
     items, other = make(), make(seed=1)
-    every = list(range(COUNT))
+    positions = list(range(COUNT))
     both = arrow.concat_tables([items, other]) if hasattr(items, "take") else items + other
     digest = source_digest(open_source(items))
     assert source_digest(open_source(make())) == digest
-    changed = {
-        "added": [*every, COUNT],
-        "added in front": [COUNT, *every],
-        "removed": every[:-1],
-        "removed in front": every[1:],
-        "reordered": [1, 0, *every[2:]],
-        "reversed": every[::-1],
-        "changed": [*every[:7], COUNT + 7, *every[8:]],
-        "twice": [*every, 0],
+    orders = {
+        "added": [*positions, COUNT],
+        "added in front": [COUNT, *positions],
+        "removed": positions[:-1],
+        "removed in front": positions[1:],
+        "reordered": [1, 0, *positions[2:]],
+        "reversed": positions[::-1],
+        "changed": [*positions[:7], COUNT + 7, *positions[8:]],
+        "twice": [*positions, 0],
     }
-    digests = [source_digest(open_source(of_list(both, order))) for order in changed.values()]
-    assert len({digest, *digests}) == 1 + len(changed)
+    digests = [source_digest(open_source(of_list(both, positions))) for positions in orders.values()]
+    assert len({digest, *digests}) == 1 + len(orders)
 
 
 def test_a_digest_of_files_notices_their_names(tmp_path: Path) -> None:
@@ -114,7 +97,7 @@ def test_some_items_are_the_same_in_any_order(order: list[int], most: int, seed:
     items = words()
     labels = [one[:3] for one in items]
 
-    def some(order: list[int]) -> Split:
+    def sample_in_order(order: list[int]) -> Split:
         source = open_source([items[at] for at in order])
         return Split(source, np.arange(COUNT), [labels[at] for at in order]).sample(most, seed)
 
@@ -123,7 +106,7 @@ def test_some_items_are_the_same_in_any_order(order: list[int], most: int, seed:
         assert (np.diff(side.indices) > 0).all()
         return [(side.source.read(int(at)), label) for at, label in zip(side.indices, side.labels, strict=True)]
 
-    one, other = some(list(range(COUNT))), some(order)
+    one, other = sample_in_order(list(range(COUNT))), sample_in_order(order)
     assert len(one) == min(most, COUNT)
     assert sorted(pairs(one)) == sorted(pairs(other))
     assert all(text[:3] == label for text, label in pairs(other))
@@ -156,9 +139,9 @@ def test_what_cannot_be_read_is_left_out_with_its_label(tmp_path: Path) -> None:
 def test_excluded_items_are_left_out_with_their_labels() -> None:
     side = Split(open_source(words(5)), np.array([0, 2, 3]), ["a", "b", "c"])
     for hits in (np.array([False, True, False]), [False, True, False]):
-        left = exclude(side, hits)
-        assert left.indices.tolist() == [0, 3]
-        assert left.labels == ["a", "c"]
+        remaining = exclude(side, hits)
+        assert remaining.indices.tolist() == [0, 3]
+        assert remaining.labels == ["a", "c"]
     assert len(exclude(side, [True] * 3)) == 0
 
 
@@ -169,15 +152,15 @@ def test_hashes_are_of_the_content_of_the_item_alone() -> None:
     texts = ["abc", "a much longer text that takes more symbols than the others do", "", "abc", "abd"]
     codec = TextCodec.fit([[*texts, *words()]], TokenSequence)
     together = content_hashes(TEXT_JUDGE, codec, iter([texts]))
-    apart = content_hashes(TEXT_JUDGE, codec, iter([[one] for one in texts]))
-    assert together.tolist() == apart.tolist()
+    one_by_one = content_hashes(TEXT_JUDGE, codec, iter([[one] for one in texts]))
+    assert together.tolist() == one_by_one.tolist()
     assert together[0] == together[3]
     assert len(set(together.tolist())) == 4
     pictures = ImageCodec.fit([shades()], Grid)
     blocks = [shades(), [one.convert("RGB") for one in shades()]]  # the same grey pictures
-    found = content_hashes(IMAGE_JUDGE, pictures, iter(blocks)).reshape(2, COUNT)
-    assert found[0].tolist() == found[1].tolist()
-    assert len(set(found[0].tolist())) == COUNT
+    hashes = content_hashes(IMAGE_JUDGE, pictures, iter(blocks)).reshape(2, COUNT)
+    assert hashes[0].tolist() == hashes[1].tolist()
+    assert len(set(hashes[0].tolist())) == COUNT
     assert len(content_hashes(IMAGE_JUDGE, pictures, iter([]))) == 0
     table = TableCodec.fit([rows()], Row, Options())
     assert len(set(content_hashes(TABLE_JUDGE, table, iter([rows(), rows()])).tolist())) == COUNT
@@ -212,25 +195,25 @@ def test_features_do_not_depend_on_the_order_of_items() -> None:
 @settings(max_examples=60, deadline=None)
 @given(items=st.lists(st.integers(0, 20), max_size=30), train=st.lists(st.integers(0, 20), max_size=60))
 def test_overlap_counts_items_that_are_there(items: list[int], train: list[int]) -> None:
-    found = find_overlap(np.array(items, dtype=np.uint64), np.array(train, dtype=np.uint64))
-    assert found.hits.tolist() == [one in train for one in items]
-    assert found.count == sum(one in train for one in items)
+    overlap = find_overlap(np.array(items, dtype=np.uint64), np.array(train, dtype=np.uint64))
+    assert overlap.hits.tolist() == [one in train for one in items]
+    assert overlap.count == sum(one in train for one in items)
     twins = sum(train.count(one) > 1 for one in train) / max(1, len(train))
-    assert found.expected == pytest.approx(twins * len(items))
+    assert overlap.expected == pytest.approx(twins * len(items))
 
 
 def test_natural_duplicates_are_no_contamination_and_more_are() -> None:
-    def drawn(count: int, seed: int, kinds: int = 3000) -> Any:
+    def sample(count: int, seed: int, kinds: int = 3000) -> Any:
         return np.random.default_rng(seed).integers(0, kinds, count).astype(np.uint64)
 
-    natural = [find_overlap(drawn(400, seed), drawn(2000, seed + 500)) for seed in range(100)]
+    natural = [find_overlap(sample(400, seed), sample(2000, seed + 500)) for seed in range(100)]
     assert min(one.count for one in natural) > 100
     assert np.mean([one.count for one in natural]) == pytest.approx(
         np.mean([one.expected for one in natural]), rel=0.03
     )
     assert sum(one.contaminated for one in natural) <= 2
-    train = drawn(2000, 0)
-    assert find_overlap(np.concatenate([drawn(200, 1), train[:200]]), train).contaminated
+    train = sample(2000, 0)
+    assert find_overlap(np.concatenate([sample(200, 1), train[:200]]), train).contaminated
     assert not Overlap(np.array([True] * 3 + [False] * 90), 0).contaminated
     assert Overlap(np.array([True] * 4 + [False] * 90), 0).contaminated
 
@@ -250,21 +233,8 @@ def test_excerpts_are_pieces_and_not_what_texts_have_in_common() -> None:
         TEXT_JUDGE.contained(items, [])
 
 
-def splits_of(pipeline: Pipeline, **given: Any) -> Splits:
-    return open_splits(pipeline, IMAGE_JUDGE, **given)
-
-
-def picture_model(tmp_path: Path) -> Pipeline:
-    """Return a model of a folder of thirty pictures in two classes, every fourth held out."""
-    for number, one in enumerate(shades()):
-        path = tmp_path / "photos" / "ab"[number % 2] / f"{number:02d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        one.save(path)
-    source = open_source(str(tmp_path / "photos"))
-    codec = ImageCodec.fit([shades()], Grid)
-    return replaying(
-        tmp_path / "model", source, codec, shades(), list(range(0, COUNT, 4)), spec=str(tmp_path / "photos")
-    )
+def splits_of(pipeline: Pipeline, **settings: Any) -> Splits:
+    return open_splits(pipeline, IMAGE_JUDGE, **settings)
 
 
 @pytest.fixture
@@ -273,24 +243,24 @@ def model(tmp_path: Path) -> Pipeline:
 
 
 def test_splits_are_the_held_out_items_and_all_others(model: Pipeline) -> None:
-    found = splits_of(model)
-    assert found.real.indices.tolist() == list(range(0, COUNT, 4))
-    assert found.train is not None
-    assert found.train.indices.tolist() == [at for at in range(COUNT) if at % 4]
-    assert found.real.labels == ["a"] * 4 + ["b"] * 4
-    assert set(found.train.labels or []) == {"a", "b"}
-    assert (found.reason, found.label) == ("", "label")
+    splits = splits_of(model)
+    assert splits.real.indices.tolist() == list(range(0, COUNT, 4))
+    assert splits.train is not None
+    assert splits.train.indices.tolist() == [at for at in range(COUNT) if at % 4]
+    assert splits.real.labels == ["a"] * 4 + ["b"] * 4
+    assert set(splits.train.labels or []) == {"a", "b"}
+    assert (splits.reason, splits.label) == ("", "label")
 
 
 def test_validation_items_are_known_and_not_trained_on(model: Pipeline) -> None:
     assert model.folder is not None
     split = json.loads((model.folder / "split.json").read_text())
     (model.folder / "split.json").write_text(json.dumps(split | {"validation": [1, 2]}))
-    found = splits_of(model)
-    assert found.train is not None
-    assert found.known is not None
-    assert found.train.indices.tolist() == [at for at in range(3, COUNT) if at % 4]
-    assert found.known.indices.tolist() == [at for at in range(COUNT) if at % 4]
+    splits = splits_of(model)
+    assert splits.train is not None
+    assert splits.known is not None
+    assert splits.train.indices.tolist() == [at for at in range(3, COUNT) if at % 4]
+    assert splits.known.indices.tolist() == [at for at in range(COUNT) if at % 4]
 
 
 def test_training_items_are_divided_and_no_class_is_lost() -> None:
@@ -299,12 +269,12 @@ def test_training_items_are_divided_and_no_class_is_lost() -> None:
     for count in (5, 19):
         few = Split(source, np.arange(count), ["a"] * count)
         assert [one is few for one in split_train(few, 100)] == [True, True]
-    fresh, basis = split_train(side, 100)
-    assert sorted([*fresh.indices.tolist(), *basis.indices.tolist()]) == list(range(60))
-    assert 27 <= len(fresh) <= 30
+    unseen, basis = split_train(side, 100)
+    assert sorted([*unseen.indices.tolist(), *basis.indices.tolist()]) == list(range(60))
+    assert 27 <= len(unseen) <= 30
     assert set(basis.labels or []) == {"a", "b"}
-    fresh, _ = split_train(Split(source, np.arange(60)), 7)
-    assert len(fresh) == 7
+    unseen, _ = split_train(Split(source, np.arange(60)), 7)
+    assert len(unseen) == 7
     for at in range(60):  # one item of its class
         labels = ["a"] * 60
         labels[at] = "b"
@@ -322,11 +292,11 @@ def test_a_source_that_changed_is_refused_unless_there_is_other_data(model: Pipe
     shades(1, seed=5)[0].save(tmp_path / "photos" / "a" / "new.png")
     with pytest.raises(UserError, match=r"is not what the model was fitted to: .* restore it, or give --data"):
         splits_of(model)
-    found = splits_of(model, data=shades(9, seed=6))
-    assert len(found.real) == 9
-    assert found.train is None
-    assert "is not what the model was fitted to" in found.reason
-    # Who names the source is told that it is another.
+    splits = splits_of(model, data=shades(9, seed=6))
+    assert len(splits.real) == 9
+    assert splits.train is None
+    assert "is not what the model was fitted to" in splits.reason
+    # A source that was named is refused when it is another one.
     with pytest.raises(UserError, match="and no --source"):
         splits_of(model, data=shades(9, seed=6), source=str(tmp_path / "photos"))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +52,7 @@ def ruled() -> arrow.Table:
     """Return rows that satisfy one constraint of each form."""
     random = np.random.default_rng(3)
     low, start, city = random.normal(size=ROWS), random.integers(0, 400, ROWS), random.integers(0, 4, ROWS)
-    married, which = random.random(ROWS) < 0.4, random.integers(0, 3, ROWS)
+    married, category = random.random(ROWS) < 0.4, random.integers(0, 3, ROWS)
     net, tax, age = random.integers(0, 500, ROWS), random.integers(0, 100, ROWS), random.integers(18, 90, ROWS)
     return arrow.table(
         {
@@ -65,7 +67,7 @@ def ruled() -> arrow.Table:
             "country": np.array(["IT", "NO", "PE", "DE"])[city],
             "spouse": [int(years) if there else None for years, there in zip(age, married, strict=True)],
             "married": np.where(married, "yes", "no"),
-            **{f"is{number}": (which == number).astype(int) for number in range(3)},
+            **{f"is{number}": (category == number).astype(int) for number in range(3)},
         }
     )
 
@@ -73,11 +75,11 @@ def ruled() -> arrow.Table:
 def broken(one: constraints.Constraint, generated: arrow.Table, real: arrow.Table) -> bool:
     """Return whether any row violates the constraint; fixed combinations are those of the real rows."""
     if one.form == "fixed":
-        own, known = (
+        generated_combinations, real_combinations = (
             set(zip(*(table.column(name).to_pylist() for name in one.columns), strict=True))
             for table in (generated, real)
         )
-        return not own <= known
+        return not generated_combinations <= real_combinations
     return bool(constraints.violations(one, generated).any())
 
 
@@ -111,6 +113,13 @@ def test_constraints_hold_whatever_the_model_has_learned() -> None:
         pipe.sample(5, condition={"low": ">=1.5", "high": "<=-1.5"})
 
 
+def test_a_model_that_was_sampled_from_can_be_pickled() -> None:
+    pipe = untrained(ruled(), constraints=WORDS)
+    condition = {"married": "no", "city": "Oslo"}
+    before = pipe.sample(5, condition=condition)
+    assert pickle.loads(pickle.dumps(pipe)).sample(5, condition=condition).equals(before)
+
+
 def test_imputation_keeps_constraints_and_known_cells() -> None:
     table = ruled()
     pipe = untrained(table, constraints=WORDS)
@@ -124,11 +133,11 @@ def test_imputation_keeps_constraints_and_known_cells() -> None:
         )
     filled = pipe.impute(holed)
     for name in table.column_names:
-        given = np.asarray(holed.column(name).is_valid().to_numpy())
+        known = np.asarray(holed.column(name).is_valid().to_numpy())
         same = np.array(
             [a == b for a, b in zip(filled.column(name).to_pylist(), table.column(name).to_pylist(), strict=True)]
         )
-        assert same[given].all(), name
+        assert same[known].all(), name
     for one in pipe.codec.constraints:
         if one.form not in ("sum", "missing"):  # a known total stays, and a missing spouse may stay missing
             assert not broken(one, filled, table), one.words
@@ -163,7 +172,7 @@ def test_rows_look_like_the_real_ones(fitted: Path) -> None:
     assert c2st_auc(real, generated) < 0.65 < c2st_auc(real, independent_baseline(real, 0))
     whole = pipe.sample(30, seed=2)
     assert pipe.sample(1, seed=9).equals(whole.slice(7, 1))
-    assert whole.column("id").to_pylist() == list(range(2, 32))
+    assert whole.column("id").to_pylist() == list(range(2202, 2232))  # beyond all real ones
     nats = log_likelihood(pipe, whole.slice(0, 20))
     odd = whole.slice(0, 20).set_column(
         1, "group", arrow.array(["a" if g != "a" else "c" for g in whole.column("group").to_pylist()[:20]])
@@ -175,13 +184,13 @@ def test_a_wrong_cell_has_a_large_nll(fitted: Path) -> None:
     pipe = mg.load(fitted / "model")
     rows = pipe.sample(200, seed=3)
     wrong = rows.set_column(3, "pay", arrow.array(rows.column("pay").to_pylist()[::-1]))
-    moved = np.abs(np.array(rows.column("pay").to_pylist()) - np.array(wrong.column("pay").to_pylist())) > 1000
+    far = np.abs(np.array(rows.column("pay").to_pylist()) - np.array(wrong.column("pay").to_pylist())) > 1000
     before, after = cell_nll(pipe, rows), cell_nll(pipe, wrong)
     assert before.column_names == ["group", "age", "pay", "flag"]
     frame = cell_nll(pipe, rows.to_pandas())
     assert list(frame.columns) == before.column_names
     assert np.array_equal(frame["pay"], before.column("pay").to_numpy())
-    assert (after.column("pay").to_numpy() > before.column("pay").to_numpy())[moved].mean() > 0.9
+    assert (after.column("pay").to_numpy() > before.column("pay").to_numpy())[far].mean() > 0.9
     assert np.allclose(before.column("flag").to_numpy().mean(), after.column("flag").to_numpy().mean(), atol=0.1)
 
 
@@ -224,15 +233,15 @@ def test_the_command_line(fitted: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert run(["inspect", str(fitted / "rows.csv")]) == 0
     output = capsys.readouterr().out
     assert "id: key" in output
-    assert "10.0% missing" in output
+    assert re.search(r"\b(9|10)\.\d% missing", output)
 
 
 def test_option_flags_and_those_that_depend_on_the_number_of_rows(fitted: Path, tmp_path: Path) -> None:
     command = ["fit", str(fitted / "rows.csv"), "--train.steps", "2", "--train.batch", "8", "--train.precision", "fp32"]
     options = ["--options.width", "48", "--options.weight-decay", "0.01"]
     assert run([*command, *options, "--out", str(tmp_path / "model")]) == 0
-    written = json.loads((tmp_path / "model" / "config.json").read_text())["options"]
-    assert written == {"width": 48, "embedding": 256, "dropout": 0.4, "weight_decay": 0.01, "in_order": 0.5}
+    saved_options = json.loads((tmp_path / "model" / "config.json").read_text())["options"]
+    assert saved_options == {"width": 48, "embedding": 256, "dropout": 0.4, "weight_decay": 0.01, "in_order": 0.5}
     kind = model_for("autoregressive", Row)
     many = kind.resolve_options(kind.Options(), 300_000)
     assert many.dropout == pytest.approx(0.4 / 10**0.5, abs=1e-3)
@@ -254,10 +263,11 @@ def test_a_model_of_a_data_frame_returns_data_frames(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_train_and_test(tmp_path: Path) -> None:
-    table = arrow.table({"a": list(range(50)) * 4, "b": ["x", "y"] * 100})
+    table, source = arrow.table({"a": list(range(50)) * 4, "b": ["x", "y"] * 100}), tmp_path / "parts"
+    source.mkdir()
     for part in ("train", "test"):
-        parquet.write_table(table, tmp_path / f"{part}.parquet")
-    mg.fit(tmp_path, out=tmp_path / "model", options=TINY, train={**TRAIN, "steps": 2}, say=None)
+        parquet.write_table(table, source / f"{part}.parquet")
+    mg.fit(source, out=tmp_path / "model", options=TINY, train={**TRAIN, "steps": 2}, say=None)
     assert json.loads((tmp_path / "model" / "split.json").read_text())["held_out"] == list(range(200, 400))
 
 
@@ -299,7 +309,7 @@ def test_other_families_model_rows(tmp_path: Path, family: str) -> None:
     pipe = mg.fit(table, family=family, out=tmp_path / "model", options={"width": 16}, train=train, say=None)
     generated = mg.load(tmp_path / "model").sample(300, seed=3)
     assert generated.schema == table.schema
-    assert generated.column("id").to_pylist() == list(range(3, 303))
+    assert generated.column("id").to_pylist() == list(range(663, 963))  # beyond all real ones
     assert generated.slice(200, 50).equals(pipe.sample(50, seed=203))
     with pytest.raises(UserError, match=REFUSAL):
         pipe.sample(3, condition={"k": "yes"})

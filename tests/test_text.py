@@ -178,8 +178,8 @@ def test_labels(tmp_path: Path) -> None:
     """Each class has sentences of its own; guidance is there, and an unknown class is refused."""
     maker = random.Random(1)
     rows = [
-        {"text": f"{who} {maker.choice(DEEDS)} {maker.choice(THINGS)} today and tomorrow", "who": who}
-        for who in PEOPLE * 80
+        {"text": f"{name} {maker.choice(DEEDS)} {maker.choice(THINGS)} today and tomorrow", "who": name}
+        for name in PEOPLE * 80
     ]
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -197,7 +197,13 @@ def test_one_long_text_keeps_its_last_tenth(tmp_path: Path) -> None:
     lines: list[str] = []
     train = {**QUICK, "steps": 140}
     pipe = morphogen.fit(
-        file, out=tmp_path / "model", train=train, options=SMALL, codec={"context": 64}, say=lines.append
+        file,
+        out=tmp_path / "model",
+        separator="none",
+        train=train,
+        options=SMALL,
+        codec={"context": 64},
+        say=lines.append,
     )
     assert any("one text" in line for line in lines)
     assert any("more examples for validation" in line for line in lines)
@@ -259,8 +265,8 @@ def test_other_families_model_the_latents_of_a_vae(family: str, sentences: Path,
     pipe = morphogen.fit(sentences, out=inner, family="vae", train=QUICK, options=options, say=None)
     z = latents.encode(pipe, ["7 ann sees the sea.", "12 bob eats a pear."])
     assert z.shape == (2, 8)
-    between = latents.decode(pipe, torch.lerp(z[0], z[1], torch.linspace(0, 1, 5)[:, None]))
-    assert [between[0], between[-1]] == latents.decode(pipe, z)
+    interpolated = latents.decode(pipe, torch.lerp(z[0], z[1], torch.linspace(0, 1, 5)[:, None]))
+    assert [interpolated[0], interpolated[-1]] == latents.decode(pipe, z)
     bits = likelihood.bits_per_dimension(pipe, ["7 ann sees the sea."])
     assert 0 < float(bits) < 8
     out = tmp_path / family

@@ -106,10 +106,10 @@ def test_distinct_by_hand():
 
 def test_distinct_compares_sets_of_any_size():
     few, many = prose(40), prose(400, seed=1)
-    whole = variety.distinct(many, 2, words=variety.word_count(many))
+    of_many = variety.distinct(many, 2, words=variety.word_count(many))
     same = variety.distinct(many, 2, words=variety.word_count(few))
     own = variety.distinct(few, 2, words=variety.word_count(few))
-    assert abs(same - own) < 0.05 < own - whole
+    assert abs(same - own) < 0.05 < own - of_many
 
 
 def test_repetition_by_hand():
@@ -155,9 +155,9 @@ def longest(text: str, corpus: list[str]) -> int:
 
 
 def check(items: list[str], corpus: list[str]) -> None:
-    found = longest_copied(items, corpus)
-    assert [one.text for one in found] == list(range(len(items)))
-    for one in found:
+    spans = longest_copied(items, corpus)
+    assert [one.text for one in spans] == list(range(len(items)))
+    for one in spans:
         assert corpus[one.item][one.offset : one.offset + len(one.span)] == one.span
         assert one.span in items[one.text]
         assert len(one.span) == longest(items[one.text], corpus)
@@ -178,26 +178,28 @@ def test_the_longest_copied_span_is_that_of_brute_force(chunk):
 def test_longer_texts_of_few_signs(alphabet):
     random = np.random.default_rng(0)
 
-    def some(length: int) -> str:
+    def random_text(length: int) -> str:
         return "".join(random.choice(list(alphabet), length))
 
     for chunk in (64, 1 << 18):
         with mock.patch.object(copied_spans, "_CHUNK", chunk):
-            check([some(length) + "!" for length in (1, 17, 40, 63, 64, 90)], [some(300), some(50)])
+            check(
+                [random_text(length) + "!" for length in (1, 17, 40, 63, 64, 90)], [random_text(300), random_text(50)]
+            )
 
 
 def test_a_planted_copy_is_found_where_it_is():
     random = np.random.default_rng(0)
     letters = [chr(point) for point in range(0x3B1, 0x3CA)] + ["\N{GRINNING FACE}", " "]
     corpus = ["".join(random.choice(letters, length)) for length in (5000, 0, 300_000, 70_000)]
-    texts_made = ["".join(random.choice(letters, 400)) for _ in range(30)]
+    texts = ["".join(random.choice(letters, 400)) for _ in range(30)]
     planted = [(2, 250_000, 100), (0, 0, 33), (2, 299_900, 100), (3, 69_999 - 63, 64), (2, 262_100, 256)]
     for number, (item, offset, length) in enumerate(planted):
         span = corpus[item][offset : offset + length]
-        texts_made[number] = texts_made[number][:100] + "!" + span + "!" + texts_made[number][100:]
-    found = longest_copied(texts_made, corpus)
-    assert [(one.item, one.offset, len(one.span)) for one in found[: len(planted)]] == planted
-    assert all(2 <= len(one.span) < 10 for one in found[len(planted) :])
+        texts[number] = texts[number][:100] + "!" + span + "!" + texts[number][100:]
+    spans = longest_copied(texts, corpus)
+    assert [(one.item, one.offset, len(one.span)) for one in spans[: len(planted)]] == planted
+    assert all(2 <= len(one.span) < 10 for one in spans[len(planted) :])
 
 
 def test_texts_with_nothing_in_common():
@@ -225,7 +227,7 @@ def test_hashes_that_collide_are_noticed():
 def test_the_distance_of_features_tells_texts_from_the_baseline():
     real, other, third = prose(300, seed=1), prose(300, seed=2), prose(300, seed=3)
     random = np.random.default_rng(0)
-    turned = ["".join(random.permutation(third[number].split(" ")).tolist()) for number in range(300)]
+    permuted = ["".join(random.permutation(third[number].split(" ")).tolist()) for number in range(300)]
 
     def distance(generated: list[str]) -> float:
         metric = Frechet()
@@ -233,5 +235,5 @@ def test_the_distance_of_features_tells_texts_from_the_baseline():
         metric.update(Grams().features(generated), real=False)
         return metric.compute()["frechet"]
 
-    assert distance(other) < distance(turned) / 2 < distance(independent_baseline(third, 0))
+    assert distance(other) < distance(permuted) / 2 < distance(independent_baseline(third, 0))
     assert distance(other) < distance(independent_baseline(third, 0)) / 5

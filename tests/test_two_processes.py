@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 import json
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from accelerate import Accelerator
-from conftest import ALONE
+from command_line import launch
 from two_parts import FITS, IN_TURN, TOGETHER, weights
 
 import morphogen
 from morphogen.core import plugins
-
-
-def launch(*arguments: str | Path) -> str:
-    """Run in two processes on this machine; return what they print to stderr."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port]
-    done = subprocess.run(
-        [*command, *map(str, arguments)], env=ALONE, capture_output=True, text=True, check=False, timeout=1200
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +27,8 @@ def test_both_end_with_equal_weights(processes: tuple[Path, list[dict[str, Any]]
     folder, (first, second) = processes
     assert first == second
     assert first["processes"] == 2
-    own = {name for name, module in plugins.known("families").items() if module.startswith("morphogen.families.")}
-    assert set(FITS) == own
+    built_in = {name for name, module in plugins.known("families").items() if module.startswith("morphogen.families.")}
+    assert set(FITS) == built_in
     for family in FITS:
         assert morphogen.load(folder / family, device="cpu").hash == first[family]
 

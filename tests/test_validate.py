@@ -35,20 +35,20 @@ def fit(items: np.ndarray, out: Path, steps: int, family: str = "autoregressive"
 def test_noise_is_not_memorised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One bit per pixel is the best there is; the last weights need a tenth more."""
     last: dict[str, torch.Tensor] = {}
-    honest = validate.restore_best
+    original = validate.restore_best
 
     def restore_best(state: TrainState) -> None:
         last.update({name: value.clone() for name, value in state.model.state_dict().items()})
-        honest(state)
+        original(state)
 
     monkeypatch.setattr(validate, "restore_best", restore_best)
-    fresh = [Image.fromarray(one) for one in noise(100, seed=1)]
+    unseen = [Image.fromarray(one) for one in noise(100, seed=1)]
     pipe = fit(noise(260), tmp_path / "best", 300, width=64, layers=2)
-    assert bits_per_dimension(pipe, fresh).mean().item() == pytest.approx(1, abs=0.03)
+    assert bits_per_dimension(pipe, unseen).mean().item() == pytest.approx(1, abs=0.03)
     training = json.loads((tmp_path / "best" / "metrics.json").read_text())["training"]
     assert training["validation_loss"] == pytest.approx(math.log(2), abs=0.03)
     pipe.model.load_state_dict(last)
-    assert bits_per_dimension(pipe, fresh).mean() > 1.07
+    assert bits_per_dimension(pipe, unseen).mean() > 1.07
 
 
 def test_validation_items_are_not_trained_on(tmp_path: Path) -> None:

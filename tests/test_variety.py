@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -29,40 +30,40 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
 # Modes
 
 
-def islands(count: int, seed: int, kept: tuple[int, ...] = tuple(range(10))) -> tuple[torch.Tensor, NDArray[np.int64]]:
+def islands(count: int, seed: int, indices: Sequence[int] = range(10)) -> tuple[torch.Tensor, NDArray[np.int64]]:
     """Items of ten islands, and of which each is; the first is as frequent as all others together."""
     random = np.random.default_rng(seed)
-    weights = np.array([9, *[1] * 9], dtype=np.float64)[list(kept)]
-    which = random.choice(kept, count, p=weights / weights.sum())
-    return torch.from_numpy(20 * np.eye(10)[which] + random.normal(size=(count, 10))), which
+    weights = np.array([9, *[1] * 9], dtype=np.float64)[list(indices)]
+    island = random.choice(indices, count, p=weights / weights.sum())
+    return torch.from_numpy(20 * np.eye(10)[island] + random.normal(size=(count, 10))), island
 
 
 @pytest.mark.parametrize("dropped", [1, 5, 9])
 def test_an_island_that_is_left_out_is_found_with_its_mass(dropped: int) -> None:
-    real, which = islands(1500, dropped)
+    real, island = islands(1500, dropped)
     generated, _ = islands(1000, dropped + 100, tuple(one for one in range(10) if one != dropped))
-    found = compare_modes(real, generated)
-    assert found.detected
-    assert found.lost == pytest.approx((which == dropped).mean(), abs=0.015)
-    centres = clusters(real, len(found.real))
-    assert {int(centres[at].argmax()) for at in found.missing} == {dropped}
+    modes = compare_modes(real, generated)
+    assert modes.detected
+    assert modes.lost == pytest.approx((island == dropped).mean(), abs=0.015)
+    centres = clusters(real, len(modes.real))
+    assert {int(centres[at].argmax()) for at in modes.missing} == {dropped}
 
 
 def test_of_fresh_items_no_region_is_missing() -> None:
-    found = [compare_modes(islands(900, seed)[0], islands(700, seed + 1)[0]) for seed in range(0, 80, 2)]
-    assert sum(one.detected for one in found) <= 1
-    assert np.mean([one.lost for one in found]) < 0.002
-    assert np.mean([one.different for one in found]) == pytest.approx(0.05, abs=0.02)
+    results = [compare_modes(islands(900, seed)[0], islands(700, seed + 1)[0]) for seed in range(0, 80, 2)]
+    assert sum(one.detected for one in results) <= 1
+    assert np.mean([one.lost for one in results]) < 0.002
+    assert np.mean([one.different for one in results]) == pytest.approx(0.05, abs=0.02)
 
 
-def test_half_of_an_island_is_too_few_to_be_left_out_and_still_differs() -> None:
-    found = compare_counts(np.array([500, 500]), np.array([700, 300]))
-    assert found.missing == []
-    assert found.different == 1
+def test_half_of_an_island_differs_and_is_not_missing() -> None:
+    modes = compare_counts(np.array([500, 500]), np.array([700, 300]))
+    assert modes.missing == []
+    assert modes.different == 1
     assert compare_counts(np.array([500, 500]), np.array([990, 10])).lost == 0.5
 
 
-def test_chance_is_that_of_all_bins_together_unless_it_is_said() -> None:
+def test_alpha_is_corrected_for_the_number_of_bins_unless_it_is_given() -> None:
     real, generated = np.full(50, 24), np.array([6, *[24] * 49])
     assert compare_counts(real, generated).missing == []
     assert compare_counts(real, np.array([0, *[24] * 49])).missing == [0]
@@ -78,14 +79,14 @@ counts = st.lists(st.tuples(st.integers(0, 200), st.integers(0, 200)), min_size=
 @given(pairs=counts)
 def test_the_divergence_of_bins_is_jensen_shannons(pairs: list[tuple[int, int]]) -> None:
     real, generated = (np.array(side) for side in zip(*pairs, strict=True))
-    found = compare_counts(real, generated)
-    assert found.divergence == pytest.approx(jensenshannon(real, generated, base=2) ** 2, abs=1e-9)
-    assert found.real.sum() == pytest.approx(1)
-    assert found.lost == pytest.approx(found.real[found.missing].sum())
+    modes = compare_counts(real, generated)
+    assert modes.divergence == pytest.approx(jensenshannon(real, generated, base=2) ** 2, abs=1e-9)
+    assert modes.real.sum() == pytest.approx(1)
+    assert modes.lost == pytest.approx(modes.real[modes.missing].sum())
     mirrored = compare_counts(generated, real)
-    assert found.divergence == pytest.approx(mirrored.divergence)
-    assert found.different == mirrored.different
-    assert compare_counts(real[::-1], generated[::-1]).lost == pytest.approx(found.lost)
+    assert modes.divergence == pytest.approx(mirrored.divergence)
+    assert modes.different == mirrored.different
+    assert compare_counts(real[::-1], generated[::-1]).lost == pytest.approx(modes.lost)
 
 
 def test_divergences_by_hand() -> None:
@@ -110,8 +111,8 @@ def test_different_bins_are_those_of_the_test_of_two_proportions(pairs: list[tup
 @pytest.mark.parametrize("rows", [1, 7, 60])
 def test_few_and_equal_items_have_modes_too(rows: int) -> None:
     for x in (torch.ones(rows, 3), normal(rows, 3), normal(rows, 3).round().float()):
-        found = compare_modes(x, x)
-        assert (found.lost, found.different, found.divergence) == (0, 0, 0)
+        modes = compare_modes(x, x)
+        assert (modes.lost, modes.different, modes.divergence) == (0, 0, 0)
 
 
 def test_bins_hold_twenty_items() -> None:
@@ -124,7 +125,7 @@ def test_bins_hold_twenty_items() -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 5])
-def test_who_is_sure_of_all_classes_scores_their_number(classes: int) -> None:
+def test_certain_predictions_of_all_classes_score_their_number(classes: int) -> None:
     sure = torch.eye(classes).repeat(40, 1)
     value, error = inception_score(sure, splits=1)
     assert value == pytest.approx(classes)
@@ -134,9 +135,9 @@ def test_who_is_sure_of_all_classes_scores_their_number(classes: int) -> None:
     assert error < 0.01
 
 
-def test_who_says_the_same_of_all_scores_one() -> None:
-    for said in (torch.tensor([0.2, 0.5, 0.3]), torch.tensor([0.0, 1.0, 0.0])):
-        assert inception_score(said.expand(200, 3)) == pytest.approx((1, 0), abs=1e-6)
+def test_equal_predictions_score_one() -> None:
+    for prediction in (torch.tensor([0.2, 0.5, 0.3]), torch.tensor([0.0, 1.0, 0.0])):
+        assert inception_score(prediction.expand(200, 3)) == pytest.approx((1, 0), abs=1e-6)
 
 
 def test_a_score_by_hand() -> None:
@@ -197,7 +198,7 @@ def test_where_one_scale_fits_it_is_ssim() -> None:
 
 
 @pytest.mark.parametrize(("side", "scales"), [(22, 2), (64, 3), (176, 5)])
-def test_more_scales_are_weighted_as_they_were_found(side: int, scales: int) -> None:
+def test_more_scales_have_the_weights_of_the_paper(side: int, scales: int) -> None:
     x = smooth(side, 0)
     y = np.clip(0.8 * x + 0.1 * smooth(side, 1), 0, 1)
     weights = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333][:scales])
@@ -218,10 +219,10 @@ def test_equal_pictures_are_alike_at_any_size(shape: tuple[int, ...], kind: torc
     x, y = x.to(kind), y.to(kind)
     assert ms_ssim(x, x).tolist() == pytest.approx([1, 1], abs=1e-5)
     assert torch.allclose(ms_ssim(x, y), ms_ssim(y, x))
-    apart = ms_ssim(x, y)
-    assert ((apart >= 0) & (apart < 1)).all()
+    similarity = ms_ssim(x, y)
+    assert ((similarity >= 0) & (similarity < 1)).all()
     alone = torch.cat([ms_ssim(a[None], b[None]) for a, b in zip(x, y, strict=True)])
-    assert torch.allclose(apart, alone, atol=1e-6)
+    assert torch.allclose(similarity, alone, atol=1e-6)
 
 
 def test_pictures_are_less_alike_the_more_noise_there_is() -> None:
@@ -241,11 +242,11 @@ def test_similarity_is_the_mean_over_all_pairs() -> None:
     pictures = [picture(smooth(16, seed)) for seed in range(12)]
     x = torch.stack([torch.from_numpy(np.asarray(one) / 255.0)[None] for one in pictures])
     pairs = [(a, b) for a in range(12) for b in range(12) if a != b]
-    every = ms_ssim(x[[a for a, _ in pairs]], x[[b for _, b in pairs]])
+    similarities = ms_ssim(x[[a for a, _ in pairs]], x[[b for _, b in pairs]])
     pictures = planes(pictures, 1)
     value, error = mean_similarity(pictures, pairs=4000)
-    assert value == pytest.approx(float(every.mean()), abs=4 * float(every.std()) / 4000**0.5)
-    assert error == pytest.approx(float(every.std()) / 6**0.5, rel=0.1)
+    assert value == pytest.approx(float(similarities.mean()), abs=4 * float(similarities.std()) / 4000**0.5)
+    assert error == pytest.approx(float(similarities.std()) / 6**0.5, rel=0.1)
     assert mean_similarity(pictures, pairs=50) == mean_similarity(pictures, pairs=50)
     assert mean_similarity(pictures, pairs=50) != mean_similarity(pictures, pairs=50, seed=1)
 
@@ -256,7 +257,7 @@ def test_the_error_of_similarity_holds_what_new_pictures_give() -> None:
     assert np.std([value for value, _ in similarities]) < np.mean([error for _, error in similarities])
 
 
-def test_similarity_of_what_is_all_the_same_of_any_kind() -> None:
+def test_equal_pictures_of_any_mode_have_similarity_one() -> None:
     grey = picture(smooth(16, 0))
     for one in (grey, grey.convert("RGB"), Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)):
         assert mean_similarity(planes([one] * 10, 3)) == pytest.approx((1, 0), abs=1e-6)
@@ -275,13 +276,13 @@ def test_too_few_pictures_are_counted() -> None:
 @given(texts=st.lists(st.text(max_size=60), max_size=6), length=st.integers(1, 30))
 def test_passages_are_the_texts_in_order(texts: list[str], length: int) -> None:
     each = [passages([text], length) for text in texts]
-    assert passages(texts, length) == [one for found in each for one in found]
-    for text, found in zip(texts, each, strict=True):
-        assert all(0 < len(one) <= length for one in found)
-        taken = "".join(found)
-        assert text.startswith(taken)
-        assert len(text) - len(taken) < length / 2  # what is left out
-        assert bool(taken) == bool(text)
+    assert passages(texts, length) == [one for parts in each for one in parts]
+    for text, parts in zip(texts, each, strict=True):
+        assert all(0 < len(one) <= length for one in parts)
+        joined = "".join(parts)
+        assert text.startswith(joined)
+        assert len(text) - len(joined) < length / 2  # what is left out
+        assert bool(joined) == bool(text)
 
 
 def test_passages_are_as_long_as_what_is_generated() -> None:

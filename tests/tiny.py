@@ -1,8 +1,10 @@
-"""The smallest fits of the digits."""
+"""The smallest fits of the digits, and the shortest training of extractors."""
 
 from __future__ import annotations
 
 from typing import Any
+
+import pytest
 
 from morphogen.core import plugins
 from morphogen.core.modality import modality
@@ -27,3 +29,9 @@ def tiny(family: str) -> dict[str, Any]:
     options: dict[str, Any] = {name: 16 for name in fields if name.endswith("width")}
     options |= {name: 1 for name, field in fields.items() if name.endswith("_blocks") and field.annotation is int}
     return options | {name: (1, 1) for name in fields if name == "blocks"}
+
+
+def shorten(patch: pytest.MonkeyPatch) -> None:
+    """Train the extractors of pictures for a few steps only."""
+    patch.setattr("morphogen.modalities.image.features._FEWEST", 30)
+    patch.setattr("morphogen.modalities.image.features._PASSES", 5)

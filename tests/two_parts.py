@@ -22,7 +22,8 @@ from morphogen.core.config import Frozen
 from morphogen.core.model import Batch, GenerativeModel, Loss, Partial, Phase, Request
 from morphogen.core.space import Grid
 from morphogen.data.loader import batch_indices
-from morphogen.training.loop import Budget, Setup, Step, TrainState, train
+from morphogen.training.budget import Budget
+from morphogen.training.loop import Setup, Step, TrainState, train
 from morphogen.training.options import TrainOptions
 from morphogen.training.processes import wrap
 

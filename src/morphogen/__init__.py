@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .core.openmp import wait_asleep
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from .training.fit import fit, resume
     from .training.options import TrainOptions
     from .training.signals import Interrupted
+
+wait_asleep()
 
 __all__ = [
     "Evaluation",

@@ -16,13 +16,15 @@ from torch import Tensor
 from .core.codec import Codec
 from .core.config import Frozen, build, replacing, write_json
 from .core.errors import UserError, unknown
+from .core.files import as_path, file_hash, inside
 from .core.model import Batch, GenerativeModel, Partial, Request
+from .core.records import FORMAT
 from .core.space import space_to_json
 from .nn.nd import autocast
 from .version import __version__
 
-FORMAT = 2  # of the model folder
 ALL = "all"  # as the value of a class condition: all classes in turn
+_SMALL = 256  # cells of a grid that is computed in fp32 on a CPU
 _MAX_BATCH = 1024  # items that are encoded, decoded or scored together
 
 
@@ -68,18 +70,23 @@ class Artifact:
         return digest.hexdigest()
 
     def save(self, folder: Path | str) -> None:
-        """Write the model folder; each file is written whole or not at all."""
-        folder = Path(folder)
+        """Write the model folder; each file is written whole or not at all.
+
+        Raises UserError where the name of a condition cannot be that of a folder.
+        """
+        folder = as_path(folder, "the folder")
+        places = {name: inside(folder / "conditions", name) for name in self.conditions}
         folder.mkdir(parents=True, exist_ok=True)
         self.codec.save(folder / "codec")
         for name, codec in self.conditions.items():
-            codec.save(folder / "conditions" / name)
+            codec.save(places[name])
         with replacing(folder / "model.safetensors") as temporary:
             state = self.model.state_dict()
             save_file({name: value.detach().cpu().clone().contiguous() for name, value in state.items()}, temporary)
         write_json(folder / "metrics.json", self.metrics)
         config = {"format": FORMAT, "morphogen": __version__, **self._description()}
-        write_json(folder / "config.json", {**config, "precision": self.precision, "source": self.source})
+        config |= {"precision": self.precision, "source": self.source, "files": _hashes(folder)}
+        write_json(folder / "config.json", config)
 
     def controls(self, values: Mapping[str, Any]) -> Frozen:
         """Return the model's Controls with these values. Raises UserError on an unknown, impossible or void one."""
@@ -122,8 +129,13 @@ class Artifact:
         return UserError(f"this model takes no condition '{name}'; drop it, or fit with --condition {name}")
 
     def autocast(self) -> torch.autocast:
-        """Return the context in which the model computes in the precision that it was trained in."""
-        return autocast(self.precision, self.model.device)
+        """Return the context in which the model computes in the precision that it was trained in.
+
+        Small grids are in fp32 on a CPU: casting the weights of one picture of 8 x 8 takes as long as sampling it.
+        """
+        space = self.model.space
+        small = self.model.device.type == "cpu" and space.continuous and space.positions <= _SMALL
+        return autocast("fp32" if small else self.precision, self.model.device)
 
     def generate(self, request: Request, controls: Frozen) -> Iterator[Partial]:
         """Yield drafts of the samples that a request describes; the last is the samples. Drafts are on the device."""
@@ -172,6 +184,13 @@ class Artifact:
             "conditions": {name: space_to_json(codec.space) for name, codec in self.conditions.items()},
             "options": {name: value for name, value in options.items() if name in self._option_names},
         }
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file that a model is loaded from, by its path in the model folder."""
+    codecs = (path for place in ("codec", "conditions") for path in sorted((folder / place).rglob("*")))
+    files = [folder / "model.safetensors", *(path for path in codecs if path.is_file())]
+    return {path.relative_to(folder).as_posix(): file_hash(path) for path in files}
 
 
 def _encode_classes(codec: Codec[Any], value: Any, count: int) -> Tensor:

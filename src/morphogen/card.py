@@ -33,7 +33,7 @@ A `{pipeline.family}` model of modality `{pipeline.modality}`, trained with morp
 - {training["parameters"]:,} parameters
 - {training["steps"]:,} steps of {training["batch"]} items in {training["seconds"]:,} s
 - model hash: `{pipeline.hash[:16]}`
-
+{_stored(pipeline)}
 ```
 morphogen sample {folder.resolve().name} -n 16{needed} --out samples
 ```
@@ -42,6 +42,12 @@ morphogen sample {folder.resolve().name} -n 16{needed} --out samples
 """
     with replacing(folder / "README.md") as temporary:
         temporary.write_text(card, encoding="utf-8", errors="replace")
+
+
+def _stored(pipeline: Pipeline) -> str:
+    """Return a line for each part of the training data that the model's folder holds."""
+    parts = [*pipeline.model.stored_data(), *pipeline.codec.stored_data()]
+    return "".join(f"- **holds training data**: {one}\n" for one in parts)
 
 
 def _evaluation(pipeline: Pipeline) -> str:
@@ -55,7 +61,7 @@ def _evaluation(pipeline: Pipeline) -> str:
     lines = [
         "## Evaluation",
         "",
-        evaluation["summary"],
+        *(f"- {line}" for line in evaluation["summary"].splitlines()),
         "",
         f"On {evaluation['real']:,} items of {evaluation['data']}; {evaluation['generated']:,} generated, seed "
         f"{evaluation['seed']}. Real data: the value for training items in the place of generated ones. Baseline: the "

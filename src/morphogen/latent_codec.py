@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
@@ -17,7 +17,9 @@ from .core.errors import UserError
 from .core.model import LatentModel, Partial, Request
 from .core.noise import Noise
 from .core.query import Query
+from .core.records import Digest, Record, parse_record
 from .core.space import Space
+from .core.weights import check_tensors, load_tensors
 from .nn.masking import patched
 
 _WITHOUT = "fit without --autoencoder"
@@ -52,6 +54,13 @@ def _latent_model(artifact: Artifact) -> LatentModel:
     if not isinstance(artifact.model, LatentModel):
         raise UserError(f"the family '{artifact.family}' has no latent space to encode to")
     return artifact.model
+
+
+class LatentConfig(Record):
+    """What the folder of a `LatentCodec` holds beside the autoencoder: the hash of that."""
+
+    kind: Literal["latents"]
+    autoencoder: Digest
 
 
 class LatentCodec(Codec[Any]):
@@ -157,22 +166,19 @@ class LatentCodec(Codec[Any]):
 
         Raises UserError where the autoencoder was changed since, or a file is damaged.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        expected = str(read_json(folder / "config.json")["autoencoder"])
+        config = read_json(folder / "config.json")
+        expected = parse_record(config, LatentConfig, str(folder / "config.json")).autoencoder
         if artifact.hash != expected:
             raise UserError(
                 f"the autoencoder in {folder / 'model'} is {artifact.hash[:12]}, and this model was trained with "
                 f"{expected[:12]}; restore the folder or fit again"
             )
-        try:
-            tensors = load_file(folder / "codec.safetensors")
-            return cls(artifact, tensors["mean"], tensors["deviation"])
-        except (OSError, SafetensorError, KeyError) as error:
-            raise UserError(
-                f"the codec in {folder} cannot be read ({error}); restore the folder or fit again"
-            ) from None
+        file, latent = folder / "codec.safetensors", _latent_model(artifact).latent
+        tensors, size = load_tensors(file), latent.shape[0] if latent.continuous else 0
+        check_tensors(tensors, {name: torch.zeros(size) for name in ("mean", "deviation")}, file)
+        if any(len(value.shape) != 1 or len(value) != size for value in tensors.values()):
+            raise UserError(f"{file} is not of the autoencoder beside it; restore the folder or fit again")
+        return cls(artifact, tensors["mean"], tensors["deviation"])
 
     def _decode_latents(self, x: Tensor, noise: Noise) -> Tensor:
         """Return the encoded items of standardised latents."""

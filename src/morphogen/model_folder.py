@@ -6,79 +6,124 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
-from .artifact import FORMAT, Artifact
+from .artifact import Artifact
 from .core import plugins
 from .core.codec import Codec
 from .core.condition import LabelCodec
 from .core.config import build, read_json
-from .core.errors import UserError
+from .core.errors import UserError, one_line
+from .core.files import as_path, check_link, file_hash, guard, inside
 from .core.modality import modality as modality_named
 from .core.model import GenerativeModel
-from .core.space import space_from_json
+from .core.records import FORMAT, ModelConfig, read_metrics, read_record
+from .core.space import Space, space_from_json
+from .core.weights import check_tensors, load_tensors, state_bytes
 from .latent_codec import LatentCodec
 from .nn.nd import place
+
+_RESTORE = "restore the folder or fit again"
+_SLACK = 2, 1 << 20  # how much larger than its weights a model may be that options describe: times, and bytes
 
 
 def load_artifact(folder: Path | str, device: str | None = None) -> Artifact:
     """Return the artifact in a model folder, on the GPU where there is one.
 
-    Raises UserError where it is no model folder, or one that is unfinished, damaged or of another format.
+    Raises UserError where it is no model folder, or one that is unfinished, damaged, changed or of another format, and
+    where there is no such device.
     """
-    folder = Path(folder)
+    folder, device = as_path(folder, "the model folder"), _device(device)
     config = _read_config(folder)
-    try:
-        space = space_from_json(config["space"])
-        model_class = plugins.model_for(config["family"], type(space))
-        codec = load_codec(config["modality"], folder / "codec", device)
-        conditions = {
-            name: load_codec(config["modality"], folder / "conditions" / name) for name in config["conditions"]
-        }
-        spaces = {name: space_from_json(value) for name, value in config["conditions"].items()}
-        model = model_class(space, spaces, build(model_class.Options, config["options"], "options"))
-        precision, source = config["precision"], config["source"]
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        what = f"lacks {error}" if isinstance(error, KeyError) else f"is damaged ({error})"
-        raise UserError(f"{folder / 'config.json'} {what}; restore the folder or fit again") from None
+    space = _read_space(config.space, folder)
+    model_class = plugins.model_for(config.family, type(space))
+    options = build(model_class.Options, config.options, "options")
+    modality_named(config.modality)  # an unknown name is refused
+    _check_files(folder, config)
+    codec = load_codec(config.modality, folder / "codec", device)
     if codec.space != space:
         raise UserError(
             f"the codec in {folder / 'codec'} is not that of this model: it maps to {codec.space}, and not to "
-            f"{space}; restore the folder or fit again"
+            f"{space}; {_RESTORE}"
         )
+    conditions = {name: load_codec(config.modality, inside(folder / "conditions", name)) for name in config.conditions}
+    spaces = {name: _read_space(value, folder) for name, value in config.conditions.items()}
+    for name, condition in conditions.items():
+        if condition.space != spaces[name]:
+            raise UserError(f"the codec in {folder / 'conditions' / name} is not that of this model; {_RESTORE}")
+    with guard(folder / "config.json", "describes no model", _RESTORE):
+        model = _build(model_class, space, spaces, options, folder / "model.safetensors")
     _load_weights(model, folder / "model.safetensors")
-    metrics = read_json(folder / "metrics.json") if (folder / "metrics.json").exists() else {}
-    place(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    metrics = read_metrics(folder / "metrics.json") if (folder / "metrics.json").exists() else {}
+    place(model, device)
     artifact = Artifact(
-        family=config["family"],
-        modality=config["modality"],
+        family=config.family,
+        modality=config.modality,
         model=model,
         codec=codec,
         conditions=conditions,
-        precision=precision,
-        source=source,
+        precision=config.precision,
+        source=config.source,
         metrics=metrics,
-        option_names=config["options"],
+        option_names=config.options,
     )
     artifact.folder = folder
     return artifact
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def _device(name: str | None) -> str:
+    """Return the device of that name, by default the GPU where there is one. Raises UserError where it is not there."""
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+        raise UserError(f"there is no device {name!r} ({one_line(error)}); expected cpu, cuda or cuda:1") from None
+    return str(name)
+
+
+def _read_config(folder: Path) -> ModelConfig:
     """Return the config.json of a model folder. Raises UserError where it is no folder of this format."""
     if not folder.is_dir():
         raise UserError(f"there is no model folder '{folder}'")
-    if not (folder / "config.json").exists() and (folder / "training").is_dir():
+    file = folder / "config.json"
+    if not file.exists() and (folder / "training").is_dir():
         raise UserError(f"the fit in '{folder}' has not finished; continue it with --resume")
-    config = read_json(folder / "config.json")
-    if not isinstance(config, dict) or not isinstance(config.get("format"), int):
-        raise UserError(f"{folder / 'config.json'} has no format version; expected a morphogen model folder")
+    check_link(file, folder)
+    config = read_json(file)
+    if not isinstance(config, dict) or type(config.get("format")) is not int:
+        raise UserError(f"{file} has no format version; expected a morphogen model folder")
     if config["format"] != FORMAT:
-        written = f"{folder} was written in format {config['format']} by morphogen {config.get('morphogen')}"
+        version = f"{config['format']!s:.20} by morphogen {config.get('morphogen')!s:.20}"
         what_to_do = "pip install -U morphogen" if config["format"] > FORMAT else "fit again"
-        raise UserError(f"{written}; this one reads format {FORMAT}: {what_to_do}")
-    return config
+        raise UserError(f"{folder} was written in format {version}; this one reads format {FORMAT}: {what_to_do}")
+    return read_record(file, ModelConfig)
+
+
+def _read_space(data: dict[str, Any], folder: Path) -> Space:
+    try:
+        return space_from_json(data)
+    except UserError as error:
+        raise UserError(f"{folder / 'config.json'} is damaged: {error}; {_RESTORE}") from None
+
+
+def _check_files(folder: Path, config: ModelConfig) -> None:
+    """Raise UserError where a file of the model is missing, a link to another place, or not the one that was saved."""
+    for needed in (
+        "model.safetensors",
+        "codec/config.json",
+        *(f"conditions/{one}/config.json" for one in config.conditions),
+    ):
+        if needed not in config.files:
+            raise UserError(f"{folder / 'config.json'} has no hash of {needed}; {_RESTORE}")
+    for name, digest in config.files.items():
+        path = folder / name
+        check_link(path, folder)
+        if not path.is_file():
+            raise UserError(f"{path} is missing; {_RESTORE}")
+        with guard(path, "cannot be read", _RESTORE):
+            current = file_hash(path)
+        if current != digest:
+            raise UserError(f"{path} was changed or damaged after the model was saved; {_RESTORE}")
 
 
 def load_codec(modality: str, folder: Path, device: str | None = None) -> Codec[Any]:
@@ -92,11 +137,25 @@ def load_codec(modality: str, folder: Path, device: str | None = None) -> Codec[
     return modality_named(modality).load_codec(folder)
 
 
+def _build(
+    model_class: type[GenerativeModel], space: Space, spaces: dict[str, Space], options: Any, file: Path
+) -> GenerativeModel:
+    """Return the model that the options describe. Raises UserError where it is much larger than the file of weights."""
+    described = state_bytes(lambda: model_class(space, spaces, options))
+    times, more = _SLACK
+    if described > times * file.stat().st_size + more:
+        raise UserError(
+            f"the options in {file.with_name('config.json')} describe a model of {described:,} bytes, and {file} has "
+            f"{file.stat().st_size:,}; {_RESTORE}"
+        )
+    return model_class(space, spaces, options)
+
+
 def _load_weights(model: GenerativeModel, file: Path) -> None:
+    tensors = load_tensors(file)
+    check_tensors(tensors, model.state_dict(), file)
     try:
-        model.load_state_dict(load_file(file))
-    except FileNotFoundError:
-        raise UserError(f"{file} is missing; restore the folder or fit again") from None
-    except (SafetensorError, RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{file} cannot be read ({reason}); restore the folder or fit again") from None
+        model.load_state_dict(tensors)
+    except RuntimeError as error:  # the last of several lines names a tensor
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise UserError(f"{file} cannot be read ({reason}); {_RESTORE}") from None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import operator
-from collections.abc import Callable, Iterator, Mapping
+import os
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,31 @@ from typing import Any
 from torch import Tensor
 
 from .artifact import Artifact, to_cpu
-from .core import plugins
 from .core.codec import Codec
-from .core.config import Frozen, build
-from .core.errors import UserError, unknown
+from .core.config import Frozen, read_json, replacing, write_json
+from .core.errors import UserError
+from .core.files import as_path
+from .core.isolation import single_precision
 from .core.modality import modality as modality_named
 from .core.model import GenerativeModel, Partial, Request
 from .core.noise import Noise
 from .core.query import Query
+from .core.signatures import with_fields
 from .model_folder import load_artifact
+from .request_builder import RequestBuilder, sort_keywords
 
 Progress = Callable[[int], None]  # called with the number of items that are finished
+
+_WIDTH = 100  # characters of the description of a space
+_DRAWS = 15  # imputations, of which `impute(best=True)` is the mode or median
+
+
+def _query_and_controls(pipeline: Pipeline) -> Sequence[type[Frozen]]:
+    return pipeline._modality.Query, pipeline.model.Controls
+
+
+def _mask_and_controls(pipeline: Pipeline) -> Sequence[type[Frozen] | None]:
+    return pipeline._modality.Mask, pipeline.model.Controls
 
 
 class Pipeline:
@@ -31,6 +46,23 @@ class Pipeline:
     def __init__(self, artifact: Artifact) -> None:
         self.artifact = artifact
         self._modality = modality_named(artifact.modality)
+        self._builder = RequestBuilder(artifact, self._modality)
+
+    def __repr__(self) -> str:
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        megabytes = sum(one.numel() * one.element_size() for one in tensors) / 1e6
+        parameters = sum(one.numel() for one in self.model.parameters())
+        conditions = [f"{name} ({_describe(codec)})" for name, codec in self.conditions.items()]
+        lines = {
+            "family": self.family,
+            "modality": self.modality,
+            "space": textwrap.shorten(str(self.model.space), _WIDTH, placeholder=" …"),
+            "parameters": f"{parameters:,} ({megabytes:,.1f} MB with buffers) on {self.model.device}",
+            "conditions": ", ".join(conditions),
+            "source": self.artifact.source,
+            "folder": str(self.folder or ""),
+        }
+        return "\n".join(["Pipeline(", *(f"  {name}: {value}" for name, value in lines.items() if value), ")"])
 
     def stream(
         self,
@@ -49,8 +81,9 @@ class Pipeline:
         `sample` joins them. Raises UserError on a wrong control, condition or query.
         """
         settings, size = self.artifact.controls(controls or {}), self._batch_size(batch)
-        return self._stream(self._requests(query or {}, count, seed), settings, size, progress)
+        return self._stream(self._builder.sampling(query or {}, count, seed), settings, size, progress)
 
+    @with_fields(_query_and_controls)
     def sample(
         self,
         count: int = 1,
@@ -67,26 +100,29 @@ class Pipeline:
         for each, or to `all` for all values in turn: a class, or an item or its file. Raises UserError as `stream`
         does, and on a keyword that is neither, with the nearest of both.
         """
-        query, controls = _sort(keywords, self._modality.Query, self.model.Controls)
+        query, controls = sort_keywords(keywords, self._modality.Query, self.model.Controls)
         parts = self.stream(query, count=count, seed=seed, batch=batch, progress=progress, controls=controls)
         return self.codec.gather(parts)
 
+    @with_fields(_query_and_controls)
     def drafts(self, *, seed: int = 0, **keywords: Any) -> Iterator[Any]:
         """Yield drafts of one new item while it is made; the last one is the item that `sample(1, …)` returns.
 
         Where a collection of items is no list, such as a table, each draft is a collection of one.
         Raises UserError as `sample` does.
         """
-        query, controls = _sort(keywords, self._modality.Query, self.model.Controls)
-        request = replace(next(self._requests(query, 1, seed)), drafts=True)
+        query, controls = sort_keywords(keywords, self._modality.Query, self.model.Controls)
+        request = replace(next(self._builder.sampling(query, 1, seed)), drafts=True)
         return self._drafts(request, self.artifact.controls(controls))
 
+    @with_fields(_mask_and_controls)
     def impute(
         self,
         items: Any,
         mask: Any = None,
         *,
         seed: int = 0,
+        best: bool = False,
         condition: Mapping[str, Any] | None = None,
         batch: int | None = None,
         progress: Progress | None = None,
@@ -96,57 +132,63 @@ class Pipeline:
 
         `mask` says what is missing: an instance of the modality's Mask, its fields as a mapping, a text for its field
         `mask`, or what is missing of each item as `Codec.observe` takes it. `keywords` are fields of Mask and of the
-        model's Controls. What is known comes back untouched, up to what the codec rounds. Raises UserError where the
-        model cannot fill in, nothing is missing, or as `sample` does.
+        model's Controls. An imputation is one plausible completion; with `best` it is the consensus of 15, of a cell
+        of a table their mode or median, of any other item the one nearest to the others. What is known comes back
+        untouched, up to what the codec rounds. Raises UserError where the model cannot fill in, nothing is missing, or
+        as `sample` does.
         """
         parts = self.stream_imputed(
-            items, mask, seed=seed, condition=condition, batch=batch, progress=progress, **keywords
+            items, mask, seed=seed, best=best, condition=condition, batch=batch, progress=progress, **keywords
         )
         return self.codec.gather(parts)
 
+    @with_fields(_mask_and_controls)
     def stream_imputed(
         self,
         items: Any,
         mask: Any = None,
         *,
         seed: int = 0,
+        best: bool = False,
         condition: Mapping[str, Any] | None = None,
         batch: int | None = None,
         progress: Progress | None = None,
         **keywords: Any,
     ) -> Iterator[Any]:
         """Yield what `impute` returns, one batch after the other, each the modality's own collection of items."""
-        self._check_imputation()
-        mask_fields, controls = _sort(keywords, self._modality.Mask, self.model.Controls)
+        self._builder.check_imputation()
+        mask_fields, controls = sort_keywords(keywords, self._modality.Mask, self.model.Controls)
         settings, size, items = self.artifact.controls(controls), self._batch_size(batch), self.codec.align(items)
-        missing = self._missing(items, mask, mask_fields)
-        if len(missing) != len(items):
-            raise UserError(f"the mask is of {len(missing)} items, and there are {len(items)}; give one for each")
-        if condition and not self.conditions:
-            name = next(iter(condition))
-            raise UserError(f"condition '{name}' does not apply: what is known of the items is the condition; drop it")
-        request = Request(
-            noise=_noise(seed, len(items)),
-            condition=self.encode_conditions(condition or {}, len(items)),
-            given=self.codec.observe(items, missing),
-            evidence=self.codec.imputation(),
-        )
-        self._check_support(request)
-        return self._impute(request, items, missing, settings, size, progress)
+        missing = self._builder.missing(items, mask, mask_fields)
+        request = self._builder.imputation(items, missing, condition, seed)
+        draws = _DRAWS if best else 1
+        return self._impute(request, items, missing, settings, size, draws, progress)
 
     def _impute(
-        self, request: Request, items: Any, missing: Any, settings: Frozen, size: int, progress: Progress | None
+        self,
+        request: Request,
+        items: Any,
+        missing: Any,
+        settings: Frozen,
+        size: int,
+        draws: int,
+        progress: Progress | None,
     ) -> Iterator[Any]:
         finished = 0
         for part in request.split(size):
             last = finished + len(part)
-            x = self.artifact.sample(part, settings)
             own_items = self._modality.take(items, range(finished, last))
-            filled = self.codec.merge_known(x, part.noise, own_items, missing[finished:last])
+            imputed = []
+            with single_precision():
+                for number in range(draws):
+                    noise = Noise(part.noise.seeds + number * len(request), part.noise.device)
+                    x = self.artifact.sample(replace(part, noise=noise), settings)
+                    imputed.append(self.codec.merge_known(x, noise, own_items, missing[finished:last]))
+                result = imputed[0] if draws == 1 else self._modality.consensus(imputed, self.codec)
             finished = last
             if progress:
                 progress(finished)
-            yield filled
+            yield result
 
     def _stream(
         self, requests: Iterator[Request], settings: Frozen, size: int, progress: Progress | None
@@ -154,87 +196,22 @@ class Pipeline:
         finished = 0
         for request in requests:
             for part in request.split(size):
-                items = self.codec.finish(self.artifact.sample(part, settings), part)
+                with single_precision():
+                    items = self.codec.finish(self.artifact.sample(part, settings), part)
                 finished += len(part)
                 if progress:
                     progress(finished)
                 yield items
 
     def _drafts(self, request: Request, settings: Frozen) -> Iterator[Any]:
-        for draft in self.artifact.generate(request, settings):
-            items = self.codec.draft(Partial(to_cpu(draft.x), draft.known.cpu()), request)
+        drafts = self.artifact.generate(request, settings)
+        while True:
+            with single_precision():
+                draft = next(drafts, None)
+                if draft is None:
+                    return
+                items = self.codec.draft(Partial(to_cpu(draft.x), draft.known.cpu()), request)
             yield items[0] if isinstance(items, list) else self.codec.gather([items])
-
-    def _requests(self, query: Query | Mapping[str, Any], count: int, seed: int) -> Iterator[Request]:
-        """Return requests for all samples, in order, under the model's own conditions and the codec's."""
-        if not isinstance(query, self._modality.Query):
-            query = build(self._modality.Query, dict(query), "query")
-        noise = _noise(seed, count)
-        own = {name: value for name, value in query.condition.items() if name in self.conditions}
-        other = {name: value for name, value in query.condition.items() if name not in own}
-        encoded = self.encode_conditions(own, count)
-        return self._with_conditions(query.model_copy(update={"condition": other}), noise, encoded)
-
-    def _with_conditions(self, query: Query, noise: Noise, own: Mapping[str, Tensor]) -> Iterator[Request]:
-        first = 0
-        try:
-            for request in self.codec.requests(query, noise):
-                self._check_support(request)
-                last = first + len(request)
-                condition = {name: value[first:last] for name, value in own.items()}
-                yield replace(request, condition={**request.condition, **condition})
-                first = last
-        except UserError as error:
-            # What the codec does not know may be one of the model's own conditions, misspelt.
-            for name in query.condition:
-                if difflib.get_close_matches(name, self.conditions, n=1, cutoff=0.5):
-                    raise self.artifact.unknown_condition(name) from error
-            raise
-
-    def _check_support(self, request: Request) -> None:
-        evidence = request.evidence
-        if evidence and (evidence.likelihoods or evidence.constraints) and not self.model.supports_evidence:
-            raise UserError(
-                f"the family '{self.family}' takes no conditions on fields and no constraints between them; "
-                + self._advice("supports_evidence")
-            )
-        if request.given is not None and not self.model.supports_given:
-            raise UserError(
-                f"the family '{self.family}' cannot continue a prompt, nor anything else that is given; "
-                + self._advice("supports_given")
-            )
-        if any(request.token_constraints) and not self.model.supports_token_constraints:
-            raise UserError(
-                f"the family '{self.family}' cannot satisfy stop strings and grammars; "
-                + self._advice("supports_token_constraints")
-            )
-
-    def _check_imputation(self) -> None:
-        if self._modality.Mask is None:
-            raise UserError(f"{self._modality.plural} cannot be given in part")
-        if not self.model.supports_given:
-            raise UserError(f"the family '{self.family}' cannot fill in; {self._advice('supports_given')}")
-
-    def _advice(self, capability: str) -> str:
-        """Return which families have a capability for any kind of space that the modality offers."""
-        kinds = self._modality.spaces
-        able = dict.fromkeys(name for kind in kinds for name in plugins.supporting(capability, kind))
-        able.pop(self.family, None)
-        return f"fit with --family {' or '.join(able)}" if able else f"no other family can, for {self._modality.plural}"
-
-    def _missing(self, items: Any, mask: Any, fields: Mapping[str, Any]) -> Any:
-        """Return what is missing of each item, as `Codec.observe` takes it."""
-        kind = self._modality.Mask
-        assert kind is not None
-        if isinstance(mask, Mapping):
-            fields, mask = {**mask, **fields}, None
-        elif isinstance(mask, (str, Path)):
-            fields, mask = {"mask": str(mask), **fields}, None
-        if mask is None:
-            mask = build(kind, fields, "mask")
-        elif fields:
-            raise UserError(f"both 'mask' and '{next(iter(fields))}' say what is missing; give one of them")
-        return self._modality.mask(items, mask) if isinstance(mask, kind) else mask
 
     def encode_conditions(self, condition: Mapping[str, Any], count: int) -> dict[str, Tensor]:
         """Return conditions as tensors `(count, *shape)`: classes by name, all others as items or their files.
@@ -242,30 +219,24 @@ class Pipeline:
         Each is one for all, or a list with one for each. Raises UserError where a required one is missing, and as
         `Artifact.encode_conditions` does.
         """
-        values = dict(condition)
-        for name in self.artifact.required_conditions:
-            if name not in condition:
-                noun = self._modality.noun.upper()
-                raise UserError(f"this model needs the condition {name}={noun}; give one for all samples, or a list")
-            values[name] = self._encode_items(self.conditions[name], condition[name])
-        return self.artifact.encode_conditions(values, count)
-
-    def _encode_items(self, codec: Codec[Any], value: Any) -> Tensor:
-        """Return items, or the files of items, as their codec encodes them."""
-        values = value if isinstance(value, (list, tuple)) else [value]
-        read = self._modality.read
-        items = [read(Path(one), str(one)) if isinstance(one, (str, Path)) else one for one in values]
-        return codec.encode(self._modality.collect(items))
+        return self._builder.encode_conditions(condition, count)
 
     def _batch_size(self, batch: int | None) -> int:
-        size = self.codec.batch if batch is None else batch
-        if size < 1:
-            raise UserError(f"the batch is {size}; expected at least 1")
-        return size
+        size: Any = self.codec.batch if batch is None else batch
+        if not hasattr(size, "__index__") or operator.index(size) < 1:
+            raise UserError(f"the batch is {size!r:.40}; expected a whole number of at least 1")
+        return operator.index(size)
 
     def save(self, folder: Path | str) -> None:
-        """Write the model folder; each file is written whole or not at all."""
+        """Write the model folder, with the card and the record of held-out items; the pipeline then has this folder.
+
+        Each file is written whole or not at all.
+        """
+        before, folder = self.folder, as_path(folder, "the folder")
         self.artifact.save(folder)
+        if before is not None and before.resolve() != folder.resolve():
+            _copy_records(before, folder)
+        self.artifact.folder = folder
 
     @property
     def family(self) -> str:
@@ -306,22 +277,18 @@ def load(folder: Path | str, device: str | None = None) -> Pipeline:
     return Pipeline(load_artifact(folder, device))
 
 
-def _sort(keywords: Mapping[str, Any], *kinds: type[Frozen] | None) -> tuple[dict[str, Any], ...]:
-    """Return the keywords that are fields of each kind of settings. Raises UserError on one that no kind has."""
-    fields = [set(kind.model_fields) if kind else set() for kind in kinds]
-    for name in keywords:
-        if name not in set().union(*fields):
-            raise unknown("argument", name, set().union(*fields))
-    return tuple({name: value for name, value in keywords.items() if name in own} for own in fields)
+def _describe(codec: Codec[Any]) -> str:
+    return f"{len(codec.classes)} classes" if codec.classes else str(codec.space)
 
 
-def _noise(seed: int, count: int) -> Noise:
-    try:
-        seed, count = operator.index(seed), operator.index(count)
-    except TypeError:
-        raise UserError(f"the seed is {seed!r} and the number of samples {count!r}; expected whole numbers") from None
-    if count < 1:
-        raise UserError(f"the number of samples is {count}; expected at least 1")
-    if not -(2**63) <= seed < 2**63 - count:
-        raise UserError(f"the seed is {seed}; expected one of 64 bits, from -2^63 to 2^63 - 1 less the samples")
-    return Noise.consecutive(seed, count)
+def _copy_records(source: Path, folder: Path) -> None:
+    """Copy the card, and what was held out of the data, into another model folder."""
+    if (card := source / "README.md").is_file():
+        with replacing(folder / card.name) as temporary:
+            temporary.write_bytes(card.read_bytes())
+    if (record := source / "split.json").is_file():
+        split = read_json(record)
+        spec = split.get("spec")
+        if spec and (source / spec).exists():  # a path from the model folder
+            split["spec"] = os.path.relpath(source / spec, folder)
+        write_json(folder / record.name, split)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
@@ -17,13 +16,13 @@ from pydantic_core import PydanticSerializationError
 
 from .core.config import read_json, replacing, write_json
 from .core.errors import UserError
+from .core.files import file_hash, guard, inside
 from .core.modality import modality
 from .core.query import Query
+from .core.records import SAMPLES_FORMAT, SamplesRecord, parse_record
 from .pipeline import Pipeline
 from .version import __version__
 
-FORMAT = 2
-_LISTED = 10_000  # seeds
 _SHOWN = 100  # items, in the preview
 
 
@@ -43,11 +42,11 @@ def save_samples(
     Raises UserError where the disk refuses, and as `Pipeline.stream` does.
     """
     record = {
-        "format": FORMAT,
+        "format": SAMPLES_FORMAT,
         "model": pipeline.hash,
         "family": pipeline.family,
         "modality": pipeline.modality,
-        "seeds": list(range(seed, seed + count)) if count <= _LISTED else {"first": seed, "count": count},
+        "seeds": {"first": seed, "count": count},
         "query": _dump(query),
         "condition_files": _condition_hashes(pipeline, query.condition),
         "controls": pipeline.artifact.controls(controls).model_dump(mode="json"),
@@ -67,13 +66,45 @@ def save_samples(
         write_json(temporary / "samples.json", {**record, "files": [path.name for path in files]})
 
 
-def save_items(folder: Path, pipeline: Pipeline, parts: Iterable[Any]) -> None:
-    """Write collections of items, one after the other, and a preview of the first items.
+def save_items(
+    folder: Path, pipeline: Pipeline, parts: Iterable[Any], *, names: Sequence[str] = (), skipped: Sequence[str] = ()
+) -> None:
+    """Write collections of imputed items, one after the other, a preview of the first items, and `imputed.json`.
 
-    Raises UserError where the disk refuses.
+    The record maps each file to the name of the item that it was made from, where there is a file for each of `names`,
+    and lists what was `skipped`. Raises UserError where the disk refuses.
     """
     with _all_or_nothing(folder) as temporary:
-        _write(temporary, pipeline, parts)
+        files = [path.name for path in _write(temporary, pipeline, parts)]
+        made_from = dict(zip(files, names, strict=True)) if len(files) == len(names) else {}
+        write_json(temporary / "imputed.json", {"files": made_from, "skipped": list(skipped)})
+
+
+def read_samples(record: Path, pipeline: Pipeline) -> SamplesRecord:
+    """Return what `samples.json` says. Raises UserError where it is no such record, or one of another model."""
+    data = read_json(record)
+    if isinstance(data, dict) and type(written := data.get("format")) is int and written != SAMPLES_FORMAT:
+        raise UserError(f"{record} has format {written!s:.20}; this morphogen reads {SAMPLES_FORMAT}; sample again")
+    samples = parse_record(data, SamplesRecord, str(record), "sample again")
+    if samples.model != pipeline.hash:
+        raise UserError(f"{record} was made by model {samples.model[:16]}; this one is {pipeline.hash[:16]}")
+    return samples
+
+
+def load_samples(record: Path, pipeline: Pipeline) -> Any:
+    """Return the items in the files of `samples.json`, as the modality's own collection.
+
+    Raises UserError where they are not as many as the record says, or one cannot be read.
+    """
+    samples, own = read_samples(record, pipeline), modality(pipeline.modality)
+    files = [inside(record.parent, name) for name in samples.files]
+    with guard(record.parent, "cannot be read as samples", "sample again"):
+        items = own.load(files)
+    if len(items) != samples.seeds.count:
+        raise UserError(
+            f"{record} names the files of {len(items)} samples, and has {samples.seeds.count} seeds; sample again"
+        )
+    return items
 
 
 def replay(record: Path, pipeline: Pipeline) -> Any:
@@ -81,25 +112,17 @@ def replay(record: Path, pipeline: Pipeline) -> Any:
 
     Raises UserError where the model is another one, or the record or the file of a condition was changed.
     """
-    data = read_json(record)
-    try:
-        if data["format"] != FORMAT:
-            raise UserError(f"{record} has format {data['format']}; this morphogen reads {FORMAT}; sample again")
-        if data["model"] != pipeline.hash:
-            raise UserError(f"{record} was made by model {data['model'][:16]}; this one is {pipeline.hash[:16]}")
-        seeds = data["seeds"]
-        if isinstance(seeds, dict):
-            seeds = range(seeds["first"], seeds["first"] + seeds["count"])
-        if list(seeds) != list(range(seeds[0], seeds[0] + len(seeds))):
-            raise UserError(f"the seeds of {record} are not consecutive: it was changed; sample again")
-        for file, digest in dict(data["condition_files"]).items():
-            if _hash(file) not in (digest, None):
-                raise UserError(f"the condition {file} was changed after {record} was written; restore it")
-        query, controls = dict(data["query"]), dict(data["controls"])
-        batch = None if data["batch"] is None else int(data["batch"])
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise UserError(f"{record} is not a record of samples ({error!r}); sample again") from None
-    parts = pipeline.stream(query, count=len(seeds), seed=seeds[0], batch=batch, controls=controls)
+    samples = read_samples(record, pipeline)
+    for file, digest in _condition_hashes(pipeline, samples.query.get("condition", {})).items():
+        if samples.condition_files.get(file) != digest:
+            raise UserError(f"the condition {file} was changed after {record} was written; restore it")
+    parts = pipeline.stream(
+        samples.query,
+        count=samples.seeds.count,
+        seed=samples.seeds.first,
+        batch=samples.batch,
+        controls=samples.controls,
+    )
     return modality(pipeline.modality).concatenate(list(parts))
 
 
@@ -111,8 +134,10 @@ def _dump(query: Query) -> dict[str, Any]:
 
 
 def _condition_hashes(pipeline: Pipeline, condition: Mapping[str, Any]) -> dict[str, str]:
-    """Return the hash of each file that is a condition."""
-    files = set()
+    """Return the hash of each file that is a condition and can be read."""
+    files: set[str] = set()
+    if not isinstance(condition, Mapping):
+        return {}
     for name in pipeline.artifact.required_conditions:
         value = condition.get(name)
         values = value if isinstance(value, (list, tuple)) else [value]
@@ -124,8 +149,8 @@ def _condition_hashes(pipeline: Pipeline, condition: Mapping[str, Any]) -> dict[
 def _hash(file: str) -> str | None:
     """Return the SHA-256 of a file; None where it cannot be read: sampling itself says why."""
     try:
-        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
-    except OSError:
+        return file_hash(Path(file)) if Path(file).is_file() else None
+    except (OSError, ValueError):
         return None
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
+import io
+import os
 import pkgutil
 import signal
 import sys
@@ -13,7 +16,8 @@ from types import FrameType
 from ..core.errors import UserError, unknown
 from ..version import __version__
 
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
+_BROKEN_PIPE = 141  # as a shell reports the end by SIGPIPE
 
 
 def verbs() -> list[str]:
@@ -23,8 +27,24 @@ def verbs() -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a verb and exit."""
-    signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a console may lack a character
+    try:
+        try:
+            code = run(list(sys.argv[1:] if argv is None else argv))
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # as `| head` does it; what is left to write goes nowhere
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        code = _BROKEN_PIPE
+    gc.freeze()  # at exit Python would visit every object of torch: seconds beside other programs
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
@@ -55,7 +75,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    """Exit on SIGTERM by an exception, so that temporary files are removed."""
+    """Exit on a signal by an exception, so that temporary files are removed."""
     sys.exit(128 + number)
 
 

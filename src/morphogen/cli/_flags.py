@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import re
 import types
 from collections.abc import Sequence
 from itertools import dropwhile, takewhile
@@ -16,12 +17,14 @@ from pydantic import Field, ValidationError, create_model
 
 from ..core import plugins
 from ..core.config import Frozen, VoidField, invalid
-from ..core.errors import UserError, unknown
+from ..core.errors import UserError
+from ..core.suggest import suggest
 from ..sampling.solvers.base import Solver, resolve
 
+_REFUSED = 2  # the exit code of the parser
 Repeatable: Any = tyro.conf.UseAppendAction[tuple[str, ...]]
 # Flags of any verb that take no value, by which the words of a command line are told apart before it is parsed.
-_SWITCHES = ("-h", "--help", "--resume", "--train.compile", "--stream", "--json")
+_SWITCHES = ("-h", "--help", "--resume", "--train.compile", "--stream", "--json", "--best", "--quick", "--show-real")
 
 
 def flag(kind: Any, purpose: str, **more: Any) -> Any:
@@ -112,6 +115,11 @@ def flag_value(arguments: Sequence[str], name: str) -> str | None:
     return value
 
 
+def with_schema_flag(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with `--schema`, by its full name."""
+    return [re.sub(r"^--schema(?==|$)", "--codec.schema-file", argument) for argument in arguments]
+
+
 def positional(arguments: Sequence[str]) -> str | None:
     """Return the first argument that is neither a flag nor the value of one; None: there is none."""
     previous = ""
@@ -158,6 +166,7 @@ def given(arguments: Sequence[str], prefix: str = "") -> set[str]:
 def parse(kind: type[Any], arguments: Sequence[str], verb: str) -> Any:
     """Return an instance of the dataclass `kind`. Raises UserError on an unknown flag, with the nearest known one."""
     purpose = (kind.__doc__ or "").strip()
+    _check_names(kind, arguments, verb)
     stderr = io.StringIO()
     try:
         with contextlib.redirect_stderr(stderr):
@@ -172,14 +181,27 @@ def parse(kind: type[Any], arguments: Sequence[str], verb: str) -> Any:
     except ValidationError as error:
         raise invalid_flag(error) from None
     except SystemExit as stop:
-        if not stop.code:
-            raise  # after --help
+        if stop.code != _REFUSED:
+            raise  # after --help, or by a signal
         raise _refusal(stop, stderr.getvalue(), kind, verb) from None
     if rest:
-        if not rest[0].startswith("-"):
-            raise UserError(f"'{rest[0]}' was not expected; see morphogen {verb} --help")
-        raise unknown("flag", rest[0].partition("=")[0], [f"--{name}" for name in _flag_names(kind)])
+        raise UserError(f"'{rest[0]}' was not expected; see morphogen {verb} --help")
     return parsed
+
+
+def _check_names(kind: type[Any], arguments: Sequence[str], verb: str) -> None:
+    """Raise UserError on the first flag that the dataclass does not have, with those that are probably meant."""
+    known = [f"--{name}" for name in _flag_names(kind)]
+    for argument in arguments:
+        name = argument.partition("=")[0]
+        short = len(name) == 2 and name[0] == "-" and name[1].isalpha()
+        if not (short or name.startswith("--")) or name in ("-h", "--help", "--"):
+            continue
+        if name.replace("_", "-") in known or (short and f"-{name}" in known):
+            continue
+        nearest = " or ".join(f"'{one[1:] if len(one) == 3 else one}'" for one in suggest(name, known))
+        hint = f"did you mean {nearest}?" if nearest else f"see morphogen {verb} --help"
+        raise UserError(f"unknown flag '{name}'; {hint}")
 
 
 def invalid_flag(error: ValidationError, prefix: str = "") -> UserError:

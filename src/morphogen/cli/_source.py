@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 SOURCE_HELP = "A folder, a file, a Hub data set id, or digits."
 COLUMN_HELP = "Column of the items, in a table with several."
-SEPARATOR_HELP = "What separates the documents of a text file: line, blank, none, or a text."
+SEPARATOR_HELP = (
+    "What separates the documents of a text file: line, blank, blanks, break, none, or a text; None: detected."
+)
 
 
 def open_argument(arguments: Sequence[str], recipe: Mapping[str, Any] | None = None) -> Source | None:

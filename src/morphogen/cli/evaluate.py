@@ -1,18 +1,15 @@
-"""Judge a model on held-out data: metrics.json, report.html."""
+"""Judge a model on held-out data: a grade, faults, what may be shared; report.html."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..core.judge import Judge, pretrained_names
 from ..core.modality import modalities
 from ._flags import flag
 from ._model import control_values, folder_settings, parse_on_model
-
-if TYPE_CHECKING:
-    from ..evaluation.results import Evaluation
 
 
 def run(arguments: list[str]) -> int:
@@ -36,13 +33,15 @@ def run(arguments: list[str]) -> int:
         source=parsed.source,
         count=parsed.n,
         seed=parsed.seed,
+        quick=parsed.quick,
+        show_real=parsed.show_real,
         extractor=parsed.extractor,
         extractor_weights=parsed.extractor_weights,
         label=parsed.label,
         target=parsed.target,
         batch=parsed.batch,
         out=parsed.out,
-        say=lambda line: print(line, file=sys.stderr),
+        bar=True,
         **control_values(parsed),
     )
     if evaluation is None:  # the first process prints
@@ -50,7 +49,7 @@ def run(arguments: list[str]) -> int:
     if parsed.json:
         print(evaluation.model_dump_json(indent=2))
         return 0
-    _print(evaluation)
+    print(evaluation.summary)
     print(f"wrote {parsed.out or parsed.folder}/report.html", file=sys.stderr)
     return 0
 
@@ -69,24 +68,11 @@ def _fields(judge: Judge[Any] | None, every: bool) -> list[tuple[str, Any, Any]]
         ("data", flag(str | None, "Items that the model has not seen; None: those held out when it was fitted."), None),
         ("source", flag(str | None, "Where the training source is now, if it moved."), None),
         ("n", flag(int | None, f"Number of items to generate; None: {samples}.", aliases=["-n"]), None),
+        ("quick", flag(bool, "Half a minute: fewer items, no trained extractor, no slow likelihood."), False),
+        ("show_real", flag(bool, "Show real items in the report, which then must not be passed on freely."), False),
         ("extractor", flag(str | None, extractor), None),
         ("extractor_weights", flag(Path | None, weights), None),
         ("label", flag(str | None, "Column of the classes; None: the model's condition, or label."), None),
         ("target", flag(str | None, "Column to predict, to test utility, of items with columns."), None),
         ("json", flag(bool, "Print the whole evaluation as JSON."), False),
     ]
-
-
-def _print(evaluation: Evaluation) -> None:
-    for figure in evaluation.figures:
-        if figure.group == "properties":
-            continue
-        interval = ""
-        if figure.low is not None and figure.high is not None:
-            interval = f" ({figure.low:.4g} to {figure.high:.4g})"
-        references = (("real data", figure.real_data), ("baseline", figure.baseline))
-        shown = "".join(f", {name} {value:.4g}" for name, value in references if value is not None)
-        print(f"{figure.name:40} {figure.value:.4g}{interval}{shown}")
-    for missing in evaluation.not_measured:
-        print(f"{missing.name:40} not measured: {missing.reason}")
-    print(f"\n{evaluation.summary}")

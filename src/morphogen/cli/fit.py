@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,11 +16,12 @@ from pydantic import Field
 from ..core import plugins
 from ..core.config import Frozen, build, read_toml
 from ..core.errors import UserError, unknown
+from ..core.log import say
 from ..core.modality import Modality
 from ..core.modality import modality as modality_of
 from ..core.space import Space
 from ..training.options import TrainOptions, check_names, model_options
-from ._flags import Repeatable, flag, flag_value, given, group, parse, positional
+from ._flags import Repeatable, flag, flag_value, given, group, parse, positional, with_schema_flag
 from ._source import COLUMN_HELP, SEPARATOR_HELP, SOURCE_HELP, open_argument
 
 if TYPE_CHECKING:
@@ -72,6 +74,8 @@ class Context(NamedTuple):
 
 def run(arguments: list[str]) -> int:
     """Run the verb; return the exit code."""
+    started = time.monotonic()  # to load torch takes seconds, too
+    arguments = with_schema_flag(arguments)
     recipe = _recipe(flag_value(arguments, "recipe"))
     resume = "--resume" in arguments
     if resume:
@@ -89,7 +93,7 @@ def run(arguments: list[str]) -> int:
 
     try:
         if resume:
-            resume_fit(parsed.out, say=_print)
+            resume_fit(parsed.out, say=say)
             return 0
         fit(
             context.source,
@@ -102,17 +106,14 @@ def run(arguments: list[str]) -> int:
             codec=_chosen(parsed, "codec", recipe, arguments),
             autoencoder=context.autoencoder,
             super_resolution=parsed.further.super_resolution,
-            say=_print,
+            started=started,
+            say=say,
         )
     except Interrupted as error:
         if os.environ.get("RANK", "0") == "0":  # all processes stop together, and one reports it
             print(f"morphogen: {error}", file=sys.stderr)
         return 128 + error.signal
     return 0
-
-
-def _print(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _context(arguments: Sequence[str], recipe: dict[str, Any], *, open_it: bool) -> Context:

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import tyro
 
-from ..core.config import read_json
-from ..core.errors import UserError
 from ._flags import parse
 
 
@@ -31,21 +29,16 @@ def run(arguments: list[str]) -> int:
     from ..core.modality import modality
     from ..latent_codec import innermost
     from ..pipeline import load
-    from ..samples import replay
+    from ..samples import load_samples, read_samples, replay
 
     pipeline = load(parsed.folder)
+    own, recorded = modality(pipeline.modality), load_samples(record, pipeline)
     items = replay(record, pipeline)
-    own, data = modality(pipeline.modality), read_json(record)
-    recorded = own.load([record.parent / name for name in data.get("files", [])])
-    if len(recorded) != len(items):
-        raise UserError(
-            f"{record} names the files of {len(recorded)} samples, and has {len(items)} seeds; sample again"
-        )
     differing = own.differing(recorded, items, innermost(pipeline.codec))
     if not differing:
         print(f"all {len(items)} samples match")
         return 0
-    then = data.get("versions", {}).get("torch", "unknown")
+    then = read_samples(record, pipeline).versions.get("torch", "unknown")
     print(
         f"{len(differing)} of {len(items)} samples differ, the first is number {differing[0]} "
         f"(torch {then} then, {torch.__version__} now)",

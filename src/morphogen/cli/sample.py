@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import UserError
+from ..core.log import say
 from ._flags import flag
 from ._model import conditions, control_values, folder_settings, from_flags, parse_on_model
 
@@ -47,7 +48,7 @@ def run(arguments: list[str]) -> int:
         controls=controls,
         progress=_progress(count) if sys.stderr.isatty() else None,
     )
-    print(f"wrote {count} samples, a preview and samples.json to {parsed.out}", file=sys.stderr)
+    say(f"wrote {count} samples, a preview and samples.json to {parsed.out}")
     return 0
 
 

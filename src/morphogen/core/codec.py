@@ -12,10 +12,12 @@ from torch import Tensor
 
 from .config import read_json, replacing, write_json
 from .errors import UserError
+from .files import guard
 from .model import Evidence, Partial, Request
 from .noise import Noise
 from .query import Query
 from .space import Space
+from .weights import load_tensors
 
 Items = TypeVar("Items")
 
@@ -48,6 +50,10 @@ class Codec(ABC, Generic[Items]):
         each has to stand `alone`, packs short items into one, which has the number of the first.
         """
         return self.encode(items), torch.arange(len(items))  # type: ignore[arg-type]
+
+    def stored_data(self) -> Sequence[str]:
+        """Return in words which parts of the training data the codec stores and outputs as they are, a line each."""
+        return ()
 
     def num_values(self, items: Items) -> Tensor:
         """Return the raw values in each item, `(B,)`, to spread bits over: pixels times colours, bytes of a text."""
@@ -118,6 +124,13 @@ class Codec(ABC, Generic[Items]):
         """
         raise UserError("items of this modality have no fields")
 
+    def schema_text(self) -> str:
+        """Return what `fit` inferred as a TOML file, which a user may edit and fit by.
+
+        Raises UserError where the modality has no such file.
+        """
+        raise UserError("nothing is inferred of this modality that could be edited; drop --out")
+
     @abstractmethod
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Return all that is needed to build the codec again: plain JSON, and named tensors."""
@@ -141,15 +154,7 @@ class Codec(ABC, Generic[Items]):
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote. Raises UserError naming the file that is absent or damaged."""
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        file = folder / "codec.safetensors"
-        try:
-            tensors = load_file(file) if file.exists() else {}
-            config = {name: value for name, value in read_json(folder / "config.json").items() if name != "kind"}
-            return cls.from_state(config, tensors)
-        except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(
-                f"the codec in {folder} cannot be read ({error}); restore the folder or fit again"
-            ) from None
+        config = read_json(folder / "config.json")
+        with guard(f"the codec in {folder}", "cannot be read", "restore the folder or fit again"):
+            tensors = load_tensors(folder / "codec.safetensors")
+            return cls.from_state({name: value for name, value in config.items() if name != "kind"}, tensors)

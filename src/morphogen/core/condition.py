@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from .codec import Codec
 from .errors import UserError, unknown
 from .noise import Noise
+from .records import Record, parse_record
 from .space import Grid, Space, Tokens
 
 
@@ -118,6 +120,12 @@ def drop_conditions(condition: Mapping[str, Tensor], probability: float) -> dict
     }
 
 
+class Classes(Record):
+    """What the folder of a `LabelCodec` holds."""
+
+    classes: Annotated[list[str], Field(min_length=1)]
+
+
 class LabelCodec(Codec[Sequence[str]]):
     """Class names as tokens: the codec of a condition such as `label`; an empty name is the null condition."""
 
@@ -154,4 +162,4 @@ class LabelCodec(Codec[Sequence[str]]):
 
     @classmethod
     def from_state(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
-        return cls(config["classes"])
+        return cls(parse_record(config, Classes, "the classes").classes)

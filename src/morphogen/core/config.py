@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from safetensors import SafetensorError
 
 from .errors import UserError, unknown
+from .files import guard, read_bytes
 
 
 class ReadIf(NamedTuple):
@@ -62,6 +63,13 @@ class Frozen(BaseModel):
         return {name: value for name, value in values.items() if name not in void}
 
     @model_validator(mode="after")
+    def _numbers_have_64_bits(self) -> Self:
+        for name, value in self:
+            if isinstance(value, int) and not -(2**63) <= value < 2**63:
+                raise ValueError(f"{name} is {value!s:.30}, which is beyond 64 bits")
+        return self
+
+    @model_validator(mode="after")
     def _no_field_is_void(self) -> Self:
         for rule in self.read_if:
             setting = getattr(self, rule.setting)
@@ -77,6 +85,8 @@ class Frozen(BaseModel):
 # Of a disk: full, over a quota or a limit, read-only, broken, or gone.
 _REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.ENOENT)
 
+_WITHOUT_VALUE = {"missing": "is missing", "extra_forbidden": "is unknown"}  # of pydantic
+
 Settings = TypeVar("Settings", bound=Frozen)
 
 
@@ -85,6 +95,9 @@ def build(kind: type[Settings], values: Mapping[str, Any], name: str) -> Setting
 
     Raises UserError that names the field, its value and what was expected, or the nearest known field.
     """
+    if not isinstance(values, Mapping):
+        example = f"{{'{next(iter(kind.model_fields), 'name')}': …}}"
+        raise UserError(f"{name} is {values!r:.60}; expected values by name, such as {example}")
     for field in values:
         if field not in kind.model_fields:
             raise unknown(f"field of {name}", field, kind.model_fields)
@@ -103,7 +116,9 @@ def invalid(error: ValidationError, prefix: str) -> UserError:
     if not first["loc"]:  # fields that contradict each other
         return UserError(f"{prefix.rstrip('.')}: {message}")
     field = ".".join(str(part) for part in first["loc"])
-    return UserError(f"{prefix}{field} is {first['input']!r}: {message[:1].lower()}{message[1:]}")
+    if first["type"] in _WITHOUT_VALUE:
+        return UserError(f"{prefix}{field} {_WITHOUT_VALUE[first['type']]}")
+    return UserError(f"{prefix}{field} is {first['input']!r:.80}: {message[:1].lower()}{message[1:]}")
 
 
 @contextmanager
@@ -142,25 +157,17 @@ def write_json(path: Path, data: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """Return what is in a JSON file. Raises UserError that names the file where it is absent or broken."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; expected a folder or record that morphogen wrote") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path} is not readable JSON ({error}); the folder is damaged, restore it or fit again"
-        ) from None
+    if not path.exists():
+        raise UserError(f"{path} is missing; expected a folder or record that morphogen wrote")
+    with guard(path, "is not readable JSON", "the folder is damaged, restore it or fit again"):
+        return json.loads(read_bytes(path, path, UserError).decode("utf-8"))
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Return what is in a TOML file. Raises UserError that names the file where it is absent or broken."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; expected a TOML file") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}; expected a TOML file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid TOML: {error}; correct it") from None
+    if not path.exists():
+        raise UserError(f"{path} does not exist; expected a TOML file")
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; expected a TOML file")
+    with guard(path, "is not valid TOML", "correct it"):
+        return tomllib.loads(read_bytes(path, path, UserError).decode("utf-8"))

@@ -54,11 +54,13 @@ class Comparison(Generic[Items]):
     unseen_train: Sample[Items] | None = None
     train_matched: Sample[Items] | None = None
     baseline: Sample[Items] | None = None
+    degraded: Sample[Items] | None = None  # of `Judge.degraded`
     train_items: Items | None = None  # unseen training items before they are cut into passages
     passages: bool = False  # whether items are passages cut to the length of generated items, see `Judge.cut`
     label: str | None = None  # the column of classes
     target: str | None = None  # the column that a downstream model learns
     distribution_shift: str = ""  # why training and held-out items cannot be compared; empty: they can
+    quick: bool = False  # whether to measure less, in half a minute
 
 
 class Judge(ABC, Generic[Items]):
@@ -79,6 +81,12 @@ class Judge(ABC, Generic[Items]):
         self, blocks: Iterable[Items], labels: Sequence[str] | None, *, codec: Codec[Items], seed: int
     ) -> Extractor[Items]:
         """Return the default extractor, fitted to blocks of training items. Raises UserError with too few."""
+
+    def quick_extractor(
+        self, blocks: Iterable[Items], labels: Sequence[str] | None, *, codec: Codec[Items], seed: int
+    ) -> Extractor[Items]:
+        """Return an extractor that takes seconds, for `Comparison.quick`: by default the usual one."""
+        return self.fit_extractor(blocks, labels, codec=codec, seed=seed)
 
     @abstractmethod
     def restore_extractor(self, config: dict[str, Any], tensors: dict[str, Tensor]) -> Extractor[Items]:
@@ -101,6 +109,22 @@ class Judge(ABC, Generic[Items]):
 
         None: there is no such baseline.
         """
+
+    def degraded(self, items: Items, seed: int) -> Items | None:
+        """Return real items made visibly worse: a model whose Fréchet distance is as large is far from real data.
+
+        None: the independent baseline is all there is.
+        """
+        return None
+
+    def classifier_inputs(
+        self, comparison: Comparison[Items], other: Sample[Items]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]] | None:
+        """Return real and other items as matrices `(N, d)`, `(M, d)` for boosted trees, and which columns are codes.
+
+        NaN is a missing value. None: the features of the extractor and the properties.
+        """
+        return None
 
     def properties(self, items: Items, passages: bool) -> dict[str, NDArray[np.float64]]:
         """Return plain properties of each item, `(N,)`, by name; they are compared, and shown as histograms.

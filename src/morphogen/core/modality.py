@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, T
 
 from . import plugins
 from .config import Frozen
-from .errors import UserError
+from .errors import BadItem, UserError
+from .files import guard
 from .query import Query
 from .space import Space
 
@@ -142,6 +143,22 @@ class Modality(ABC, Generic[Items]):
         """Return some items of a collection, in that order."""
         return [items[index] for index in indices]  # type: ignore[index, return-value]
 
+    def consensus(self, draws: Sequence[Items], codec: Codec[Items]) -> Items:
+        """Return one collection from several imputations of the same items: of each item the one nearest to the others.
+
+        Distances are between encoded items. A modality whose items have parts of their own, such as cells, may choose
+        part by part.
+        """
+        counts = len(draws), len(draws[0])  # type: ignore[arg-type]
+        x = codec.encode(self.concatenate(draws)).flatten(1).unflatten(0, counts)
+        if codec.space.continuous:
+            x = x.double()
+            distance = [(x - one).abs().sum((0, 2)) for one in x]
+        else:
+            distance = [(x != one).sum((0, 2)) for one in x]
+        nearest = [min(range(len(draws)), key=lambda draw: float(distance[draw][item])) for item in range(counts[1])]
+        return self.concatenate([self.take(draws[draw], [item]) for item, draw in enumerate(nearest)])
+
     def load(self, files: Sequence[Path]) -> Items:
         """Return the items in files that `write` wrote."""
         return self.collect([self.read(file, str(file)) for file in files])
@@ -155,6 +172,12 @@ class Modality(ABC, Generic[Items]):
     def weigh(self, item: Any) -> int:
         """Return the memory that a decoded item takes, in bytes; 0: unknown."""
         return 0
+
+
+def read_item(own: Modality[Any], raw: Any, name: str) -> Any:
+    """Return the item that a modality reads. Raises BadItem where there is none, whatever its decoder raises."""
+    with guard(name, "cannot be read", "remove it or fetch it again", BadItem):
+        return own.read(raw, name)
 
 
 @cache

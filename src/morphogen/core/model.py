@@ -61,6 +61,9 @@ class TokenConstraint(Protocol):
     def advance(self, token: int) -> None:
         """Take note of the next token, sampled or given."""
 
+    def limit(self, tokens: int) -> None:
+        """Take note, before the first, that at most so many tokens follow. Raises UserError where they are too few."""
+
     def fork(self) -> TokenConstraint:
         """Return a copy that continues independently."""
 
@@ -191,8 +194,11 @@ class GenerativeModel(nn.Module, ABC):
         are the parts of the step's losses.
         """
 
-    def calibrate(self, batches: Iterable[Batch]) -> None:
-        """Fit to validation items after training, equally on all ranks; called where `early_stopping` is set."""
+    def calibrate(self, batches: Iterable[Batch], seconds: float | None = None) -> None:
+        """Fit to validation items after training, equally on all ranks; called where `early_stopping` is set.
+
+        Where `seconds` are given, it takes about as long at most.
+        """
 
     @abstractmethod
     def forward(self, batch: Batch, phase: str = "model") -> Loss:
@@ -208,6 +214,10 @@ class GenerativeModel(nn.Module, ABC):
         What other controls make void stands in their `read_if`.
         """
         return {} if self.conditions else {"guidance": "a model without conditions"}
+
+    def stored_data(self) -> Sequence[str]:
+        """Return which parts of the training data can be read from the model as they are, in words; empty: none."""
+        return ()
 
     @property
     def device(self) -> torch.device:

@@ -13,6 +13,8 @@ from .config import Frozen
 
 Group = Literal["fidelity", "variety", "copying", "privacy", "likelihood", "utility", "properties"]
 Better = Literal["lower", "higher", "near"]
+Level = Literal["good", "fair", "poor", "unclear"]
+Answer = Literal["no", "unclear", "nothing found"]
 
 
 class Figure(Frozen):
@@ -53,7 +55,28 @@ class Check(Frozen):
     name: str
     detected: bool
     fault: bool = Field(True, description="False: a difference from real items, which nearly every model shows.")
+    privacy: bool = Field(False, description="Whether it is an attack that looks for training items.")
+    unclear: bool = Field(False, description="Not detected, but the items are too few to exclude it.")
     message: str = Field(description="What was measured, in a sentence, whether it was detected or not.")
+
+
+class Grade(Frozen):
+    """How far generated items are from real ones, and whether there are faults: what to read first."""
+
+    level: Level
+    title: str = Field(description="The grade in a few words.")
+    message: str = Field(description="What it rests on, in a sentence or two.")
+
+
+class Sharing(Frozen):
+    """Whether generated items, or the model itself, may be given away, as far as attacks show."""
+
+    what: Literal["items", "model"]
+    answer: Answer
+    message: str = Field(description="The answer in a sentence, with its reason.")
+    attacked: list[str] = Field(description="The attacks that were tried, and their results.")
+    not_attacked: list[str] = Field(description="What was not tried, and why.")
+    advice: str = Field(description="What to do.")
 
 
 class ClassResult(Frozen):
@@ -74,6 +97,17 @@ class ColumnResult(Frozen):
     trend: float | None = None
     shape_real_data: float | None = Field(None, description="The same for training rows; None: not measured.")
     trend_real_data: float | None = None
+
+
+class Dependence(Frozen):
+    """How strongly two columns depend on each other in real and in generated rows: 0 is not at all, 1 completely."""
+
+    first: str
+    second: str
+    real: float
+    generated: float
+    difference: float = Field(description="Effect size (Cohen's w) of the difference of both dependences; .1 is small.")
+    detected: bool = Field(description="Whether the difference is significant and no small effect.")
 
 
 @dataclass(frozen=True)
@@ -99,6 +133,16 @@ class Distribution:
 
 
 @dataclass(frozen=True)
+class Profile:
+    """The mean of one column in each group of another, such as the hours of the day; NaN where a group is empty."""
+
+    name: str
+    groups: list[str]
+    real: NDArray[np.float64]
+    generated: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class CopiedSpan:
     """A span of a generated item that also stands in a training item, and what stands before and after it."""
 
@@ -116,8 +160,11 @@ class Results:
     checks: list[Check] = field(default_factory=list)
     classes: list[ClassResult] = field(default_factory=list)
     columns: list[ColumnResult] = field(default_factory=list)
+    dependences: list[Dependence] = field(default_factory=list)
+    typical: list[int] = field(default_factory=list)  # generated items, the most like real ones first
     pairs: list[Pair] = field(default_factory=list)
     distributions: list[Distribution] = field(default_factory=list)
+    profiles: list[Profile] = field(default_factory=list)
     copied_spans: list[CopiedSpan] = field(default_factory=list)
 
     def skip(self, reason: str, *names: str) -> None:

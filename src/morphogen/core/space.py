@@ -7,11 +7,21 @@ where items have a `variable_length`, the `padding`.
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from typing import Annotated, Any, ClassVar
 
-from .errors import UserError
+from pydantic import Field as Bounds
+from pydantic import TypeAdapter, ValidationError
+
+from .errors import UserError, unknown
+
+_MOST = 2**31  # entries of an item
+Size = Annotated[int, Bounds(ge=1, le=_MOST)]
+Token = Annotated[int, Bounds(ge=0, le=_MOST)]
 
 _AXES = {0: (), 1: ("time",), 2: ("height", "width"), 3: ("time", "height", "width")}
 
@@ -51,8 +61,8 @@ class Grid(_Shaped):
     cardinality: ClassVar[int] = 0  # any number
     padding: ClassVar[int] = 0
 
-    channels: int
-    size: tuple[int, ...] = ()
+    channels: Size
+    size: tuple[Size, ...] = ()
     axes: tuple[str, ...] = ()
     step: float = 0.0
 
@@ -80,8 +90,8 @@ class Tokens(_Shaped):
     step: ClassVar[float] = 1.0
     padding: ClassVar[int] = 0
 
-    vocab: int
-    size: tuple[int, ...]
+    vocab: Size
+    size: tuple[Size, ...]
 
     @property
     def cardinality(self) -> int:
@@ -106,10 +116,10 @@ class TokenSequence(_Shaped):
     variable_length: ClassVar[bool] = True
     step: ClassVar[float] = 1.0
 
-    vocab: int  # `start` and `end` included
-    context: int
-    start: int
-    end: int
+    vocab: Size  # `start` and `end` included
+    context: Size
+    start: Token
+    end: Token
 
     @property
     def cardinality(self) -> int:
@@ -132,8 +142,8 @@ class Field:
     others are categories, or special values of the number (missing, a frequent value). 0: all are categories.
     """
 
-    size: int
-    ordered: int = 0
+    size: Size
+    ordered: Token = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.ordered <= self.size or self.size < 1:
@@ -171,22 +181,33 @@ _KINDS: dict[str, Any] = {"grid": Grid, "tokens": Tokens, "sequence": TokenSeque
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 
 
+@cache
+def _adapter(kind: str) -> TypeAdapter[Any]:
+    return TypeAdapter(_KINDS[kind])
+
+
 def space_to_json(space: Space) -> dict[str, Any]:
     """Return the space as plain JSON, with its kind."""
     return {"kind": _NAMES[type(space)], **asdict(space)}
 
 
-def space_from_json(data: dict[str, Any]) -> Space:
-    """Return the space that `space_to_json` wrote. Raises UserError on an unknown kind or field."""
-    values = dict(data)
+def space_from_json(data: Any) -> Space:
+    """Return the space that `space_to_json` wrote.
+
+    Raises UserError on an unknown kind or field, a value of another type, and a size beyond all use.
+    """
+    values = dict(data) if isinstance(data, Mapping) else {}
     kind = values.pop("kind", None)
-    if kind not in _KINDS:
-        raise UserError(f"space kind {kind!r} is not known; expected one of {', '.join(_KINDS)}")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise UserError(f"space kind {kind!r:.40} is not known; expected one of {', '.join(_KINDS)}")
+    known = {field.name for field in fields(_KINDS[kind])}
+    if other := values.keys() - known:
+        raise unknown(f"field of a {kind} space", min(other, key=str), known)
     try:
-        if kind == "row":
-            values["fields"] = tuple(Field(**field) for field in values["fields"])
-        return _KINDS[kind](
-            **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        )
-    except (TypeError, KeyError) as error:
-        raise UserError(f"a {kind} space cannot be read from {sorted(values)}: {error}") from None
+        space: Space = _adapter(kind).validate_json(json.dumps(values), strict=True)
+    except (ValidationError, ValueError, RecursionError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": type(error).__name__}
+        raise UserError(f"a {kind} space is wrong at {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    if space.dimensions > _MOST:
+        raise UserError(f"a {kind} space of {space.dimensions:,} entries is beyond all use; expected at most {_MOST:,}")
+    return space

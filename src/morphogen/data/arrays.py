@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from morphogen.core.errors import UserError
+from morphogen.core.files import guard
 from morphogen.core.modality import Record
 
 from .base import Source
 from .claims import accepted, claim
+from .npz import load_npz
 
 Array = NDArray[Any]
 _LABELS = ("labels", "label", "y")
@@ -76,13 +76,8 @@ def open_npz(path: Path, modality: str | None) -> ArraySource:
 
     Of equal claims, that on the array called `x` wins, else that on the largest.
     """
-    try:
-        if not zipfile.is_zipfile(path):
-            raise ValueError("it is not a zip archive")
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name.lower(): array for name in file.files if (array := _load(file, name)) is not None}
-    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is not a readable npz file ({error}); write it again with numpy.savez") from None
+    with guard(path, "is not a readable npz file", "write it again with numpy.savez"):
+        arrays = load_npz(path)
     strengths = {
         name: winner.strength
         for name, array in arrays.items()
@@ -107,10 +102,8 @@ def open_npz(path: Path, modality: str | None) -> ArraySource:
 
 def load_npy(path: Path) -> Array:
     """Return the array in a file, memory-mapped. Raises UserError if the file is damaged."""
-    try:
-        return np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is not a readable npy file ({error}); write it again with numpy.save") from None
+    with guard(path, "is not a readable npy file", "write it again with numpy.save"):
+        return np.lib.format.open_memmap(path, mode="r")  # of the size of the file, or it is refused
 
 
 def labels_as_text(labels: Any) -> list[str]:
@@ -133,11 +126,3 @@ def _is_label(name: str) -> bool:
 
 def _is_numeric(parts: Sequence[Array]) -> bool:
     return all(np.issubdtype(part.dtype, np.number) or part.dtype == bool for part in parts)
-
-
-def _load(file: Any, name: str) -> Array | None:
-    try:
-        array: Array = file[name]
-    except ValueError:  # pickled objects are never loaded
-        return None
-    return array if array.dtype != object else None

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from morphogen.core.errors import UserError
-from morphogen.core.modality import Modality, Record
+from morphogen.core.modality import Modality, Record, read_item
 
 from .base import Source
 from .claims import Claim, accepted, claim
@@ -50,7 +50,7 @@ class FolderSource(Source):
 
     def read(self, index: int) -> Any:
         path = self.root / self._names[index]
-        return self._modality.read(path, str(path))
+        return read_item(self._modality, path, str(path))
 
     def item_name(self, index: int) -> str:
         return self._names[index]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import re
 import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from morphogen.core.errors import UserError
+from morphogen.core.files import guard, read_bytes
 
 from .arrays import ArraySource, labels_as_text
 
@@ -28,17 +27,16 @@ def is_idx(name: str) -> bool:
 
 def read_idx(path: Path) -> NDArray[Any]:
     """Return the array in an idx file. Raises UserError if it is another kind of file, or cut short."""
-    try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
+    with guard(path, "is not a readable idx file", "fetch it again"):
+        data = read_bytes(path, path, UserError)
         zeros, kind, axes = struct.unpack(">HBB", data[:4])
         shape = struct.unpack(f">{axes}I", data[4 : 4 + 4 * axes])
         dtype = np.dtype(_TYPES[kind])
-    except (OSError, EOFError, zlib.error, struct.error, KeyError) as error:
-        raise UserError(f"{path} is not a readable idx file ({error}); fetch it again") from None
     expected, size = math.prod(shape) * dtype.itemsize, len(data) - 4 - 4 * axes
-    if zeros or size != expected:
+    if zeros or not axes or size != expected:
         raise UserError(f"{path} holds {size} bytes; expected {expected} for values of shape {shape}; fetch it again")
-    return np.frombuffer(data, dtype, offset=4 + 4 * axes).reshape(shape)
+    with guard(path, "is not a readable idx file", "fetch it again"):
+        return np.frombuffer(data, dtype, offset=4 + 4 * axes).reshape(shape)
 
 
 def open_idx(path: Path, modality: str | None) -> ArraySource:

@@ -9,7 +9,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from morphogen.core.errors import UserError, needs_extra
+from morphogen.core.errors import BadItem, UserError, needs_extra
+from morphogen.core.files import guard
 
 from .base import Source, class_columns, name_by_content
 from .choose_column import HEAD, ItemColumn
@@ -30,9 +31,11 @@ class ParquetFile:
         except ImportError:
             raise needs_extra("pyarrow", "arrow", f"reading {path}") from None
         self.path = path
-        try:
+        with guard(path, "is not a readable parquet file", "fetch it again"):
             self.file = _open(path)
-            batch = next(self.file.iter_batches(batch_size=1))
+            batch = next(self.file.iter_batches(batch_size=1), None)
+            if batch is None or not batch.num_rows:
+                raise UserError(f"{path} has no rows")
             # Of media, which are large, a single cell.
             self.cells = {name: batch.column(name).to_pylist() for name in batch.schema.names}
             strings = [field.name for field in batch.schema if _is_string(field.type)]
@@ -41,10 +44,6 @@ class ParquetFile:
             simple = [field.name for field in batch.schema if not _is_media(field.type)]
             batches = self.file.iter_batches(batch_size=HEAD, columns=simple)
             self.rows = arrow.Table.from_batches([next(batches)]) if simple else None
-        except StopIteration:
-            raise UserError(f"{path} has no rows") from None
-        except (OSError, arrow.ArrowException) as error:
-            raise UserError(f"{path} is not a readable parquet file ({error}); fetch it again") from None
 
 
 class ParquetSource(Source):
@@ -98,18 +97,17 @@ class _Cursor:
         self._blocks: Iterator[Any] = iter(())
 
     def cell(self, index: int) -> Any:
-        """Return the cell of a row. Raises UserError if the file is damaged there."""
-        try:
+        """Return the cell of a row. Raises BadItem if the file is damaged there."""
+        current, self._group = self._group, -1  # until the row is read
+        with guard(f"{self._path} near row {index}", "is damaged", "fetch it again", BadItem):
             group = bisect_right(self._starts, index) - 1
-            if group != self._group or index < self._start:
+            if group != current or index < self._start:
                 self._blocks = self._file.iter_batches(batch_size=_AT_ONCE, row_groups=[group], columns=[self._column])
-                self._group, self._start, self._cells = group, self._starts[group], []
+                self._start, self._cells = self._starts[group], []
             while index >= self._start + len(self._cells):
                 self._start += len(self._cells)
                 self._cells = next(self._blocks).column(0).to_pylist()
-        except (OSError, ValueError, NotImplementedError, StopIteration) as error:
-            self._group = -1
-            raise UserError(f"{self._path} is damaged near row {index} ({error}); fetch it again") from None
+            self._group = group
         return self._cells[index - self._start]
 
 

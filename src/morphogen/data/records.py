@@ -5,18 +5,19 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from morphogen.core.errors import BadItem, UserError
+from morphogen.core.errors import BadItem, UserError, one_line
+from morphogen.core.files import guard
 
 from .base import ClassColumn, Source, name_by_content
 from .choose_column import HEAD, ItemColumn
 
+_LONGEST_HEADER = 1 << 20  # characters
 _LARGEST_CELL = 2**31 - 1  # characters of a csv cell; by itself the module stops at 131,072
 _DELIMITERS = ",;\t|"
 
@@ -120,14 +121,11 @@ def open_csv(path: Path, column: ItemColumn) -> CellSource:
 
 def _csv_records(path: Path) -> Iterator[Fields]:
     csv.field_size_limit(_LARGEST_CELL)
-    try:
-        with _open_text(path) as file:
-            header = file.readline()
-            file.seek(0)
-            delimiter = max(_DELIMITERS, key=header.count)
-            yield from csv.DictReader(file, delimiter=delimiter)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is not a readable csv file ({error}); expected UTF-8 text") from None
+    with guard(path, "is not a readable csv file", "expected UTF-8 text"), _open_text(path) as file:
+        header = file.readline(_LONGEST_HEADER)
+        file.seek(0)
+        delimiter = max(_DELIMITERS, key=header.count)
+        yield from csv.DictReader(file, delimiter=delimiter)
 
 
 def jsonl_head(path: Path) -> Head:
@@ -148,22 +146,22 @@ def open_jsonl(path: Path, column: ItemColumn) -> CellSource:
 
 def _jsonl_records(path: Path) -> Iterator[Fields | str]:
     """Yield the object in each line that is not blank, or a message that says why there is none."""
-    try:
-        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if line.isspace():
-                    continue
-                try:
-                    record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-                except (ValueError, RecursionError) as error:
-                    yield f"{path.name} line {number} is not JSON ({error}); mend or remove it"
-                    continue
-                if isinstance(record, dict):
-                    yield record
-                else:
-                    yield f"{path.name} line {number} is no JSON object; mend or remove it"
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} cannot be read ({error}); fetch it again") from None
+    with (
+        guard(path, "cannot be read", "fetch it again"),
+        gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file,
+    ):
+        for number, line in enumerate(file, start=1):
+            if line.isspace():
+                continue
+            try:
+                record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            except (ValueError, RecursionError) as error:
+                yield f"{path.name} line {number} is not JSON ({one_line(error)}); mend or remove it"
+                continue
+            if isinstance(record, dict):
+                yield record
+            else:
+                yield f"{path.name} line {number} is no JSON object; mend or remove it"
 
 
 def describe(path: Path, count: int, words: str, columns: Mapping[str, Sequence[str]]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from morphogen.core.errors import UserError
+from morphogen.core.files import guard
 from morphogen.core.modality import Record
 
 from .arrays import ArraySource, labels_as_text, load_npy, open_npz
@@ -24,7 +25,7 @@ from .idx import is_idx, open_idx, open_idx_folder
 from .memory import PartsSource, open_list
 from .parquet import ParquetFile, ParquetSource
 from .records import csv_head, jsonl_head, open_csv, open_jsonl
-from .tables import is_frame, is_table, open_frame, open_split, open_table
+from .tables import is_frame, is_table, open_frame, open_split, open_table, records_table
 
 __all__ = ["EMBEDDED", "Source", "open_source"]
 
@@ -53,11 +54,30 @@ def open_source(
     if isinstance(spec, Source):
         return spec
     candidates(modality)  # an unknown name is refused, whatever the source
-    source = _open(spec, modality, column, separator, whole)
+    name = spec if isinstance(spec, (str, Path)) else f"the source, a {type(spec).__name__},"
+    with guard(name, "cannot be read", "check it, or give another one"):
+        source = _open(spec, modality, column, separator, whole)
     if separator is not None and not isinstance(source, PartsSource):
         raise UserError(f"--separator splits a single text file; this source is none: {source.description}")
+    if column is not None and not _has_columns(spec, source):
+        raise UserError(f"--column names a column of records; this source has none: {source.description}; drop it")
     source.spec, source.column, source.separator = spec if isinstance(spec, (str, Path)) else None, column, separator
     return source
+
+
+def _has_columns(spec: Any, source: Source) -> bool:
+    """Return whether a source holds records with several columns."""
+    if not isinstance(spec, (str, Path)) or isinstance(source, HubSource):
+        return is_frame(spec) or _are_records(spec) or isinstance(source, HubSource)
+    name = Path(spec).expanduser().name.lower().removesuffix(".gz")
+    return Path(spec).expanduser().is_file() and (is_table(name) or name.endswith((".jsonl", ".ndjson")))
+
+
+def _are_records(items: Any) -> bool:
+    """Return whether items are a list of records, and not of the bytes of media as the Hub keeps them."""
+    if not isinstance(items, Sequence) or isinstance(items, (str, bytes)) or not items:
+        return False
+    return all(isinstance(item, Mapping) and not item.keys() >= {"bytes", "path"} for item in items)
 
 
 def _open(spec: Any, modality: str | None, column: str | None, separator: str | None, whole: bool) -> Source:
@@ -81,15 +101,19 @@ def _open(spec: Any, modality: str | None, column: str | None, separator: str | 
         return open_frame(spec, modality, column)
     if isinstance(spec, tuple) and len(spec) == 2 and not isinstance(spec[0], str):
         return _in_memory(spec[0], modality, {"label": labels_as_text(spec[1])})
-    return _in_memory(spec, modality, {})
+    return _in_memory(spec, modality, {}, column)
 
 
-def _in_memory(items: Any, modality: str | None, columns: Mapping[str, Sequence[str]]) -> Source:
+def _in_memory(
+    items: Any, modality: str | None, columns: Mapping[str, Sequence[str]], column: str | None = None
+) -> Source:
     if isinstance(items, np.ndarray) and items.ndim == 1 and len(items) and isinstance(items[0], str):
         items = items.tolist()
     if isinstance(items, np.ndarray):
         return ArraySource([items], modality, "an array in memory", columns)
     if isinstance(items, Sequence) and not isinstance(items, (str, bytes)):
+        if _are_records(items) and not columns:
+            return open_frame(records_table(items), modality, column)
         return open_list(items, modality, columns)
     raise UserError(
         f"a source cannot be a {type(items).__name__}; expected a path, an array, a data frame or a list of items: "

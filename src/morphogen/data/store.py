@@ -43,7 +43,7 @@ class EncodedStore:
             self._header = int(length)
             header = os.pread(self._file, self._header, 0)
             self.space = space_from_json(json.loads(header[len(_MAGIC) + len(length) :]))
-        except ValueError as error:
+        except (ValueError, RecursionError, OSError, OverflowError, MemoryError, UserError) as error:
             raise UserError(f"{path} is not encoded data ({error}); remove it and fit again") from None
         self._dtype, self._steps = _compact(self.space)
         self._size = self.space.dimensions * self._dtype.itemsize

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from morphogen.core.errors import UserError
-from morphogen.core.modality import Record
+from morphogen.core.errors import UserError, needs_extra
+from morphogen.core.files import guard
+from morphogen.core.modality import Record, read_item
 
 from .base import Source, class_columns
 from .choose_column import HEAD, choose_column, no_column
@@ -83,7 +85,7 @@ def _cell_digests(column: Any) -> NDArray[np.uint64]:
 
 def open_table(path: Path, winner: Claim) -> TableSource:
     """Return the rows of a csv or parquet file. Raises BadItem if it cannot be read."""
-    return TableSource(winner.modality.read(path, str(path)), winner.modality.name, path.name)
+    return TableSource(read_item(winner.modality, path, str(path)), winner.modality.name, path.name)
 
 
 def open_split(path: Path, modality: str | None) -> TableSource | None:
@@ -94,20 +96,16 @@ def open_split(path: Path, modality: str | None) -> TableSource | None:
     winner = claim([Record("rows", None, parts["train"][0].name)], modality)
     if winner is None:
         return None
-    import pyarrow as arrow
-
-    train, test = (winner.modality.read(files[0], str(files[0])) for files in parts.values())
+    train, test = (read_item(winner.modality, files[0], str(files[0])) for files in parts.values())
     if train.column_names != test.column_names:
         raise UserError(
             f"{parts['train'][0]} has the columns {', '.join(train.column_names)}, and {parts['test'][0].name} "
             f"{', '.join(test.column_names)}; give both the same"
         )
     try:
-        whole = arrow.concat_tables([train, test.cast(train.schema)])
-    except arrow.ArrowException as error:
-        raise UserError(
-            f"the columns of {parts['test'][0]} have other types than those of {parts['train'][0].name}: {error}"
-        ) from None
+        whole = winner.modality.concatenate([train, test])
+    except UserError as error:
+        raise UserError(f"{parts['test'][0]} does not go with {parts['train'][0].name}: {error}") from None
     title = f"{parts['train'][0].name} and {parts['test'][0].name}"
     return TableSource(whole, winner.modality.name, title, np.arange(whole.num_rows) >= train.num_rows)
 
@@ -123,12 +121,12 @@ def open_frame(frame: Any, modality: str | None, column: str | None) -> Source:
 
     try:
         table = frame if isinstance(frame, arrow.Table) else arrow.table(frame)
-    except (arrow.ArrowException, TypeError, ValueError):
+    except (arrow.ArrowException, TypeError, ValueError, OverflowError):
         table = None  # the modality says what is wrong with it
     head = None if table is None else table.slice(0, HEAD)
     winner = claim([Record("rows", head, "a data frame")], modality) if column is None else None
     if winner is not None:
-        rows = winner.modality.read(frame, "the data frame")
+        rows = read_item(winner.modality, frame, "the data frame")
         return TableSource(rows, winner.modality.name, "a data frame in memory")
     if table is None:
         raise UserError("the data frame cannot be turned into an Arrow table; give a list of its items")
@@ -138,6 +136,23 @@ def open_frame(frame: Any, modality: str | None, column: str | None) -> Source:
         raise no_column(cells, modality, "the data frame")
     columns = class_columns({name: table.column(name).to_pylist() for name in cells if name != chosen.name})
     return ListSource(table.column(chosen.name).to_pylist(), chosen.reader, columns)
+
+
+def records_table(records: Sequence[Mapping[str, Any]]) -> Any:
+    """Return records as an Arrow table; a value that a record lacks is missing.
+
+    Raises UserError where the values of a column have no type in common.
+    """
+    try:
+        import pyarrow as arrow
+    except ImportError:
+        raise needs_extra("pyarrow", "arrow", "a list of records") from None
+    names = list(dict.fromkeys(name for record in records for name in record))
+    columns = {}
+    for name in names:
+        with guard(f"the value of '{name}' in the records", "has no type in common", "give each column one type"):
+            columns[str(name)] = arrow.array([record.get(name) for record in records])
+    return arrow.table(columns)
 
 
 def is_frame(value: Any) -> bool:

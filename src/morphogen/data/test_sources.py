@@ -2,6 +2,7 @@ import gzip
 import os
 import struct
 import sys
+import zipfile
 from io import BytesIO
 from pathlib import Path
 
@@ -105,6 +106,15 @@ def test_a_folder_without_pictures(tmp_path, files, message):
         (tmp_path / name).write_text("text")
     with pytest.raises(UserError, match=message):
         open_source(tmp_path)
+
+
+def test_a_column_of_what_has_none(tmp_path):
+    Image.new("L", (8, 8)).save(tmp_path / "0.png")
+    Image.new("L", (8, 8)).save(tmp_path / "1.png")
+    (tmp_path / "a.txt").write_text("one\ntwo\nthree\n")
+    for source in (str(tmp_path), str(tmp_path / "a.txt"), "digits", [Image.new("L", (8, 8))] * 3):
+        with pytest.raises(UserError, match="--column names a column of records; this source has none"):
+            open_source(source, column="x")
 
 
 def test_paths_that_do_not_exist(tmp_path):
@@ -236,9 +246,7 @@ def test_damaged_and_misnamed_arrays(tmp_path):
 @pytest.mark.parametrize(
     ("array", "expected"),
     [
-        (np.array([0, 1.0]), [0, 255]),
-        (np.array([-1.0, 1]), [0, 255]),
-        (np.array([0.0, 255]), [0, 255]),
+        (np.array([-1.0, 0.5]), [-1.0, 0.5]),
         (np.array([3, 200], np.int64), [3, 200]),
         (np.array([3, 60000], np.int32), [3, 60000]),
         (np.array([False, True]), [0, 255]),
@@ -253,7 +261,7 @@ def test_arrays_that_are_no_pictures():
     for array, message in (
         (noise(64, 64, 3), r"shape \(64, 64, 3\)"),
         (noise(9, 9), "expected"),
-        (np.full((2, 5, 5), 300.5), "values lie in 300.5"),
+        (np.full((2, 5, 5, 3), 300.5), "values lie in 300.5"),
         (np.zeros((0, 5, 5)), "nothing in it"),
         (np.zeros((2, 0, 5)), "nothing in it"),
         (np.array([[["a"]]]), "expected numbers"),
@@ -425,3 +433,37 @@ def test_emoji(tmp_path):
     store, read, _, skipped = encode_source(source, codec, tmp_path / "store", range(200))
     assert (len(store), len(read), skipped) == (200, 200, [])
     assert store.read([0])[0, :, 0, 0].tolist() == [1, 1, 1]  # transparent corners on white
+
+
+def test_a_list_of_records_is_rows():
+    source = open_source([{"age": 30, "city": "Rome"}, {"city": "Oslo"}, {"age": 40, "city": "Rome"}])
+    assert source.modality == "table"
+    assert source.block(np.arange(3)).to_pydict() == {"age": [30, None, 40], "city": ["Rome", "Oslo", "Rome"]}
+    stories = [{"story": f"Once upon a time {number} princes lived in a castle.", "n": number} for number in range(5)]
+    assert open_source(stories, column="story").read(1) == stories[1]["story"]
+    with pytest.raises(UserError, match="the value of 'a' in the records has no type in common"):
+        open_source([{"a": 1}, {"a": "x"}])
+
+
+@pytest.mark.parametrize("claimed", [2**40, 10**20])
+def test_a_header_that_claims_more_than_there_is(tmp_path, claimed):
+    """It is compared with the file before memory is asked for."""
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({claimed}, 5, 5), }}".encode().ljust(117) + b"\n"
+    data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(50)
+    (tmp_path / "x.npy").write_bytes(data)
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as file:
+        file.writestr("x.npy", data)
+    (tmp_path / "x.idx").write_bytes(struct.pack(">HBB3I", 0, 8, 3, 2**31, 5, 5) + bytes(50))
+    for name in ("x.npy", "x.npz", "x.idx"):
+        with pytest.raises(UserError) as error:
+            open_source(tmp_path / name)
+        assert str(error.value).startswith(f"{tmp_path / name} ")
+        assert "\n" not in str(error.value)
+
+
+def test_a_zip_bomb_is_not_unpacked(tmp_path, monkeypatch):
+    (tmp_path / "x.txt.gz").write_bytes(gzip.compress(b"a" * 1_000_000))
+    monkeypatch.setattr("morphogen.core.files.memory_left", lambda: 1_000_000)
+    monkeypatch.setattr("morphogen.core.files._SMALL", 1000)
+    with pytest.raises(UserError, match=r"x.txt.gz unpacks to more than the 0.0 GiB"):
+        open_source(tmp_path / "x.txt.gz")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from morphogen.core.errors import BadItem
-from morphogen.core.modality import Modality, Record
+from morphogen.core.modality import Modality, Record, read_item
 
 from .claims import Claim
 
@@ -35,8 +35,8 @@ class ValueReader:
             raise BadItem(f"{name} is empty; remove it")
         if isinstance(value, Path) or (self.as_paths and isinstance(value, str)):
             path = self.folder / value
-            return self.modality.read(path, str(path))
-        return self.modality.read(value, name)
+            return read_item(self.modality, path, str(path))
+        return read_item(self.modality, value, name)
 
 
 def records_of(

@@ -18,9 +18,10 @@ Labelled = tuple[Any, list[str] | None]  # items and their labels
 def read_comparison(plan: Plan, extractor: Extractor[Any], batches: list[Any]) -> Comparison[Any]:
     """Return all samples with their features; `batches` are the generated items."""
     modality, judge = plan.modality, plan.judge
+    made = modality.concatenate(batches)
     items: dict[str, Labelled] = {
         "real": _read(plan, plan.real),
-        "generated": (modality.concatenate(batches), plan.labels),
+        "generated": (made, plan.labels and plan.labels[: len(made)]),
     }
     if plan.train is not None and plan.unseen_train is not None:
         items["unseen"] = _read(plan, plan.unseen_train)
@@ -38,7 +39,8 @@ def read_comparison(plan: Plan, extractor: Extractor[Any], batches: list[Any]) -
     unseen, matched = samples.get("unseen"), None
     if unseen is not None:
         matched = subsample(unseen, len(samples["generated"]), plan.seed, modality)
-    baseline = judge.baseline((matched or samples["real"]).items, plan.seed)
+    whole = (matched or samples["real"]).items
+    baseline, degraded = judge.baseline(whole, plan.seed), judge.degraded(whole, plan.seed)
     return Comparison(
         codec=plan.codec,
         extractor=extractor,
@@ -49,10 +51,12 @@ def read_comparison(plan: Plan, extractor: Extractor[Any], batches: list[Any]) -
         unseen_train=unseen,
         train_matched=matched,
         baseline=sample((baseline, None)) if baseline is not None else None,
+        degraded=sample((degraded, None)) if degraded is not None else None,
         train_items=train_items,
         passages=cut is not None,
         label=plan.splits.label,
         target=plan.target,
+        quick=plan.quick,
     )
 
 

@@ -16,6 +16,7 @@ from ..metrics.statistics.memorisation import authentic, data_copying
 from ..metrics.statistics.order import content_order
 
 LEAST = 20  # items of each side
+COPIES = "copies of training items"
 HELD_OUT_COPIES, MEMORISATION = "copies of held-out data", "memorisation (distance to training data)"
 NO_TRAINING_ITEMS = "the training items cannot be read"
 _SHOWN = 12  # pairs
@@ -39,7 +40,7 @@ def copied_training_items(
     train, generated = comparison.train, comparison.generated
     assert train is not None
     copies = find_copies(generated.features, train.features, None if judge.grouped_split else comparison.real.features)
-    results.checks.append(_check("copies of training items", copies, "of a training item"))
+    results.checks.append(_check(COPIES, copies, "of a training item", privacy=True))
     meaning = "Generated items that are copies of a training item."
     results.figures.append(_figure(comparison, "copies", copies, meaning))
     results.pairs = [
@@ -104,6 +105,7 @@ def memorisation(comparison: Comparison[Any], results: Results) -> None:
         Check(
             name=MEMORISATION,
             detected=z < -3 and nearer_to_train,
+            privacy=True,
             message=f"Generated items are {abs(z):.1f} standard errors {'nearer to' if z < 0 else 'further from'} "
             "training items than held-out items are. Memorisation is 3 or more nearer, and not also nearer to held-out "
             "items.",
@@ -134,11 +136,12 @@ def _authenticity(comparison: Comparison[Any]) -> Figure:
     )
 
 
-def _check(name: str, copies: Copies, of_what: str) -> Check:
+def _check(name: str, copies: Copies, of_what: str, *, privacy: bool = False) -> Check:
     exact = copies.reference_exact / copies.reference_count
     return Check(
         name=name,
         detected=copies.detected,
+        privacy=privacy,
         message=f"{copies.hits:,} of {copies.count:,} generated items ({copies.exact:,} exactly) are copies {of_what}; "
         f"{copies.reference_share:.1%} of real items are copies, {exact:.1%} exactly.",
     )

@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, final
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ..core.codec import Codec
-from ..core.config import read_json, replacing, write_json
+from ..core.config import replacing, write_json
 from ..core.errors import UserError
 from ..core.extractor import Extractor
+from ..core.files import guard
 from ..core.judge import Judge, pretrained_names
 from ..core.modality import modalities, modality
+from ..core.records import Name, Record, read_record
+from ..core.weights import load_tensors
 from ..latents import embeddings
 from ..pipeline import Pipeline, load
 from .default_judge import DefaultJudge, judge_of
@@ -23,6 +25,16 @@ from .default_judge import DefaultJudge, judge_of
 OWN = "own"  # the modality's default, which needs no download
 MODEL = "model"  # the embeddings of the model that is judged
 _SETTINGS, _TENSORS = "extractor.json", "extractor.safetensors"
+_REMOVE = "remove the folder"
+
+
+class ExtractorRecord(Record):
+    """`extractor.json`: what an extractor is, and which items it was fitted to."""
+
+    modality: Name
+    name: Name
+    settings: dict[str, Any]
+    trained_on: str = ""
 
 
 @final
@@ -120,7 +132,7 @@ def saved_extractor(pipeline: Pipeline, folder: Path | None, trained_on: str) ->
 def training_digest(folder: Path) -> str | None:
     """Return the digest of the items that a saved extractor was fitted to."""
     file = folder / _SETTINGS
-    return read_json(file).get("trained_on") if file.exists() else None
+    return read_record(file, ExtractorRecord, _REMOVE).trained_on if file.exists() else None
 
 
 def save(extractor: Extractor[Any], folder: Path, trained_on: str = "") -> None:
@@ -136,13 +148,10 @@ def save(extractor: Extractor[Any], folder: Path, trained_on: str = "") -> None:
 
 def restore(folder: Path) -> Extractor[Any]:
     """Return what `save` wrote. Raises UserError where it is damaged, or not what its name says."""
-    record, file = read_json(folder / _SETTINGS), folder / _TENSORS
-    try:
-        tensors = load_file(file) if file.exists() else {}
-        judge = judge_of(modality(record["modality"]))
-        extractor = judge.restore_extractor(record["settings"], tensors)
-    except (SafetensorError, LookupError, AttributeError, TypeError, ValueError, RuntimeError, OSError) as error:
-        raise UserError(f"the extractor in {folder} cannot be read ({error}); remove the folder") from None
-    if extractor.name != record["name"]:
-        raise UserError(f"the extractor in {folder} is {extractor.name}, not {record['name']}; remove the folder")
+    record = read_record(folder / _SETTINGS, ExtractorRecord, _REMOVE)
+    with guard(f"the extractor in {folder}", "cannot be read", _REMOVE):
+        tensors = load_tensors(folder / _TENSORS, _REMOVE)
+        extractor = judge_of(modality(record.modality)).restore_extractor(record.settings, tensors)
+    if extractor.name != record.name:
+        raise UserError(f"the extractor in {folder} is {extractor.name}, not {record.name}; remove the folder")
     return extractor

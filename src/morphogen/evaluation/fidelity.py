@@ -16,6 +16,7 @@ from ..metrics.base import FigureInfo, Metric
 from ..metrics.statistics.intervals import halves, normal_interval
 
 MakeMetric = Callable[[], Metric]
+DRAWS, DRAWS_QUICK = 30, 10  # halves, from which intervals come
 
 
 def figure_name(info: FigureInfo, extractor: str) -> str:
@@ -37,8 +38,13 @@ def measure(kind: MakeMetric, real: Tensor, generated: Tensor) -> dict[str, floa
     return metric.compute()
 
 
+def distance(real: Tensor, other: Tensor) -> float | None:
+    """Return the Fréchet distance of two sets of features; None where there are too few."""
+    return _finite(_measure_reference(metrics()["frechet"], real, other).get("frechet"))
+
+
 def compare_features(
-    features: Mapping[str, Tensor], extractor: str, *, seed: int, draws: int = 30
+    features: Mapping[str, Tensor], extractor: str, *, seed: int, draws: int = DRAWS
 ) -> tuple[list[Figure], list[NotMeasured]]:
     """Return the figures of all metrics, and those that could not be measured.
 

@@ -11,17 +11,16 @@ from ..core.errors import UserError
 from ..core.judge import Comparison, Judge, Sample
 from ..core.modality import Modality
 from ..core.model import Denoiser, LikelihoodModel
-from ..core.results import Check, Figure, Results
+from ..core.results import Figure, Results
 from ..likelihood import log_likelihood
 from ..metrics.statistics.membership import attack
 from ..pipeline import Pipeline
-from .privacy import attack_figures
+from .privacy import MEMBERSHIP, attack_check, attack_figures
 from .samples import take
 
 _MOST, _MOST_SLOW = 500, 64  # items; the second for models that solve an equation for each
 _LEAST = 20
-_CHECK = "membership inference by likelihood"
-_DETECTED = 0.55  # lower end of the interval of the area under the ROC curve
+BY_LIKELIHOOD = f"{MEMBERSHIP} by likelihood"
 
 
 def measure_likelihood(
@@ -30,7 +29,10 @@ def measure_likelihood(
     """Add bits per value, perplexity, the gap to training items, and membership inference by likelihood."""
     model = pipeline.model
     if not isinstance(model, LikelihoodModel):
-        results.skip(f"the family '{pipeline.family}' has none", "likelihood")
+        results.skip(f"the family '{pipeline.family}' has none", "likelihood", BY_LIKELIHOOD)
+        return
+    if comparison.quick and isinstance(model, Denoiser):
+        results.skip("it takes minutes; leave out --quick", "likelihood", BY_LIKELIHOOD)
         return
     most = _MOST_SLOW if isinstance(model, Denoiser) else _MOST
     real = take(comparison.real, range(min(most, len(comparison.real))), modality)
@@ -40,7 +42,7 @@ def measure_likelihood(
         nats = _nats(pipeline, comparison, real)
         train_nats = _nats(pipeline, comparison, train) if train else None
     except UserError as refusal:
-        results.skip(str(refusal), "likelihood")
+        results.skip(str(refusal), "likelihood", BY_LIKELIHOOD)
         return
     kind = "exact" if model.exact else "a bound: the true value is no larger"
     if comparison.passages:
@@ -57,7 +59,7 @@ def measure_likelihood(
         figures.append(_perplexity(comparison, nats, tokens))
     results.figures += figures or [_density(comparison, nats, train_nats, kind)]
     if train_nats is None or train_sizes is None or min(len(nats), len(train_nats)) < _LEAST:
-        results.skip(f"needs at least {_LEAST} items of each side", _CHECK)
+        results.skip(f"needs at least {_LEAST} items of each side", BY_LIKELIHOOD)
     else:
         _membership(comparison, results, train_nats / train_sizes, nats / sizes)
 
@@ -131,16 +133,9 @@ def _membership(comparison: Comparison[Any], results: Results, members: Tensor, 
     control = attack(held_out[:half], held_out[half:]) if half >= _LEAST else None
     results.figures += attack_figures(comparison, "likelihood", own, control)
     if comparison.distribution_shift:
-        results.skip(comparison.distribution_shift, _CHECK)
+        results.skip(comparison.distribution_shift, BY_LIKELIHOOD)
         return
-    results.checks.append(
-        Check(
-            name=_CHECK,
-            detected=own.interval[0] > _DETECTED,
-            message="By likelihood, training items are distinguished from held-out ones with an area under the ROC "
-            f"curve of {own.area:.3f} (guessing: .5).",
-        )
-    )
+    results.checks.append(attack_check(BY_LIKELIHOOD, "likelihood", own, control))
 
 
 def _nats(pipeline: Pipeline, comparison: Comparison[Any], sample: Sample[Any]) -> Tensor:

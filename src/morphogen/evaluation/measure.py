@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from ..core.errors import UserError
 from ..core.judge import Comparison
 from ..core.results import Check, Results
 from . import copying, privacy
-from .fidelity import compare_features, is_constant
+from .fidelity import DRAWS, DRAWS_QUICK, compare_features, is_constant
 from .likelihood import measure_likelihood
 from .modes import missing_modes
 from .per_class import compare_classes
 from .plan import LEAST, Plan
+from .progress import Say
 from .two_sample import distribution_shift, two_sample_test
 from .utility import utility_by_label
-
-Say = Callable[[str], None]
 
 
 def measure(plan: Plan, comparison: Comparison[Any], results: Results, say: Say) -> None:
     """Add every figure and check, or the reason why it is missing. Raises UserError with fewer than two items."""
     if len(comparison.real) < LEAST:
         raise UserError(f"there are {len(comparison.real)} items to judge by; expected at least {LEAST}")
-    if _features_differ(comparison, results):
-        say("distances …")
+    if not _features_differ(comparison, results):
+        results.skip("distances mean nothing", copying.COPIES, copying.MEMORISATION, privacy.MEMBERSHIP)
+    else:
+        say("distances and classifiers")
         comparison.distribution_shift = distribution_shift(comparison)
         _compare_features(comparison, results)
         two_sample_test(comparison, plan.judge, results)
         missing_modes(comparison, results)
-        say("copies and membership …")
+        say("copies and membership")
         _copying_and_privacy(plan, comparison, results)
     compare_classes(comparison, results)
-    say("likelihood …")
+    say("likelihood")
     measure_likelihood(plan.pipeline, comparison, plan.judge, plan.modality, results)
+    say(f"properties of {plan.modality.plural}")
     if plan.judge.utility_by_label:
         utility_by_label(comparison, plan.judge, plan.modality, results)
     plan.judge.measure(comparison, results)
@@ -66,7 +67,8 @@ def _compare_features(comparison: Comparison[Any], results: Results) -> None:
         results.skip(reason, "distances of real data")
     if comparison.baseline:
         features["baseline"] = comparison.baseline.features
-    figures, missing = compare_features(features, comparison.extractor.name, seed=comparison.seed)
+    draws = DRAWS_QUICK if comparison.quick else DRAWS
+    figures, missing = compare_features(features, comparison.extractor.name, seed=comparison.seed, draws=draws)
     results.figures += figures
     results.not_measured += missing
     dimensions = real.features.shape[1]
@@ -89,7 +91,7 @@ def _copying_and_privacy(plan: Plan, comparison: Comparison[Any], results: Resul
     copying.repeated_items(comparison, results)
     if comparison.train is None or len(comparison.train) < LEAST:
         reason = "needs at least 2 training items; found 1" if comparison.train else copying.NO_TRAINING_ITEMS
-        results.skip(reason, "copies of training items", copying.HELD_OUT_COPIES, *distances)
+        results.skip(reason, copying.COPIES, copying.HELD_OUT_COPIES, *distances)
         return
     copying.copied_training_items(comparison, plan.judge, plan.modality, results)
     if any(not codec.classes for codec in plan.pipeline.conditions.values()):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from ..card import write_card
 from ..core.config import write_json
@@ -18,7 +20,7 @@ from .report.page import write_report
 from .results import Evaluation
 
 _PATHS = ("data", "source", "extractor", "extractor_weights")
-_SHOWN = 64  # items of a preview
+_SHOWN, _TYPICAL = 36, 36  # items of a preview
 
 
 def write(
@@ -28,19 +30,33 @@ def write(
     results: Results,
     comparison: Comparison[Any],
     batches: list[Any],
+    *,
+    show_real: bool,
 ) -> None:
-    """Write `report.html` and `metrics.json`; where `folder` is the model's, its card, too."""
+    """Write `report.html` and `metrics.json`; where `folder` is the model's, its card, too.
+
+    The report holds real items with `show_real` only.
+    """
     modality, pipeline = plan.modality, plan.pipeline
     generated, real = modality.concatenate(batches), comparison.real.items
+
+    def preview(items: Any, indices: Sequence[int]) -> Image.Image | None:
+        return modality.preview(modality.take(items, list(indices))) if indices else None
+
+    typical, count = results.typical, min(_TYPICAL, len(results.typical) // 2)
     material = Material(
         plural=modality.plural,
         preview_text=plan.judge.preview_text,
-        generated=modality.preview(modality.take(generated, range(min(_SHOWN, len(generated))))),
-        real=modality.preview(modality.take(real, range(min(_SHOWN, len(generated), len(real))))),
-        pairs=results.pairs,
+        show_real=show_real,
+        generated=preview(generated, range(min(_SHOWN, len(generated)))),
+        convincing=preview(comparison.generated.items, typical[:count]),
+        unconvincing=preview(comparison.generated.items, typical[::-1][:count]),
+        real=preview(real, range(min(_SHOWN, len(real)))) if show_real else None,
+        pairs=results.pairs if show_real else [],
         distributions=results.distributions,
+        profiles=results.profiles,
         curves=_curves(pipeline),
-        copied_spans=results.copied_spans,
+        copied_spans=results.copied_spans if show_real else [],
     )
     write_report(folder / "report.html", evaluation, material)
     record: Mapping[str, Any] = evaluation.model_dump(mode="json")

@@ -34,6 +34,7 @@ from .splits import Split, Splits, exclude, open_splits, split_train
 
 LEAST = 2  # items of each side, without which nothing can be measured
 _MOST_REAL = 10_000  # held-out items
+_QUICK_REAL, _QUICK_TRAIN, _QUICK_SAMPLES = 1_000, 2_000, 500
 _BYTES = 1_000_000_000  # of training items in memory, at the model's size
 
 
@@ -59,6 +60,7 @@ class Plan:
     count: int
     seed: int
     target: str | None
+    quick: bool
 
     def as_seen(self, split: Split) -> Iterator[Any]:
         """Yield the items of a split as a perfect model would generate them."""
@@ -75,25 +77,26 @@ def make_plan(
     extractor: str | Path | None,
     count: int | None,
     seed: int,
+    quick: bool,
 ) -> Plan:
     """Return the plan of an evaluation. Raises UserError where there is too little to judge by."""
     own = modality(pipeline.modality)
     judge, codec = judge_of(own), innermost(pipeline.codec)
     splits = open_splits(pipeline, judge, data=data, source=source, label=label)
-    real = splits.real.sample(_MOST_REAL, seed).without_unreadable()
+    real = splits.real.sample(_QUICK_REAL if quick else _MOST_REAL, seed).without_unreadable()
     least = 1 if judge.cuts else LEAST
     if len(real) < least:
         raise UserError(f"{splits.description} holds {len(real)} items; expected at least {least}, better hundreds")
     if count is not None and count < LEAST:
         raise UserError(f"-n {count} is too few to judge a model by; expected at least {LEAST}, better hundreds")
     _check_target(target, real, own, judge)
-    most = min(judge.max_train, _BYTES // codec.space.dimensions)
+    most = min(_QUICK_TRAIN if quick else judge.max_train, _BYTES // codec.space.dimensions)
     sampled = splits.train.sample(most) if splits.train else None
     train = sampled.without_unreadable() if sampled else None
     unseen_train = extractor_items = train
     if train and judge.trained_extractor and str(extractor) != MODEL and not is_pretrained(extractor):
         unseen_train, extractor_items = split_train(train, _MOST_REAL)
-    samples = count or judge.samples
+    samples = count or (min(_QUICK_SAMPLES, judge.samples) if quick else judge.samples)
     if count is None and unseen_train and not judge.cuts:
         samples = min(samples, max(LEAST, len(unseen_train)))
     condition, labels, samples = _conditions(pipeline, own, real, samples, splits.label)
@@ -113,6 +116,7 @@ def make_plan(
         count=samples,
         seed=seed,
         target=target,
+        quick=quick,
     )
 
 
@@ -175,7 +179,8 @@ def choose_extractor(
 ) -> tuple[Plan, Extractor[Any]]:
     """Return the extractor, and the plan without the items that it had to be trained on.
 
-    The default one is saved in `folder`. Raises UserError on one that is unknown or does not fit.
+    The default one is saved in `folder`; a quick evaluation neither saves nor restores one. Raises UserError on one
+    that is unknown or does not fit.
     """
     check_weights_flag(name, weights)
     saves = folder / "evaluation" / "extractor" if folder is not None and plan.train is not None else None
@@ -195,6 +200,9 @@ def choose_extractor(
             plan = replace(plan, real=exclude(plan.real, np.isin(plan.real.indices, items.indices)))
             reason = "they had to train the extractor, because the training items cannot be read"
             results.skip(reason, "half of the held-out items")
+    if plan.quick:
+        blocks = plan.as_seen(items)
+        return plan, plan.judge.quick_extractor(blocks, items.labels, codec=plan.codec, seed=0)
     extractor = fit_or_restore(
         plan.judge,
         pipeline=plan.pipeline,

@@ -12,7 +12,9 @@ from ..metrics.statistics.order import content_order
 
 MEMBERSHIP = "membership inference"
 _LEAST = 20  # items of each half
-_MARGIN = 0.02  # of an area above that of the control
+_MARGIN = 0.03  # of an area above guessing, below which an attack is of no use
+_SURE = 2.58  # standard errors above guessing and above the control: 1 of 200 attacks that know nothing are
+_HARMFUL = 0.65  # area that has to be excluded
 
 
 def membership_by_distance(comparison: Comparison[Any], results: Results) -> None:
@@ -30,16 +32,45 @@ def membership_by_distance(comparison: Comparison[Any], results: Results) -> Non
     if comparison.distribution_shift:
         results.skip(comparison.distribution_shift, MEMBERSHIP)
         return
-    limit = max(0.5, control.interval[1] if control else 0.5) + _MARGIN
-    results.checks.append(
-        Check(
-            name=MEMBERSHIP,
-            detected=attack.interval[0] > limit,
-            message="By distance to generated items, training items are distinguished from held-out ones with an area "
-            f"under the ROC curve of {attack.area:.3f} (guessing: .5"
-            + (f"; control without a model: {control.area:.3f})." if control else ")."),
-        )
+    results.checks.append(attack_check(MEMBERSHIP, "distance to generated items", attack, control))
+
+
+def attack_check(name: str, by: str, attack: Attack, control: Attack | None) -> Check:
+    """Return whether an attack succeeds, significantly and better than where there is nothing to find.
+
+    It is unclear where it would be at the usual level, or where the items are too few to exclude a success.
+    """
+    error = (attack.interval[1] - attack.interval[0]) / (2 * 1.96)
+    above, noticeable = attack.area - max(0.5, control.area if control else 0.5), attack.area > 0.5 + _MARGIN
+    detected = noticeable and above > _SURE * error
+    unclear = not detected and ((noticeable and above > 1.96 * error) or attack.interval[1] > _HARMFUL)
+    return Check(
+        name=name,
+        detected=detected,
+        privacy=True,
+        unclear=unclear,
+        message=f"By {by}, training items are distinguished from held-out ones with an area under the ROC curve of "
+        f"{attack.area:.3f} ({attack.interval[0]:.2f} to {attack.interval[1]:.2f}; guessing: .5"
+        + (f"; control without a model: {control.area:.3f})" if control else ")")
+        + (f"; {attack.non_members} held-out items are too few to be sure." if unclear else "."),
     )
+
+
+def one_finding(checks: list[Check]) -> list[Check]:
+    """Return the checks with all attacks on membership as one: what one finds, another that fails does not undo."""
+    attacks = [check for check in checks if check.name.startswith(MEMBERSHIP)]
+    if len(attacks) < 2:
+        return checks
+    detected = any(check.detected for check in attacks)
+    strongest = sorted(attacks, key=lambda check: (not check.detected, not check.unclear))
+    whole = strongest[0].model_copy(
+        update={
+            "name": MEMBERSHIP,
+            "unclear": not detected and any(check.unclear for check in attacks),
+            "message": " ".join(check.message for check in strongest),
+        }
+    )
+    return [whole if check is attacks[0] else check for check in checks if check not in attacks[1:]]
 
 
 def attack_figures(comparison: Comparison[Any], by: str, attack: Attack, control: Attack | None) -> list[Figure]:

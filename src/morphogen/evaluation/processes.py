@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import torch
 
 from ..pipeline import Pipeline
+
+_SMALL, _FEWEST = 50, 50  # items of a batch where time is limited, and without which nothing can be said
 
 
 def start() -> tuple[int, int]:
@@ -34,12 +37,15 @@ def sample(
     rank: int,
     ranks: int,
     progress: Callable[[int], None] | None = None,
+    seconds: float | None = None,
 ) -> list[Any]:
     """Return `count` samples as a list of batches, equal for any number of processes that share them.
 
-    Each process makes every `ranks`-th batch; the first one receives all, and the others nothing.
+    Each process makes every `ranks`-th batch; the first one receives all, and the others nothing. After `seconds` there
+    are no further batches: then batches are small.
     """
-    size = batch or pipeline.codec.batch
+    size = batch or (pipeline.codec.batch if seconds is None else min(pipeline.codec.batch, _SMALL))
+    started = time.monotonic()
     batches: dict[int, list[Any]] = {}
     for number, begin in enumerate(range(0, count, size)):
         if number % ranks != rank:
@@ -48,6 +54,8 @@ def sample(
         query = {"condition": {name: list(values[begin:end]) for name, values in condition.items()}}
         parts = pipeline.stream(query, count=end - begin, seed=seed + begin, batch=size, controls=controls)
         batches[number] = list(parts)
+        if seconds is not None and time.monotonic() - started > seconds and end >= _FEWEST:
+            break
         if progress:
             progress(end)
     if ranks > 1:

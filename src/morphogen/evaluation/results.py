@@ -5,9 +5,9 @@ from __future__ import annotations
 from pydantic import Field
 
 from ..core.config import Frozen
-from ..core.results import Check, ClassResult, ColumnResult, Figure, NotMeasured
+from ..core.results import Check, ClassResult, ColumnResult, Dependence, Figure, Grade, NotMeasured, Sharing
 
-FORMAT = 2
+FORMAT = 3
 
 
 class Evaluation(Frozen):
@@ -27,12 +27,15 @@ class Evaluation(Frozen):
     controls: dict[str, object] = {}
     command: str = Field("", description="The command that repeats the evaluation.")
     seconds: float
-    summary: str
+    grade: Grade = Field(description="How far generated items are from real ones, and whether there are faults.")
+    summary: str = Field(description="The grade, the faults, the differences, and what may be shared, a line each.")
+    sharing: list[Sharing] = []
     checks: list[Check]
     figures: list[Figure]
     not_measured: list[NotMeasured]
     classes: list[ClassResult] = []
     columns: list[ColumnResult] = []
+    dependences: list[Dependence] = []
 
     def figure(self, key: str) -> Figure | None:
         """Return the figure of that key, or None where it was not measured."""

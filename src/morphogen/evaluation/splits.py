@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.config import read_json
 from ..core.errors import BadItem, UserError, unknown
 from ..core.judge import Judge
+from ..core.records import SplitRecord, read_record
 from ..data.encode import chunks
 from ..data.fingerprint import source_digest
+from ..data.remembered import remembered
 from ..data.sources import Source, open_source
 from ..pipeline import Pipeline
 
 Indices = NDArray[np.int64]
+_REFIT = "remove it and give --data, or fit again"
 _LEAST_TRAINED = 10  # items that an extractor is trained on
 
 
@@ -86,6 +88,7 @@ class Splits:
     description: str  # of the held-out items
     reason: str = ""
     label: str | None = None  # the column of the labels
+    note: str = ""  # what the user should know of the choice of items
 
 
 def open_splits(
@@ -93,23 +96,32 @@ def open_splits(
 ) -> Splits:
     """Return the split that the fit recorded, or `data`, which the model has not seen, as held-out items.
 
-    `source` is where the training source is now, if it moved. Raises UserError where nothing is held out, or the source
-    has changed; with `data`, that is only the reason why there are no training items.
+    `source` is where the training source is now, if it moved; where `data` is that source, its held-out part is taken.
+    Raises UserError where nothing is held out, or the source has changed; with `data`, that is only the reason why
+    there are no training items.
     """
     record = _recorded_split(pipeline)
     classes = (name for name, codec in pipeline.conditions.items() if codec.classes)
     column = label or next(classes, "label")
-    opened, reason = _training_source(pipeline, record, source, needed=source is not None or data is None)
+    new, note = (None, "") if data is None else (_open_new(data, pipeline, record), "")
+    if new is not None and record is not None and record.get("digest") == source_digest(new):
+        note = f"{new.description} is what the model was fitted to; it is judged by the part that was held out then"
+        source, new = new, None
+    opened, reason = _training_source(pipeline, record, source, needed=source is not None or new is None)
     train = known = None
     if opened is not None and record is not None:
         every = np.arange(len(opened))
+        if max([*record["held_out"], *record["validation"]], default=0) >= len(opened):
+            raise UserError(f"split.json names more items than the {len(opened)} of {opened.description}; {_REFIT}")
         held_out = np.isin(every, np.asarray(record["held_out"], dtype=np.int64))
         inside = np.flatnonzero(~(held_out if opened.test is None else np.asarray(opened.test)))
         known = _split(opened, inside, column)
         train = _split(opened, inside[~np.isin(inside, record.get("validation", ()))], column)
-    if data is not None:
-        real = _new_data(data, pipeline, record, judge, column)
-        description = real.source.description
+    if new is not None:
+        # All passages of one long item are new: its test part is only a matter of fitting.
+        every_item = new.test is None or judge.cuts
+        real = _split(new, np.arange(len(new)) if every_item else np.flatnonzero(np.asarray(new.test)), column)
+        description = new.description
     elif opened is None or record is None:
         raise UserError(f"{reason}; give --source with its present place, or --data with items the model has not seen")
     elif not record["held_out"]:
@@ -119,26 +131,23 @@ def open_splits(
         description = f"the held-out part of {record['source']}"
     if label is not None and label not in real.source.columns:
         raise unknown("column", label, real.source.columns)
-    return Splits(real, train, known, description, reason, column)
+    return Splits(real, train, known, description, reason, column, note)
 
 
-def _new_data(data: Any, pipeline: Pipeline, record: dict[str, Any] | None, judge: Judge[Any], column: str) -> Split:
+def _open_new(data: Any, pipeline: Pipeline, record: dict[str, Any] | None) -> Source:
     """Return other items, opened as the training source was where that is possible."""
     opening = (record or {}).get("opening", {})
     try:
-        source = open_source(data, pipeline.modality, opening.get("column"), opening.get("separator"))
+        return open_source(data, pipeline.modality, opening.get("column"), opening.get("separator"))
     except UserError:
         if not any(opening.values()):
             raise
-        source = open_source(data, pipeline.modality)
-    # All passages of one long item are new: its test part is only a matter of fitting.
-    every = source.test is None or judge.cuts
-    return _split(source, np.arange(len(source)) if every else np.flatnonzero(np.asarray(source.test)), column)
+        return open_source(data, pipeline.modality)
 
 
 def _recorded_split(pipeline: Pipeline) -> dict[str, Any] | None:
     file = pipeline.folder / "split.json" if pipeline.folder else None
-    return read_json(file) if file and file.exists() else None
+    return read_record(file, SplitRecord, _REFIT).model_dump() if file and file.exists() else None
 
 
 def _training_source(
@@ -153,6 +162,8 @@ def _training_source(
     spec = source if source is not None else record.get("spec")
     if source is None and spec is not None and pipeline.folder and (pipeline.folder / spec).exists():
         spec = pipeline.folder / spec
+    if spec is None:
+        spec = remembered(pipeline.artifact)
     if spec is None:
         return None, f"the model was fitted to {record['source']}, which was given in memory"
     opening = record.get("opening", {})

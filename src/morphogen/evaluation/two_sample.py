@@ -1,17 +1,25 @@
-"""Do generated items differ from real ones at all, and in which plain property most?"""
+"""Do generated items differ from real ones at all, by how much, and in which plain property most?"""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..core.errors import UserError
-from ..core.judge import Comparison, Judge
+from ..core.judge import Comparison, Judge, Sample
 from ..core.results import Check, Figure, Results
 from ..metrics.discrepancy import format_p, p_value
+from ..metrics.statistics.c2st import LEAST, ClassifierTest, classifier_test
 from ..metrics.statistics.histogram import histogram
 from ..metrics.statistics.intervals import SIGNIFICANT
 
+TWO_SAMPLE = "two-sample test"
 _LEAST = 20  # items of each side, for the test of a distribution shift
+_ERRORS = 3.3  # standard errors of the area, from which on the classifier tells both apart
+_TREES, _FOLDS = 40, 3
+_MOST, _MOST_QUICK = 5_000, 1_000  # items of each side that the classifier reads
 
 
 class Property(NamedTuple):
@@ -39,14 +47,98 @@ def distribution_shift(comparison: Comparison[Any]) -> str:
 
 
 def two_sample_test(comparison: Comparison[Any], judge: Judge[Any], results: Results) -> None:
-    """Test whether generated and real items are of one distribution, by their features and by plain properties."""
-    real, generated, name = comparison.real, comparison.generated, comparison.extractor.name
+    """Test whether generated and real items are of one distribution: by a classifier, features and plain properties.
+
+    All of it is one finding.
+    """
     properties = _compare_properties(comparison, judge, results)
+    area = _classifier(comparison, judge, results)
+    p = _permutation_test(comparison, results)
+    if area is None and p is None:
+        results.skip(f"needs at least {LEAST} items of each side", TWO_SAMPLE)
+        return
+    significant = [one for one in properties if one.p < SIGNIFICANT / max(1, len(properties))]
+    recognised = area is not None and area.value - _ERRORS * _error(area) > max(0.5, area.real_data or 0.0)
+    detected = recognised or bool(significant) or (p is not None and p < SIGNIFICANT)
+    message = f"Generated items {'can' if detected else 'cannot'} be distinguished from real ones by a two-sample test"
+    evidence = [f"area under a classifier's ROC curve {area.value:.2f}"] if area is not None and recognised else []
+    evidence += [format_p(min([one.p for one in significant] + ([] if p is None else [p])))] if significant else []
+    if p is not None and not significant and (p < SIGNIFICANT or not detected):
+        evidence.append(format_p(p))
+    message += f" ({', '.join(evidence)})" if evidence else ""
+    if significant:
+        worst = min(significant, key=lambda one: (one.p, -one.distance))
+        message += (
+            f"; the largest difference is their {worst.name}, on average {worst.generated_mean:.3g}, and "
+            f"{worst.real_mean:.3g} in real items"
+        )
+    if detected and comparison.distribution_shift:
+        message += "; so can training items from held-out ones"
+    results.checks.append(Check(name=TWO_SAMPLE, detected=detected, fault=False, message=f"{message}."))
+
+
+def _error(area: Figure) -> float:
+    """Return the standard error of the area, which its interval holds."""
+    return 0.0 if area.low is None or area.high is None else max(area.value - area.low, area.high - area.value) / 1.96
+
+
+def _classifier(comparison: Comparison[Any], judge: Judge[Any], results: Results) -> Figure | None:
+    """Add the area under the ROC curve of boosted trees, and order generated items by how real they look."""
+    real, generated, matched = comparison.real, comparison.generated, comparison.train_matched
+    if min(len(real), len(generated)) < LEAST:
+        results.skip(f"needs at least {LEAST} items of each side", "C2ST AUC")
+        return None
+    reads_features = type(judge).classifier_inputs is Judge.classifier_inputs
+    test = _run(comparison, judge, generated)
+    results.typical = [int(at) for at in np.argsort(test.scores, kind="stable") if not np.isnan(test.scores[at])]
+    real_value = None
+    if matched is not None and len(matched) >= LEAST:
+        real_value = _run(comparison, judge, matched).area
+    figure = Figure(
+        name="C2ST AUC",
+        key="two_sample",
+        group="fidelity",
+        value=test.area,
+        low=max(0.0, test.area - 1.96 * test.error),
+        high=min(1.0, test.area + 1.96 * test.error),
+        real_data=real_value,
+        better="lower",
+        extractor=comparison.extractor.name if reads_features else None,
+        real=len(real),
+        generated=len(generated),
+        seed=comparison.seed,
+        meaning="Classifier two-sample test: of a real and a generated item, how often boosted trees pick the "
+        "generated one: .5 is guessing, 1 always; slightly less than .5 where items are duplicates.",
+    )
+    results.figures.append(figure)
+    return figure
+
+
+def _run(comparison: Comparison[Any], judge: Judge[Any], other: Sample[Any]) -> ClassifierTest:
+    inputs = judge.classifier_inputs(comparison, other)
+    if inputs is None:
+        real_values, other_values = (_numbers(comparison, judge, sample) for sample in (comparison.real, other))
+        names = [name for name in real_values if name in other_values]
+        inputs = (
+            np.column_stack([comparison.real.features.numpy(), *(real_values[name] for name in names)]),
+            np.column_stack([other.features.numpy(), *(other_values[name] for name in names)]),
+            np.zeros(other.features.shape[1] + len(names), dtype=np.bool_),
+        )
+    most = _MOST_QUICK if comparison.quick else _MOST
+    return classifier_test(*inputs, seed=comparison.seed, folds=_FOLDS, trees=_TREES, most=most)
+
+
+def _numbers(comparison: Comparison[Any], judge: Judge[Any], sample: Sample[Any]) -> dict[str, NDArray[np.float64]]:
+    return judge.properties(sample.items, comparison.passages)
+
+
+def _permutation_test(comparison: Comparison[Any], results: Results) -> float | None:
+    real, generated, name = comparison.real, comparison.generated, comparison.extractor.name
     try:
         p = p_value(real.features, generated.features, seed=comparison.seed)
     except UserError as error:
-        results.skip(str(error), "p of MMD²", "two-sample test")
-        return
+        results.skip(str(error), "p of MMD²")
+        return None
     results.figures.append(
         Figure(
             name=f"p of MMD²[{name}]",
@@ -62,22 +154,7 @@ def two_sample_test(comparison: Comparison[Any], judge: Judge[Any], results: Res
             "permutations; a p-value has no interval.",
         )
     )
-    significant = [one for one in properties if one.p < SIGNIFICANT / max(1, len(properties))]
-    detected = p < SIGNIFICANT or bool(significant)
-    smallest = min([p, *(one.p for one in significant)])
-    message = (
-        f"Generated items {'can' if detected else 'cannot'} be distinguished from real ones by a two-sample test "
-        f"({format_p(smallest)})"
-    )
-    if significant:
-        worst = min(significant, key=lambda one: (one.p, -one.distance))
-        message += (
-            f"; the largest difference is their {worst.name}, on average {worst.generated_mean:.3g}, and "
-            f"{worst.real_mean:.3g} in real items"
-        )
-    if detected and comparison.distribution_shift:
-        message += "; so can training items from held-out ones"
-    results.checks.append(Check(name="two-sample test", detected=detected, fault=False, message=f"{message}."))
+    return p
 
 
 def _compare_properties(comparison: Comparison[Any], judge: Judge[Any], results: Results) -> list[Property]:
@@ -85,10 +162,10 @@ def _compare_properties(comparison: Comparison[Any], judge: Judge[Any], results:
     from scipy.stats import ks_2samp
 
     real_values, generated_values = (
-        judge.properties(sample.items, comparison.passages) for sample in (comparison.real, comparison.generated)
+        _numbers(comparison, judge, sample) for sample in (comparison.real, comparison.generated)
     )
     train = comparison.train_matched
-    train_values = judge.properties(train.items, comparison.passages) if train else {}
+    train_values = _numbers(comparison, judge, train) if train else {}
     properties = []
     for name in real_values:
         if name not in generated_values:

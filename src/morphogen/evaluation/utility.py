@@ -23,6 +23,9 @@ Predict = Callable[[Any], NDArray[Any]]
 
 def utility_by_label(comparison: Comparison[Any], judge: Judge[Any], modality: Modality[Any], results: Results) -> None:
     """Measure the accuracy of a small classifier, trained on one side and tested on the other."""
+    if comparison.quick and judge.trained_extractor:
+        results.skip("training classifiers takes minutes; leave out --quick", *_NAMES)
+        return
     if reason := _obstacle(comparison):
         results.skip(reason, *_NAMES)
         return

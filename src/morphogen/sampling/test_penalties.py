@@ -62,6 +62,9 @@ class Odd:
     def advance(self, token: int) -> None:
         pass
 
+    def limit(self, tokens: int) -> None:
+        pass
+
     def fork(self) -> Odd:
         return self
 

@@ -17,9 +17,10 @@ from morphogen.core.errors import UserError
 from morphogen.core.model import TokenConstraint
 from morphogen.core.noise import Noise
 
+from .grammar import Grammar
 from .logits import draw, probabilities
 from .penalties import constrain
-from .token_constraints import Grammar, StopString, compile_constraints, trim
+from .token_constraints import StopString, compile_constraints, trim
 
 # All bytes, then the end, then a start.
 BYTES, END, START = [*(bytes([byte]) for byte in range(256)), b"", b""], 256, 257

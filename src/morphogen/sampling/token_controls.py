@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..core.config import Frozen, ReadIf
 
@@ -66,3 +66,21 @@ class LogitControls(GuidedControls):
         """Whether penalties, bias and bans are all off."""
         names = LogitControls.model_fields.keys() - GuidedControls.model_fields.keys()
         return all(getattr(self, name) == LogitControls.model_fields[name].default for name in names)
+
+
+class LengthControls(Frozen):
+    """How long a sequence becomes."""
+
+    max_length: int = Field(
+        0, ge=0, description="Most tokens to generate for a sequence; 0: as many as fit in the context."
+    )
+    min_length: int = Field(0, ge=0, description="Tokens to generate before a sequence may end.")
+
+    @model_validator(mode="after")
+    def _lengths_go_together(self) -> Self:
+        if self.max_length and self.min_length > self.max_length:
+            raise ValueError(
+                f"min_length is {self.min_length} and max_length {self.max_length}; raise max_length or lower "
+                "min_length"
+            )
+        return self

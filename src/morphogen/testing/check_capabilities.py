@@ -173,6 +173,9 @@ class _Only:
     def advance(self, token: int) -> None:
         pass
 
+    def limit(self, tokens: int) -> None:
+        pass
+
     def fork(self) -> _Only:
         return self
 

@@ -8,28 +8,37 @@ import shutil
 from pathlib import Path
 
 import torch
+from pydantic import ConfigDict
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
-from ..core.config import read_json, write_json
+from ..core.config import write_json
 from ..core.errors import UserError
+from ..core.files import guard
+from ..core.records import Count, Record, read_record
+from ..core.weights import load_tensors
 from .loop import TrainState
 
 _NAME = re.compile(r"step-(\d+)")
-_FIELDS = (
-    "step",
-    "seconds",
-    "progress",
-    "lr_scale",
-    "rollbacks",
-    "best_loss",
-    "validations",
-    "initialized",
-    "frozen",
-    "loss_scale",
-    "good_steps",
-)
+
+
+class CheckpointState(Record):
+    """`state.json` of a checkpoint: what the state of training holds beside tensors."""
+
+    model_config = ConfigDict(allow_inf_nan=True)  # no loss has been lowest yet
+
+    step: Count
+    seconds: float
+    progress: float
+    lr_scale: float
+    rollbacks: Count
+    best_loss: float
+    validations: Count
+    initialized: list[str]
+    frozen: list[str]
+    loss_scale: float
+    good_steps: Count
 
 
 def save_checkpoint(folder: Path, state: TrainState) -> Path:
@@ -46,7 +55,7 @@ def save_checkpoint(folder: Path, state: TrainState) -> Path:
         # Copies, because safetensors refuses tensors that share memory.
         copies = {name: value.detach().cpu().clone().contiguous() for name, value in _tensors(state).items()}
         save_file(copies, temporary / "state.safetensors")
-        write_json(temporary / "state.json", {name: getattr(state, name) for name in _FIELDS})
+        write_json(temporary / "state.json", {name: getattr(state, name) for name in CheckpointState.model_fields})
         with (temporary / "state.safetensors").open("rb+") as file:
             os.fsync(file.fileno())
         temporary.rename(target)
@@ -70,9 +79,10 @@ def latest_checkpoint(folder: Path) -> Path | None:
 
 def load_checkpoint(checkpoint: Path, state: TrainState) -> None:
     """Read a checkpoint into the state. Raises UserError where it is damaged or of another model."""
-    fields = read_json(checkpoint / "state.json")
-    try:
-        tensors = load_file(checkpoint / "state.safetensors")
+    advice = "delete it, and --resume trains from the start"
+    fields = read_record(checkpoint / "state.json", CheckpointState, advice)
+    with guard(f"the checkpoint {checkpoint}", "cannot be read", advice):
+        tensors = load_tensors(checkpoint / "state.safetensors", advice)
         state.model.load_state_dict(_under("model.", tensors))
         with torch.no_grad():
             for name, value in state.ema.shadow.items():
@@ -80,12 +90,8 @@ def load_checkpoint(checkpoint: Path, state: TrainState) -> None:
         state.best_weights = {name: value.to(state.model.device) for name, value in _under("best.", tensors).items()}
         for module, optimizer in state.optimizers.items():
             optimizer.load(_under(f"optimizer.{module}|", tensors))
-        for name in _FIELDS:
-            setattr(state, name, fields[name])
-    except (SafetensorError, KeyError, TypeError, RuntimeError, OSError) as error:
-        raise UserError(
-            f"the checkpoint {checkpoint} cannot be read ({error}); delete it, and --resume trains from the start"
-        ) from None
+        for name, one in fields:
+            setattr(state, name, one)
 
 
 def roll_back(folder: Path, state: TrainState, phase: str) -> str:

@@ -13,12 +13,14 @@ from torch import Tensor
 
 from ..core.codec import Codec
 from ..core.errors import UserError
+from ..core.files import guard, inside
 from ..core.model import Batch
 from ..data.loader import batch_indices
 from ..data.store import EncodedStore
 from ..model_folder import load_codec
 from .spec import FitSpec, Prepared
 
+_AGAIN = "remove the folder and fit again"
 _INITIAL_BATCH = 256  # items that `GenerativeModel.initialize` reads at once
 
 
@@ -85,14 +87,20 @@ def open_dataset(out: Path, spec: FitSpec, prepared: Prepared) -> tuple[Codec[An
     """Return the codec, the codecs of the conditions, and the data that `prepare` left in a folder."""
     folder = out / "training"
     codec = load_codec(spec.modality, out / "codec")
-    conditions = {name: load_codec(spec.modality, out / "conditions" / name) for name in spec.condition_names}
+    conditions = {name: load_codec(spec.modality, inside(out / "conditions", name)) for name in spec.condition_names}
     values: dict[str, Tensor | EncodedStore] = {
-        name: _load_labels(folder / f"condition-{name}.npy")
+        name: _load_labels(inside(folder, f"condition-{name}.npy"))
         if condition.classes
-        else EncodedStore(folder / f"condition-{name}.store")
+        else EncodedStore(inside(folder, f"condition-{name}.store"))
         for name, condition in conditions.items()
     }
     store = EncodedStore(folder / "train.store")
+    if not 0 < prepared.examples <= prepared.validation_start <= len(store):
+        raise UserError(f"{folder} holds {len(store)} examples, and not those of {Prepared.file}; {_AGAIN}")
+    if short := [name for name, one in values.items() if len(one) != len(store)]:
+        raise UserError(f"{folder} holds {len(store)} examples, and other values of '{short[0]}'; {_AGAIN}")
+    if store.space != codec.space:
+        raise UserError(f"{store.path} holds examples of {store.space}, and the codec maps to {codec.space}; {_AGAIN}")
     validation = range(prepared.validation_start, len(store))
     return codec, conditions, Dataset(store, values, prepared.examples, validation)
 
@@ -102,7 +110,8 @@ def _read(values: Tensor | EncodedStore, indices: Tensor) -> Tensor:
 
 
 def _load_labels(file: Path) -> Tensor:
-    try:
-        return torch.from_numpy(np.load(file, allow_pickle=False))
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{file} cannot be read ({error}); remove the folder and fit again") from None
+    with guard(file, "cannot be read", _AGAIN):
+        labels = torch.from_numpy(np.lib.format.open_memmap(file, mode="r").copy())
+    if labels.dtype != torch.int64 or labels.dim() != 2 or labels.shape[1] != 1:
+        raise UserError(f"{file} holds {labels.dtype} of shape {tuple(labels.shape)}, and no labels; {_AGAIN}")
+    return labels

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,17 @@ from accelerate import PartialState
 from ..artifact import Artifact
 from ..card import write_card
 from ..core.config import Frozen, build
+from ..core.errors import UserError
+from ..core.files import as_path
+from ..core.isolation import isolated
+from ..core.log import say as log
 from ..core.modality import modality as modality_of
 from ..data.base import Source
+from ..data.remembered import remember
 from ..data.sources import EMBEDDED, open_source
 from ..model_folder import load_artifact
 from ..pipeline import Pipeline
+from .checks import check_batch, check_output
 from .dataset import open_dataset
 from .options import TrainOptions
 from .output_lock import OutputLock
@@ -28,7 +36,9 @@ from .probe import Choice, Probe, build_model
 from .processes import start_processes
 from .resolve import Job, resolve
 from .run import train_model
+from .signals import Interrupted
 from .spec import FitSpec, Prepared, Probed, Say, minutes_of
+from .threads import candidates
 
 _FEW_STEPS = 100
 _MIN_TRAINING = 0.1  # of the minutes: what training keeps, however long the start takes
@@ -37,7 +47,7 @@ _MIN_TRAINING = 0.1  # of the minutes: what training keeps, however long the sta
 def fit(
     source: Any,
     *,
-    out: Path | str,
+    out: Path | str | None = None,
     family: str | None = None,
     modality: str | None = None,
     condition: str | Sequence[str] | None = None,
@@ -49,51 +59,87 @@ def fit(
     super_resolution: int | None = None,
     column: str | None = None,
     separator: str | None = None,
-    say: Say | None = print,
+    started: float | None = None,
+    say: Say | None = log,
 ) -> Pipeline:
     """Train a family on a source, write the model folder `out`, and return its pipeline.
 
     `source` is a path, a Hub id, an array, a frame, a list of items, `(items, labels)`, or an opened source; `column`
-    is that of its items, `separator` divides a text file into documents. `family` is by default the modality's first
-    choice. `minutes` is the whole budget, reading and encoding included. `train` holds TrainOptions, `options` those
-    of the model, `codec` those of the modality. With `autoencoder`, a trained model or its folder, the family models
-    its latents. With `super_resolution`, a factor, the model enlarges its condition `low_res`. Raises UserError on
-    input it cannot use, and Interrupted after Ctrl-C or SIGTERM, with a checkpoint saved; see `resume`.
+    is that of its items, `separator` divides a text file into documents. Without `out` the folder is a temporary one
+    that is deleted with the pipeline: `Pipeline.save` keeps the model. `family` is by default the modality's first
+    choice. `minutes` is the whole budget, reading and encoding included, from `started` on, a time by
+    `time.monotonic()`, by default now. `train` holds TrainOptions, `options` those of the model, `codec` those of the
+    modality. With `autoencoder`, a trained model or its folder, the family models its latents. With `super_resolution`,
+    a factor, the model enlarges its condition `low_res`. Lines about the progress go to `say`, by default the logger
+    `morphogen`. Raises UserError on input it cannot use, and Interrupted after Ctrl-C or SIGTERM, with a checkpoint
+    saved; see `resume`.
     """
-    started, out = time.monotonic(), Path(out)
+    started = time.monotonic() if started is None else started
     train_options = train if isinstance(train, TrainOptions) else build(TrainOptions, train or {}, "train")
     minutes = minutes_of(minutes, train_options)
-    process = start_processes()
-    with OutputLock(out, resume=False) if process.is_main_process else nullcontext():
-        if process.is_main_process:
-            opened = open_source(source, modality, column, separator)
-            model = _artifact(autoencoder)
-            spec = FitSpec(
-                source=_reopening(opened, out),
-                column=opened.column,
-                separator=opened.separator,
-                modality=opened.modality,
-                family=family or modality_of(opened.modality).default_family,
-                conditions=(condition,) if isinstance(condition, str) else tuple(condition or ()),
-                autoencoder=None if model is None else model.hash,
-                super_resolution=super_resolution,
-                options=dict(options or {}),
-                codec=dict(codec or {}),
-                train=train_options,
-                minutes=minutes,
-            )
-            _start(spec, opened, model, out, process, say or _say_nothing, started)
-        return _train(out, process, say, resume=False)
+    if out is not None:
+        check_output(as_path(out, "out"), source)
+    with isolated():
+        process = start_processes()
+        with _output(out, process) as folder:
+            if process.is_main_process:
+                opened = open_source(source, modality, column, separator)
+                model = _artifact(autoencoder)
+                values = {
+                    "source": _reopening(opened, folder),
+                    "column": opened.column,
+                    "separator": opened.separator,
+                    "modality": opened.modality,
+                    "family": modality_of(opened.modality).default_family if family is None else family,
+                    "conditions": (condition,) if isinstance(condition, str) else condition or (),
+                    "autoencoder": None if model is None else model.hash,
+                    "super_resolution": super_resolution,
+                    "options": options or {},
+                    "codec": codec or {},
+                    "train": train_options,
+                    "minutes": minutes,
+                }
+                spec = build(FitSpec, values, "fit")
+                _start(spec, opened, model, folder, process, say or _say_nothing, started)
+            pipeline = _train(folder, process, say, resume=False)
+            if process.is_main_process:
+                remember(pipeline.artifact, opened)
+    if out is None:
+        weakref.finalize(pipeline, shutil.rmtree, folder, ignore_errors=True)
+        (say or _say_nothing)("that folder is deleted with the pipeline; pipeline.save(FOLDER) keeps the model")
+    return pipeline
 
 
-def resume(out: Path | str, *, say: Say | None = print) -> Pipeline:
+def resume(out: Path | str, *, say: Say | None = log) -> Pipeline:
     """Continue the interrupted fit in the folder `out` with its own settings, and return its pipeline.
 
     Raises UserError where there is no such fit, and Interrupted as `fit` does.
     """
-    out, process = Path(out), start_processes()
-    with OutputLock(out, resume=True) if process.is_main_process else nullcontext():
-        return _train(out, process, say, resume=True)
+    out = Path(out)
+    with isolated():
+        process = start_processes()
+        with OutputLock(out, resume=True) if process.is_main_process else nullcontext():
+            return _train(out, process, say, resume=True)
+
+
+@contextmanager
+def _output(out: Path | str | None, process: PartialState) -> Iterator[Path]:
+    """Yield the locked output folder: `out`, or a temporary one, which outlives the block unless the fit fails."""
+    if out is not None:
+        with OutputLock(Path(out), resume=False) if process.is_main_process else nullcontext():
+            yield Path(out)
+        return
+    if process.num_processes > 1:
+        raise UserError(f"{process.num_processes} processes train together, which share a folder; give `out`")
+    folder = Path(tempfile.mkdtemp(prefix="morphogen-"))
+    try:
+        with OutputLock(folder, resume=False):
+            yield folder
+    except Interrupted:  # the message names the folder with the checkpoint
+        raise
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _train(out: Path, process: PartialState, say: Say | None, *, resume: bool) -> Pipeline:
@@ -137,27 +183,38 @@ def _start(
 ) -> None:
     """Encode the data and probe the machine; write the records of both to `out/training`."""
     job = resolve(spec, source, autoencoder)
+    threads = candidates(spec.train.threads, process.device, process.num_processes)
     say(f"{source.description}: {len(source):,} items, taken for modality '{source.modality}'")
     spec.write(out)
     prepared = prepare(job, out, say).write(out)
+    check_batch(spec.train.batch, prepared.examples)
     options = job.model.resolve_options(job.options, prepared.examples)
-    choice = _probe(job, prepared, options, out, process, _seconds_left(spec, started))
+    say("probing …")
+    choice = _probe(job, prepared, options, out, process, threads, _seconds_left(spec, started))
     say(
-        f"{spec.family}: {choice.precision}, batch {choice.batch}, {_difference(options, choice.options)}, "
-        f"about {choice.items_per_second:,.0f} items/s"
+        f"{spec.family}: {choice.precision}, batch {choice.batch}, threads {choice.threads}, "
+        f"{_difference(options, choice.options)}, about {choice.items_per_second:,.0f} items/s"
     )
     Probed(
         options=choice.options.model_dump(mode="json"),
         batch=choice.batch,
         precision=choice.precision,
+        threads=choice.threads,
         items_per_second=round(choice.items_per_second, 1),
         seconds=_seconds_left(spec, started),
         start_seconds=round(time.monotonic() - started, 1),
+        probe_seconds=round(choice.seconds, 1),
     ).write(out)
 
 
 def _probe(
-    job: Job, prepared: Prepared, options: Frozen, out: Path, process: PartialState, seconds: float | None
+    job: Job,
+    prepared: Prepared,
+    options: Frozen,
+    out: Path,
+    process: PartialState,
+    threads: tuple[int, ...],
+    seconds: float | None,
 ) -> Choice:
     codec, conditions, dataset = open_dataset(out, job.spec, prepared)
     spaces = {name: condition.space for name, condition in conditions.items()}
@@ -169,6 +226,7 @@ def _probe(
         options=job.spec.train,
         processes=process.num_processes,
         device=process.device,
+        threads=threads,
     )
     return probe.choose(options, job.sizes)
 

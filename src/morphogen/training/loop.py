@@ -15,6 +15,7 @@ from torch import nn
 
 from ..core.model import Batch, GenerativeModel, Loss, Phase
 from ..nn.nd import autocast
+from .budget import Budget
 from .ema import EMA
 from .optimise import ModuleOptimizer, learning_rate, trained_modules
 from .options import TrainOptions
@@ -34,20 +35,8 @@ class Step(NamedTuple):
     parts: dict[str, float]
     learning_rate: float
     finite: bool
+    duration: float  # seconds of computing this phase of this step
     last: bool  # the last phase of its step: only then may the state be saved
-
-
-@dataclass
-class Budget:
-    """How long to train: a number of steps, seconds of wall clock, or both, whichever ends first."""
-
-    steps: int | None = None
-    seconds: float | None = None
-
-    def progress(self, step: int, seconds: float) -> float:
-        """Return the fraction of the budget that is used."""
-        fractions = [step / self.steps] if self.steps else []
-        return max([*fractions, seconds / self.seconds] if self.seconds else fractions)
 
 
 @dataclass
@@ -120,19 +109,24 @@ def train(state: TrainState, budget: Budget, setup: Setup) -> Iterator[Step]:
         step_started = time.monotonic()
         parts: dict[str, float] = {}
         for phase in active:
+            phase_started = time.monotonic()
             step = _train_phase(state, phase, setup, batches, before, increment)
             parts |= step.parts
             if step.finite and phase is [p for p in active if p.module == phase.module][-1]:
                 _average(state, phase, phases, before, increment)
-            # Process 0 decides how much of a wall-clock budget is used.
+            duration = time.monotonic() - phase_started
+            # Process 0 decides how much of a wall-clock budget is used, and what is kept of it.
             state.seconds = _from_process_0(time.monotonic() - started, setup.accelerator)
             last = phase is active[-1]
             if last and step.finite:
                 state.step += 1
-                state.progress = min(1.0, budget.progress(state.step, state.seconds))
+                progress = _from_process_0(budget.progress(state.step, state.seconds), setup.accelerator)
+                state.progress = min(1.0, max(state.progress, progress))  # the reserve may have shrunk
                 increment = _next_increment(budget, step_started, increment, setup.accelerator)
                 state.model.on_step_end(state.progress, state.step * setup.epochs_per_step, parts)
-            yield step._replace(number=state.step, progress=state.progress, seconds=state.seconds, last=last)
+            yield step._replace(
+                number=state.step, progress=state.progress, seconds=state.seconds, duration=duration, last=last
+            )
             if not step.finite:
                 break
     for phase in phases:
@@ -222,6 +216,7 @@ def _train_phase(
         learning_rate=lr,
         # A gradient that overflows because of the loss scale costs one step and no more.
         finite=finite and (not overflow or scale > 1),
+        duration=0.0,
         last=False,
     )
 
@@ -267,7 +262,7 @@ def _next_increment(budget: Budget, step_started: float, increment: float, accel
     """Return what the next step will take of the budget: of a wall-clock budget, as much as the last one."""
     if not budget.seconds:
         return increment
-    taken = _from_process_0(time.monotonic() - step_started, accelerator) / budget.seconds
+    taken = _from_process_0((time.monotonic() - step_started) / budget.training_seconds, accelerator)
     return max(taken, 1 / budget.steps if budget.steps else 0.0)
 
 

@@ -41,6 +41,9 @@ class TrainOptions(Frozen):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="auto: fp32, or half precision where it is faster: bf16, or fp16 on GPUs without bf16."
     )
+    threads: int | None = Field(
+        None, ge=1, description="Threads of each process; None: what is fastest beside the machine's other programs."
+    )
     compile: bool = Field(False, description="Use torch.compile; pays on GPUs and in long runs.")
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of initial weights, order of the data, and noise.")
     save_seconds: float = Field(60.0, gt=0, description="Seconds between checkpoints.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -10,12 +11,18 @@ from ..core.errors import UserError
 from .checkpoint import latest_checkpoint
 from .spec import Probed
 
+_MADE = ("training", "codec", "conditions", "logs", "previews")  # folders that a fit makes in its output folder
+_WRITTEN = ("split.json",)
+
 
 class OutputLock:
-    """Locks an output folder within the block. Raises UserError where it is in use or holds something else."""
+    """Locks an output folder within the block. Raises UserError where it is in use or holds something else.
+
+    A fit that fails before its first checkpoint leaves nothing behind, and deletes nothing that it did not make.
+    """
 
     def __init__(self, out: Path, resume: bool) -> None:
-        self.out, self.resume = out, resume
+        self.out, self.resume, self._is_new = out, resume, not out.exists()
 
     def __enter__(self) -> Self:
         training = self.out / "training"
@@ -55,6 +62,14 @@ class OutputLock:
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self._lock.close()
-        # A fit that fails before its first checkpoint leaves nothing behind.
         if kind is not None and not self.resume and latest_checkpoint(self.out / "training") is None:
-            shutil.rmtree(self.out, ignore_errors=True)
+            self._clean_up()
+
+    def _clean_up(self) -> None:
+        for name in _MADE:
+            shutil.rmtree(self.out / name, ignore_errors=True)
+        for name in _WRITTEN:
+            (self.out / name).unlink(missing_ok=True)
+        if self._is_new:
+            with suppress(OSError):  # somebody else put something there
+                self.out.rmdir()

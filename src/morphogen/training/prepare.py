@@ -14,6 +14,7 @@ from ..core.codec import Codec
 from ..core.condition import LabelCodec
 from ..core.config import write_json
 from ..core.errors import UserError
+from ..core.files import inside
 from ..data.base import Source
 from ..data.encode import Encoded, chunks, encode_source, unreadable
 from ..data.fingerprint import source_digest
@@ -169,9 +170,9 @@ def _encode_low_res(job: Job, codec: Codec[Any], encoded: Encoded, out: Path, sa
 
 def _encode_labels(job: Job, labels: dict[str, LabelCodec], encoded: Encoded, out: Path) -> None:
     for name, codec in labels.items():
-        codec.save(out / "conditions" / name)
+        codec.save(inside(out / "conditions", name))
         values = codec.encode([job.source.columns[name][index] for index in encoded.indices.tolist()]).numpy()
-        np.save(out / "training" / f"condition-{name}.npy", values[encoded.owners], allow_pickle=False)
+        np.save(inside(out / "training", f"condition-{name}.npy"), values[encoded.owners], allow_pickle=False)
 
 
 def _say_counts(say: Say, encoded: Encoded, split: Split, examples: int, validation_start: int) -> None:

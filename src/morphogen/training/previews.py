@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import torch
@@ -19,6 +20,8 @@ from .tracker import Tracker
 
 _COUNT = 16  # items of a preview
 _REAL = 32  # real items that their variety is compared with
+_SHARE = 0.1  # of the seconds of training: what previews may take together
+_ITEMS = 200  # a first preview is assumed to take as long as training on so many items
 
 
 class Previews:
@@ -33,22 +36,36 @@ class Previews:
         *,
         count: int,
         progress: float,
+        seconds: float | None,
+        items_per_second: float,
     ) -> None:
-        """`count` previews over the whole of training, of which `progress` is done."""
+        """`count` previews over the whole of training, of which `progress` is done.
+
+        Of a training of so many `seconds`, at that speed, those are left out that would take too much of it.
+        """
         self._pipeline, self._modality, self._dataset, self._out = pipeline, modality, dataset, out
         times = ((number + 1) / (count + 1) for number in range(count))
         self._times = [at for at in times if at > progress]
         self._monitor = CollapseMonitor()
+        self._affordable = math.inf if seconds is None else _SHARE * seconds
+        self._spent, self._last = 0.0, _ITEMS / max(items_per_second, 1e-9)
 
     def due(self, progress: float) -> bool:
-        """Return whether it is time for the next preview; true once for each."""
+        """Return whether it is time for the next preview, and it can be afforded; true once for each."""
         if not self._times or progress < self._times[0]:
             return False
         self._times = [at for at in self._times if at > progress]
-        return True
+        return self._spent + self._last <= self._affordable
 
     def write(self, state: TrainState, tracker: Tracker) -> str:
         """Write a preview; return a warning where the model seems to collapse, else the empty string."""
+        started = monotonic()
+        warning = self._write(state, tracker)
+        self._last = monotonic() - started
+        self._spent += self._last
+        return warning
+
+    def _write(self, state: TrainState, tracker: Tracker) -> str:
         items = self._sample(state)
         picture = self._modality.preview(items)
         folder = self._out / "previews"

@@ -11,13 +11,12 @@ import torch
 
 from ..core.config import Frozen
 from ..core.errors import UserError
-from ..core.model import Batch, GenerativeModel, Phase
+from ..core.model import Batch, GenerativeModel
 from ..core.space import Space
-from ..nn.distributed import alone
-from ..nn.nd import autocast, place
+from ..nn.nd import place
 from ..nn.precision import bf16_is_emulated
-from .optimise import ModuleOptimizer, trained_modules
 from .options import TrainOptions
+from .speed import Speed, Stopwatch, load_compiler
 
 # The items that a network must read to be worth its size, in m minutes: _ITEMS m^¾ pictures of Fashion-MNIST. In three
 # minutes 48 channels (73,000 items) beat 16 (500,000) and 64; that ten minutes are enough for 64 (222,000) is a choice.
@@ -30,46 +29,20 @@ _CELLS, _POWER = 28 * 28, 2 / 3
 _TOKENS = 940_000
 _PROBED_TOKENS = 2048  # per process and step, of token sequences
 _PROBED_ITEMS = 64  # per process and step, of all else, where no batch is given
-_BATCHES = (16, 32, 64, 128, 256, 512)
-_WINDOW_BATCHES = (4, 8, *_BATCHES)
+_SMALLEST_BATCH = 16  # to which it is halved where memory is short
+_SHARE, _SECONDS = 0.1, 10.0  # of the budget, or where steps are counted: what the probe may take
+_GROWTH = 3.0  # how many times longer the next network may take to measure
 
 
 class Choice(NamedTuple):
-    """What the probe chose."""
+    """What the probe chose, and the seconds that it took."""
 
     options: Frozen
     batch: int
     precision: str
+    threads: int
     items_per_second: float
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Seconds that one process takes: for the loss and gradient of an item, and for a step of the optimiser.
-
-    `share` is the fraction of the budget in which the measured phases run, `min_steps` how many steps it should have;
-    up to `preferred_steps`, more steps are worth more than a larger batch.
-    """
-
-    item: float
-    step: float
-    share: float = 1.0
-    min_steps: int = GenerativeModel.min_steps
-    preferred_steps: int = 0
-    sizes: tuple[int, ...] = _BATCHES
-
-    def rate(self, batch: int, processes: int) -> float:
-        """Return the items per second of all processes together, which share a batch."""
-        return batch / (batch / processes * self.item + self.step)
-
-    def batch(self, seconds: float | None, items: int, processes: int) -> int:
-        """Return the largest batch that leaves enough steps in `seconds` and is no larger than the data."""
-        sizes = [size for size in self.sizes if size == self.sizes[0] or size <= max(items, processes)]
-        if not seconds:
-            return max(size for size in sizes if size <= 8 * self.sizes[0])
-        steps = max(self.min_steps, self.preferred_steps)
-        enough = [size for size in sizes if self.rate(size, processes) * self.share * seconds / size >= steps]
-        return max([*enough, sizes[0]])
+    seconds: float
 
 
 def needed_items(space: Space, seconds: float) -> float:
@@ -79,54 +52,15 @@ def needed_items(space: Space, seconds: float) -> float:
     return _ITEMS * (seconds / 60) ** 0.75 * min(1.0, (_CELLS / space.positions) ** _POWER)
 
 
-def speed(model: GenerativeModel, batch: Batch, precision: str, options: TrainOptions) -> Speed:
-    """Return the speed of the model's first steps: of each phase, the faster of two after one to warm up.
-
-    The steps change the model.
-    """
-    phases = [phase for phase in model.phases() if phase.span[0] == 0 < phase.span[1]]
-    optimizers = {
-        name: ModuleOptimizer(model.get_submodule(name), phase, options, precision)
-        for name, phase in trained_modules(phases).items()
-    }
-    per_batch = per_step = 0.0
-    for phase in phases:
-        with alone():
-            times = [_time_step(model, batch, precision, phase, optimizers[phase.module]) for _ in range(3)]
-        per_batch += min(gradient for gradient, _ in times[1:]) / phase.every
-        per_step += min(update for _, update in times[1:]) / phase.every
-    return Speed(
-        per_batch / len(batch.x),
-        per_step,
-        min(phase.span[1] for phase in phases),
-        model.min_steps,
-        model.preferred_steps,
-        _WINDOW_BATCHES if model.space.variable_length else _BATCHES,
-    )
-
-
-def _time_step(
-    model: GenerativeModel, batch: Batch, precision: str, phase: Phase, optimizer: ModuleOptimizer
-) -> tuple[float, float]:
-    """Return the seconds of loss and gradient, and of the optimiser's step."""
-    device = batch.x.device
-    _synchronise(device)
-    started = time.perf_counter()
-    with autocast(precision, device):
-        loss = model(batch, phase.name)
-    loss.total.backward()
-    _synchronise(device)
-    differentiated = time.perf_counter()
-    optimizer.step(1e-9)
-    model.zero_grad(set_to_none=True)
-    _synchronise(device)
-    return differentiated - started, time.perf_counter() - differentiated
-
-
 class _Candidate(NamedTuple):
+    """A network at the precision and number of threads at which it is fastest."""
+
+    precision: str
+    threads: int
     rate: float  # items per second; 0 where it did not fit in memory
     batch: int
     enough: bool  # whether it would read as many items as its size needs, and there are as many
+    seconds: float  # that measuring took
 
 
 @dataclass(frozen=True)
@@ -134,7 +68,7 @@ class Probe:
     """Measures networks on this machine.
 
     `build` makes a model from options, `sample(n)` a batch of n of the `items` that there are. `seconds` is the budget,
-    None where steps are counted. `processes` share a batch.
+    None where steps are counted. `processes` share a batch, and each computes with one of the numbers of `threads`.
     """
 
     build: Callable[[Frozen], GenerativeModel]
@@ -144,40 +78,46 @@ class Probe:
     options: TrainOptions
     processes: int
     device: torch.device
+    threads: tuple[int, ...] = (1,)
 
     def choose(self, options: Frozen, sizes: Sequence[Mapping[str, Any]]) -> Choice:
-        """Return the largest network that reads enough items in the budget, its batch size, and the precision.
+        """Return the largest network that reads enough items in the budget, and how it is trained fastest.
 
-        `sizes` are changes to the options, smallest first; where there are none, or no seconds, the options stay.
-        Raises UserError where nothing fits in memory.
+        `sizes` are changes to the options, smallest first; where there are none, or no seconds, the options stay. It
+        begins with the smallest one, and where a tenth of the budget is over it returns the best so far. Raises
+        UserError where nothing fits in memory.
         """
+        before = torch.get_num_threads()
+        load_compiler()
+        try:
+            return self._choose(options, sizes)
+        finally:
+            torch.set_num_threads(before)
+
+    def _choose(self, options: Frozen, sizes: Sequence[Mapping[str, Any]]) -> Choice:
+        started = time.perf_counter()
+        deadline = started + (_SHARE * self.seconds if self.seconds else _SECONDS)
         candidates = [options.model_copy(update=options.read_fields(size)) for size in sizes] if self.seconds else []
         first = self.build(candidates[0] if candidates else options)
         candidates = [options] if first.fixed_size or not candidates else candidates
         at_once = self._micro_batch(first.space)
-        index = min(len(candidates) - 1, len(candidates) // 2)
-        measured = {name: self._measure(candidates[index], name, at_once) for name in self._precisions()}
-        precision = max(measured, key=lambda name: measured[name].rate)
-        best = measured[precision]
-        if best.enough:
-            while index + 1 < len(candidates):
-                larger = self._measure(candidates[index + 1], precision, at_once)
-                if not larger.enough:
-                    break
-                index, best = index + 1, larger
-        else:
-            while index and not best.enough:
-                index -= 1
-                best = self._measure(candidates[index], precision, at_once)
+        chosen, best = candidates[0], self._measure(candidates[0], at_once, deadline)
         if not best.rate:
             raise UserError(
                 f"the smallest network does not fit in the memory of {self.device} with {at_once} items at once; "
                 "raise --train.grad-accumulation or lower --train.batch"
             )
+        for candidate in candidates[1:]:
+            if not best.enough or time.perf_counter() + _GROWTH * best.seconds > deadline:
+                break
+            larger = self._measure(candidate, at_once, deadline)
+            if not larger.enough:
+                break
+            chosen, best = candidate, larger
         batch = best.batch
         if self.device.type == "cuda" and self.options.batch is None:
-            batch = self._fitting_batch(candidates[index], batch, precision)
-        return Choice(candidates[index], batch, precision, best.rate)
+            batch = self._fitting_batch(chosen, batch, best.precision)
+        return Choice(chosen, batch, best.precision, best.threads, best.rate, time.perf_counter() - started)
 
     def _micro_batch(self, space: Space) -> int:
         """Return how many items a process takes at once while it is measured."""
@@ -192,16 +132,38 @@ class Probe:
         half = "fp16" if self.device.type == "cuda" and not torch.cuda.is_bf16_supported(False) else "bf16"
         return ("fp32", half) if self.device.type != "cpu" or not bf16_is_emulated() else ("fp32",)
 
-    def _measure(self, options: Frozen, precision: str, at_once: int) -> _Candidate:
-        model = self._placed(options)
+    def _measure(self, options: Frozen, at_once: int, deadline: float) -> _Candidate:
+        """Return how a network is trained fastest: the precision is compared without the load of the moment."""
+        started = time.perf_counter()
+        speeds: dict[str, dict[int, Speed]] = {}
         try:
-            measured = speed(model, self.sample(at_once), precision, self.options)
+            for precision in self._precisions():
+                now = time.perf_counter()
+                if not speeds or 2 * now - started < deadline:  # the second one takes as long as the first
+                    model = self._placed(options)
+                    speeds[precision] = self._speeds(model, precision, at_once, deadline)
         except torch.OutOfMemoryError:
-            return _Candidate(0.0, self.options.batch or _BATCHES[0], False)
-        batch = self.options.batch or measured.batch(self.seconds, self.items, self.processes)
-        rate, seconds = measured.rate(batch, self.processes), (self.seconds or 0.0) * measured.share
-        enough = rate * seconds >= max(needed_items(model.space, seconds), measured.min_steps * batch)
-        return _Candidate(rate, batch, enough and not self._too_large(model))
+            return _Candidate("", 0, 0.0, self.options.batch or _SMALLEST_BATCH, False, 0.0)
+
+        def unloaded(precision: str) -> float:
+            speed = speeds[precision][min(speeds[precision])]
+            return speed.load * speed.rate(at_once, 1)
+
+        precision = max(speeds, key=unloaded)
+        threads, speed = max(speeds[precision].items(), key=lambda item: item[1].rate(at_once, 1))
+        batch = self.options.batch or speed.batch(self.seconds, self.items, self.processes)
+        rate, seconds = speed.rate(batch, self.processes), (self.seconds or 0.0) * speed.share
+        enough = rate * seconds >= max(needed_items(model.space, seconds), speed.min_steps * batch)
+        enough = enough and not self._too_large(model)
+        return _Candidate(precision, threads, rate, batch, enough, time.perf_counter() - started)
+
+    def _speeds(self, model: GenerativeModel, precision: str, at_once: int, deadline: float) -> dict[int, Speed]:
+        stopwatch = Stopwatch(model, precision, self.options)
+        if self.device.type == "cpu":
+            batch = stopwatch.affordable(self.sample, at_once, deadline)
+        else:
+            batch = self.sample(at_once)
+        return stopwatch.speeds(batch, self.threads, deadline)
 
     def _too_large(self, model: GenerativeModel) -> bool:
         """Return whether there are too few tokens for the model's parameters."""
@@ -211,10 +173,10 @@ class Probe:
     def _fitting_batch(self, options: Frozen, batch: int, precision: str) -> int:
         """Return the batch, halved until a process has the memory for its share."""
         model = self._placed(options)
-        while batch > _BATCHES[0]:
+        while batch > _SMALLEST_BATCH:
             try:
                 at_once = -(-batch // (self.processes * self.options.grad_accumulation))
-                speed(model, self.sample(at_once), precision, self.options)
+                Stopwatch(model, precision, self.options).speeds(self.sample(at_once), self.threads[:1], 0.0)
                 break
             except torch.OutOfMemoryError:
                 batch //= 2
@@ -225,11 +187,6 @@ class Probe:
         place(model, self.device)
         model.train()
         return model
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def build_model(

@@ -136,6 +136,8 @@ def _check_super_resolution(job: Job) -> None:
 
 def _check_conditions(job: Job) -> None:
     names, source = job.spec.conditions, job.source
+    if "condition_dropout" in job.spec.options and not job.spec.condition_names:
+        raise UserError("options.condition_dropout has no effect without a condition; drop it, or give --condition")
     if names and not job.model.supports_conditions:
         advice = f"{job.choices('supports_conditions')}drop --condition {names[0]}"
         if job.model.supports_evidence:

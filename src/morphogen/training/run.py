@@ -19,17 +19,20 @@ from ..core.model import GenerativeModel
 from ..nn.nd import place
 from ..pipeline import Pipeline
 from . import validate
+from .budget import Budget, Reserve, calibration_seconds
 from .checkpoint import latest_checkpoint, load_checkpoint, roll_back, save_checkpoint
 from .dataset import Batches, Dataset, open_dataset, spread
-from .loop import Budget, Setup, TrainState, train
+from .loop import Setup, Step, TrainState, train
 from .previews import Previews
 from .probe import build_model
 from .processes import any_signal, wrap
 from .signals import Interrupted, Signals
 from .spec import FitSpec, Prepared, Probed, Say
+from .threads import Change, ThreadTuner, candidates
 from .tracker import Tracker
 
 _MIN_STEPS = 1000  # whatever few epochs a model is content with
+_VALIDATING = 0.1  # of the seconds of training
 
 
 def train_model(out: Path, *, resume: bool, say: Say, show: bool) -> Pipeline:
@@ -38,6 +41,7 @@ def train_model(out: Path, *, resume: bool, say: Say, show: bool) -> Pipeline:
     Progress is shown where `show` is set. Raises UserError where the loss diverges, and Interrupted after Ctrl-C or
     SIGTERM, with a checkpoint saved.
     """
+    started = time.monotonic()
     spec, prepared, probed = FitSpec.read(out), Prepared.read(out), Probed.read(out)
     # Accelerate keeps one precision per process, and another fit may want another one: so the loop casts by itself.
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
@@ -64,6 +68,7 @@ def train_model(out: Path, *, resume: bool, say: Say, show: bool) -> Pipeline:
     artifact.folder = out
     pipeline = Pipeline(artifact)
     run = Run(out, spec, probed, pipeline, dataset, state, accelerator, say)
+    state.seconds += time.monotonic() - started
     artifact.metrics["training"] = run.train(show)
     return pipeline
 
@@ -108,13 +113,21 @@ class Run:
             out,
             count=spec.train.previews,
             progress=state.progress,
+            seconds=self.budget.seconds,
+            items_per_second=probed.items_per_second,
         )
+        calibration = calibration_seconds(state.model, self.budget)
+        self.reserve = Reserve(self.budget, calibration or 0.0)
+        self.tuner = ThreadTuner(self._thread_numbers(), probed.threads)
+        self.threads = [[state.step, probed.threads]]  # from which step on, how many
+        self.computing = self._step_seconds = self._validating = 0.0  # seconds: of steps, of this one, of validations
 
     def train(self, show: bool) -> dict[str, Any]:
         """Train until the budget is used; return the figures of the run."""
-        state, precision = self.state, self.probed.precision
+        state = self.state
+        torch.set_num_threads(self.tuner.threads)
         if self.main and not latest_checkpoint(self.folder):
-            save_checkpoint(self.folder, state)
+            self._save()
         self._saved = time.monotonic()
         logs = self.out / "logs"
         setup = self._setup()
@@ -127,21 +140,75 @@ class Run:
                     self.say(roll_back(self.folder, state, step.phase))
                     continue
                 tracker.step(step)
+                self._tune(step)
                 if not step.last:
                     continue
-                if len(self.validation) and validate.due(state):
-                    loss = validate.keep_best(state, self.batches.validation(self.validation), precision)
-                    tracker.scalar("validation/loss", loss, state.step)
+                if self._validation_due():
+                    tracker.scalar("validation/loss", self._validate(), state.step)
                 self._save_or_stop(signals)
                 if self.previews.due(step.progress) and self.main:
                     warning = self.previews.write(state, tracker)
                     if warning:
                         self.say(warning)
+        torch.set_num_threads(self.tuner.threads)  # a trial may not have ended
         validate.restore_best(state)
         state.model.eval()
         if len(self.validation):
-            state.model.calibrate(self.batches.validation(self.validation))
+            alone = self.accelerator.num_processes == 1  # several have to do the same
+            limit = calibration_seconds(state.model, self.budget) if alone else None
+            state.model.calibrate(self.batches.validation(self.validation), limit)
         return self._figures(tracker)
+
+    def _thread_numbers(self) -> tuple[int, ...]:
+        """Return the numbers of threads to choose from while it trains: with counted steps the first one stays."""
+        options, device = self.spec.train, self.accelerator.device
+        # Compiled code is made for a number of threads.
+        if self.budget.seconds is None or options.threads or options.compile:
+            return (self.probed.threads,)
+        return candidates(None, device, self.accelerator.num_processes)
+
+    def _tune(self, step: Step) -> None:
+        """Let the seconds of a step decide how many threads the next one has."""
+        self.computing += step.duration
+        self._step_seconds += step.duration
+        if step.last:
+            change = self.tuner.observe(step.number, self._step_seconds)
+            self._step_seconds = 0.0
+            if change is not None:
+                self._note_change(change)
+
+    def _note_change(self, change: Change) -> None:
+        """Record a change of the number of threads, and say the first one."""
+        if len(self.threads) == 1:
+            rates = ", ".join(
+                f"{rate * self.probed.batch:,.0f} items/s with {number}"
+                for number, rate in sorted(change.rates.items())
+            )
+            self.say(f"threads {change.threads} from step {change.step} on ({rates}); metrics.json has further changes")
+        self.threads.append([change.step, change.threads])
+
+    def _validation_due(self) -> bool:
+        """Return whether to validate now; of a wall-clock budget, validations take a tenth of training at most.
+
+        Several processes have to decide alike, and so do not look at their own clocks.
+        """
+        limited = self.budget.seconds is not None and self.accelerator.num_processes == 1
+        affordable = not limited or self._validating <= _VALIDATING * self.state.seconds
+        return len(self.validation) > 0 and affordable and validate.due(self.state)
+
+    def _validate(self) -> float:
+        """Return the loss of the validation items, and keep the weights where it is the lowest."""
+        started = time.monotonic()
+        loss = validate.keep_best(self.state, self.batches.validation(self.validation), self.probed.precision)
+        seconds = time.monotonic() - started
+        self._validating += seconds
+        self.reserve.measured("validation", seconds)
+        return loss
+
+    def _save(self) -> None:
+        started = time.monotonic()
+        save_checkpoint(self.folder, self.state)
+        self.reserve.measured("saving", time.monotonic() - started)
 
     def _setup(self) -> Setup:
         model, batches = self.state.model, self.batches
@@ -167,7 +234,7 @@ class Run:
         """Save a checkpoint when it is time, or a process was asked to stop; raise Interrupted in the second case."""
         stop = any_signal(signals.number, self.accelerator)
         if self.main and (stop or time.monotonic() - self._saved > self.spec.train.save_seconds):
-            save_checkpoint(self.folder, self.state)
+            self._save()
             self._saved = time.monotonic()
         if stop:
             # A launcher ends all processes when the first one ends: not before the checkpoint is whole.
@@ -181,12 +248,15 @@ class Run:
         figures = {
             "seconds": round(state.seconds + probed.start_seconds, 1),
             "start_seconds": probed.start_seconds,
+            "probe_seconds": probed.probe_seconds,
+            "step_seconds": round(self.computing, 1),
             "steps": state.step,
             "batch": probed.batch,
             "items": self.dataset.examples,
             "items_per_second": round(tracker.items_per_second, 1),
             "parameters": sum(p.numel() for p in state.model.parameters()),
             "precision": probed.precision,
+            "threads": self.threads,
             "rollbacks": state.rollbacks,
             "curves": tracker.curves,
         }

@@ -1,12 +1,14 @@
-"""Ctrl-C and SIGTERM: the current step ends, and a checkpoint is saved."""
+"""Ctrl-C, SIGTERM and a closed terminal: the current step ends, and a checkpoint is saved."""
 
 from __future__ import annotations
 
+import os
 import signal
-import sys
 import threading
 from types import FrameType
 from typing import Any, Self
+
+from ..core.log import say
 
 
 class Interrupted(Exception):
@@ -17,15 +19,22 @@ class Interrupted(Exception):
         self.signal = number
 
 
+# Ctrl-C, what a system or a scheduler sends, and what a closed terminal does.
+STOPPING = tuple(signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.Signals.__members__)
+
+
 class Signals:
-    """Within the block Ctrl-C and SIGTERM only set `number`, so that the current step can end."""
+    """Within the block Ctrl-C, SIGTERM and SIGHUP only set `number`, so that the current step can end."""
 
     number = 0
 
     def __enter__(self) -> Self:
         self._handlers: dict[int, Any] = {}
+        self._terminal = [number for number in (1, 2) if os.isatty(number)]
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in STOPPING:
+                if number.name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN:
+                    continue  # as nohup has it
                 self._handlers[number] = signal.signal(number, self._note)
         return self
 
@@ -38,4 +47,13 @@ class Signals:
         if self.number and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.number = number
-        print("\nstopping after this step …", file=sys.stderr)
+        if signal.Signals(number).name == "SIGHUP":
+            self._leave_terminal()
+        say("stopping after this step …")
+
+    def _leave_terminal(self) -> None:
+        """Write to nowhere what was written to the terminal: it is gone, and writing to it would be an error."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for number in self._terminal:
+            os.dup2(nowhere, number)
+        os.close(nowhere)

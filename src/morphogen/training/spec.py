@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from ..core.config import Frozen, build, read_json, write_json
+from pydantic import Field, ValidationError
+
+from ..core.config import Frozen, invalid, read_json, write_json
 from ..core.errors import UserError
+from ..core.records import Count, FileName, Place
 from ..version import __version__
 from .options import TrainOptions
 
@@ -33,9 +37,12 @@ class Record(Frozen):
         """Return what `write` wrote. Raises UserError where it is damaged or of another version."""
         path = out / "training" / cls.file
         try:
-            return build(cls, read_json(path), cls.file)
-        except (TypeError, UserError) as error:
-            raise UserError(f"{path} cannot be read ({error}); remove {out} and fit again") from None
+            return cls.model_validate_json(json.dumps(read_json(path)), strict=True)
+        except ValidationError as error:
+            reason = invalid(error, "")
+        except UserError as error:
+            reason = error
+        raise UserError(f"{path} cannot be read ({reason}); remove {out} and fit again")
 
 
 class FitSpec(Record):
@@ -44,12 +51,12 @@ class FitSpec(Record):
     file = "spec.json"
 
     morphogen: str = __version__
-    source: str | None  # what opens it again, a path being relative to the model folder; None: it was in memory
+    source: Place | None  # what opens it again, a path being relative to the model folder; None: it was in memory
     column: str | None = None
     separator: str | None = None
     modality: str
     family: str
-    conditions: tuple[str, ...] = ()  # names of columns
+    conditions: tuple[FileName, ...] = ()  # names of columns
     autoencoder: str | None = None  # its hash
     super_resolution: int | None = None
     options: dict[str, Any] = {}  # of the model, those given
@@ -69,8 +76,8 @@ class Prepared(Record):
     file = "prepared.json"
 
     description: str  # of the source
-    examples: int  # to train on
-    validation_start: int  # the first example for validation
+    examples: Count  # to train on
+    validation_start: Count  # the first example for validation
 
 
 class Probed(Record):
@@ -79,17 +86,19 @@ class Probed(Record):
     file = "probed.json"
 
     options: dict[str, Any]  # of the model, all
-    batch: int
+    batch: Annotated[int, Field(ge=1, le=2**32)]
     precision: Literal["fp32", "bf16", "fp16"]
+    threads: Annotated[int, Field(ge=1, le=2**16)]  # of each process, when training starts
     items_per_second: float
     seconds: float | None  # left to train; None: as long as the steps take
     start_seconds: float  # spent on reading, encoding and probing
+    probe_seconds: float  # of these, on probing
 
 
 def minutes_of(minutes: float | None, train: TrainOptions) -> float | None:
     """Return the minutes of the whole fit; None: as long as `train.steps` take. Raises UserError on a conflict."""
-    if minutes is not None and not 0 < minutes < math.inf:
-        raise UserError(f"--minutes is {minutes}; expected a number above 0")
+    if minutes is not None and (not isinstance(minutes, (int, float)) or not 0 < minutes < math.inf):
+        raise UserError(f"--minutes is {minutes!r:.40}; expected a number above 0")
     if minutes is not None and train.steps is not None:
         raise UserError("give --minutes or --train.steps, not both")
     return None if train.steps else minutes or _DEFAULT_MINUTES

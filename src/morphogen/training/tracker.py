@@ -2,57 +2,41 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from .loop import Step
+from .progress import Display, open_display
 
 _POINTS = 100  # of a curve that is kept
 _LOG_EVERY = 10  # steps between points for TensorBoard
-_PRINT_SECONDS = 10  # between lines where there is no terminal
 
 
 class Tracker:
-    """Shows a progress bar on a terminal, a line every few seconds elsewhere; writes scalars and previews to
-    TensorBoard."""
+    """Shows the progress, and writes scalars and previews to TensorBoard."""
 
     def __init__(self, folder: Path, batch: int, *, log: bool, show: bool) -> None:
         """`folder` is for TensorBoard, where `log` is set; the progress is shown where `show` is."""
-        self.batch, self.show = batch, show
+        self.batch = batch
         self._started = time.monotonic()
         self._first_step: int | None = None
         self._items = 0
-        self._printed = 0.0
         self._losses: dict[str, float] = {}  # by phase, smoothed
         self.curves: dict[str, list[list[float]]] = {}  # name → [[step, value], …], about a hundred points
         self._recorded: dict[str, float] = {}
         self._writer: Any = _summary_writer(folder) if log else None
-        self._bar: Any = None
-        if show and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn
-
-            self._bar = Progress(
-                TextColumn("{task.percentage:3.0f}%"),
-                BarColumn(),
-                TextColumn("{task.description}"),
-                console=Console(stderr=True),
-            )
-            self._task = self._bar.add_task("", total=1.0)
+        self._display = open_display() if show else None
 
     def __enter__(self) -> Self:
-        if self._bar:
-            self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar:
-            self._bar.stop()
+        if self._display:
+            self._display.stop()
         if self._writer:
             self._writer.close()
 
@@ -76,8 +60,8 @@ class Tracker:
             self._writer.add_scalar(f"{step.phase}/learning_rate", step.learning_rate, step.number)
             for name, value in step.parts.items():
                 self._writer.add_scalar(f"{step.phase}/{name}", value, step.number)
-        if self.show:
-            self._print(step)
+        if self._display:
+            self._show(self._display, step)
 
     def scalar(self, name: str, value: float, step: int) -> None:
         """Record a value that belongs to no phase."""
@@ -86,7 +70,9 @@ class Tracker:
             self._writer.add_scalar(name, value, step)
 
     def preview(self, picture: Any, step: int) -> None:
-        """Write a preview to TensorBoard."""
+        """Show a preview where there is a notebook, and write it to TensorBoard."""
+        if self._display:
+            self._display.preview(picture)
         if self._writer:
             import numpy as np
 
@@ -95,17 +81,13 @@ class Tracker:
     def _record(self, name: str, step: int, value: float) -> None:
         self.curves.setdefault(name, []).append([step, round(value, 6)])
 
-    def _print(self, step: Step) -> None:
+    def _show(self, display: Display, step: Step) -> None:
         seconds_left = step.seconds * (1 - step.progress) / max(step.progress, 1e-6)
-        text = (
+        display.update(
+            step.progress,
             f"{step.phase} loss {self._losses[step.phase]:.4f} · {self.items_per_second:,.0f} items/s · "
-            f"step {step.number} · {_clock(seconds_left)} left"
+            f"step {step.number} · {_clock(seconds_left)} left",
         )
-        if self._bar:
-            self._bar.update(self._task, completed=step.progress, description=text)
-        elif time.monotonic() - self._printed > _PRINT_SECONDS or step.progress >= 1:
-            self._printed = time.monotonic()
-            print(f"{step.progress:4.0%} {text}", file=sys.stderr, flush=True)
 
 
 def _summary_writer(folder: Path) -> Any:

@@ -16,7 +16,9 @@ from PIL import Image
 from ...core.config import replacing
 from ...core.results import ColumnResult, Figure, Pair
 from ..results import Evaluation
-from . import charts
+from . import axes, charts, courses
+from .gauge import gauge
+from .heat_map import heat_map
 from .material import Material
 
 _GROUPS = {
@@ -29,6 +31,7 @@ _GROUPS = {
     "properties": "Plain properties",
 }
 _PREVIEW, _THUMB = (3200, 8000), (320, 320)  # most pixels
+_NARROW = 500  # pixels, up to which pictures of text stand beside each other
 _COARSE = 100  # pixels; smaller pictures are enlarged without smoothing
 _LOSSLESS = 200_000  # bytes of a PNG, beyond which WebP takes less
 _LETTERS, _CELL = 900, 120  # most characters of a text, and of a cell
@@ -82,15 +85,19 @@ def render(evaluation: Evaluation, material: Material) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": charts.number, "words": words, "duration": duration}
-    pairs = [rendered(pair) for pair in material.pairs]
+    environment.filters |= {"number": axes.number, "words": words, "duration": duration, "plain_name": plain_name}
+    pairs, shown = [rendered(pair) for pair in material.pairs], previews(material)
     rows = [pair for pair in pairs if isinstance(pair.generated, Mapping) and isinstance(pair.nearest, Mapping)]
     return environment.get_template("report.html.jinja").render(
         evaluation=evaluation,
         items=material.plural,
         preview_text=material.preview_text,
-        checks=sorted(evaluation.checks, key=lambda check: (not check.detected, not check.fault)),
-        previews=previews(material),
+        checks=evaluation.checks,
+        real_shown=material.show_real,
+        gauge=gauge(evaluation.figure("two_sample")),
+        heat_map=heat_map(evaluation.dependences),
+        previews=shown,
+        beside=not material.preview_text or max((one.width for _, _, one in shown), default=0) <= _NARROW,
         groups=groups(evaluation.figures),
         bar=charts.bar,
         pictures=[pair for pair in pairs if isinstance(pair.generated, Picture)],
@@ -102,7 +109,8 @@ def render(evaluation: Evaluation, material: Material) -> str:
         ],
         columns=sorted(evaluation.columns, key=_loss, reverse=True),
         distributions=[(one.name, charts.distribution(one)) for one in material.distributions if one.bins],
-        curves=[(one.name, chart) for one in material.curves if (chart := charts.curve(one))],
+        profiles=[(one.name, chart) for one in material.profiles if (chart := courses.profile(one))],
+        curves=[(one.name, chart) for one in material.curves if (chart := courses.curve(one))],
     )
 
 
@@ -118,10 +126,15 @@ def groups(figures: Sequence[Figure]) -> list[tuple[str, str, list[Block]]]:
     return sections
 
 
-def previews(material: Material) -> list[tuple[str, Picture]]:
-    """Return the previews, with the name of what they show."""
-    sides = (("generated", material.generated), ("real", material.real))
-    return [(name, picture(preview, _PREVIEW)) for name, preview in sides if preview is not None]
+def previews(material: Material) -> list[tuple[str, str, Picture]]:
+    """Return the previews, each with a kind and a caption."""
+    captions = (
+        ("generated", "The first ones, not selected", material.generated),
+        ("real", f"Real {material.plural}, held out", material.real),
+        ("generated", "Most like real ones to a classifier", material.convincing),
+        ("generated", "Recognised most easily", material.unconvincing),
+    )
+    return [(kind, caption, picture(image, _PREVIEW)) for kind, caption, image in captions if image is not None]
 
 
 def picture(image: Image.Image, most: tuple[int, int]) -> Picture:
@@ -158,6 +171,11 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]} … and {len(text) - most:,} more characters"
 
 
+def plain_name(name: str, extractor: str | None) -> str:
+    """Return the name of a figure without the extractor in brackets: the table's caption names that."""
+    return name.removesuffix(f"[{extractor}]")
+
+
 def words(value: Any) -> str:
     """Return a setting or a value as text."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -177,7 +195,7 @@ def words(value: Any) -> str:
 def duration(seconds: float) -> str:
     """Return a duration in its two largest units."""
     if seconds < 60:
-        return f"{charts.number(seconds)} s"
+        return f"{axes.number(seconds)} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {rest} s"

@@ -6,6 +6,7 @@ Equations: README.md, "Rows".
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from .options import RowOptions
 _TARGETS = 64  # most positions that a training step predicts, chosen anew for each
 # Of calibration; the last two count rows. With more than _TARGETS positions, which are slow, one round of _CHUNK.
 _ROUNDS, _STEPS, _CALIBRATION_ROWS, _CHUNK = 2, 6, 2**15, 2**13
+_FEWEST_ROWS = 2**11  # to calibrate with
 _TABLE_NUMBERS = 2**24  # most numbers in tables that are kept while rows are sampled
 _UNSEEN, _ABSENT = -30.0, -1e4  # logits of a token that no row has, and of padding
 
@@ -172,28 +174,41 @@ class AnyOrderMLP(nn.Module):
 
 
 @torch.no_grad()
-def calibrate(network: AnyOrderMLP) -> None:
-    """Move the biases until each token is sampled as often, on average, as in the data; README, equation 7."""
+def calibrate(network: AnyOrderMLP, seconds: float | None = None) -> None:
+    """Move the biases until each token is sampled as often, on average, as in the data; README, equation 7.
+
+    Where `seconds` are given, a first round on few rows shows how many rows these suffice for.
+    """
     random = torch.Generator().manual_seed(0)
     rounds, rows = (_ROUNDS, _CALIBRATION_ROWS) if network.count <= _TARGETS else (1, _CHUNK)
-    for _ in range(rounds):
-        decoder = Decoder(network)
-        x = torch.zeros(rows, network.count, dtype=torch.int64, device=network.embed.device)
-        for position in range(network.count):
-            visible = list(range(position))
-            logits = torch.cat([decoder.logits(position, part, visible, None) for part in x.split(_CHUNK)]).double()
-            number, row = network.head(position)
-            size = logits.shape[1]
-            frequency = list(network.log_frequencies.buffers())[number][row, 0, :size].double().exp()
-            change = torch.zeros_like(frequency)
-            for _ in range(_STEPS):
-                p = (logits + change).softmax(-1)
-                change += _newton_step(p, frequency).where(frequency > 2 * math.exp(_UNSEEN), 0.0)
-            network.head_biases[number][row, 0, :size] += change.to(network.head_biases[number].dtype)
-            # Stratified, so that sampling noise is not corrected as an error of the network.
-            strata = torch.randperm(len(x), generator=random)
-            uniform = (strata + torch.rand(len(x), generator=random, dtype=torch.float64)) / len(x)
-            x[:, position] = draw((logits + change).softmax(-1), uniform.to(x.device))
+    if seconds is not None:
+        started = time.monotonic()
+        _calibrate_round(network, _FEWEST_ROWS, random)
+        taken = time.monotonic() - started
+        rows = min(rows, int((seconds - taken) / taken * _FEWEST_ROWS / rounds))
+    for _ in range(rounds if rows >= _FEWEST_ROWS else 0):
+        _calibrate_round(network, rows, random)
+
+
+def _calibrate_round(network: AnyOrderMLP, rows: int, random: torch.Generator) -> None:
+    """Move the biases of each position in turn to match so many sampled rows."""
+    decoder = Decoder(network)
+    x = torch.zeros(rows, network.count, dtype=torch.int64, device=network.embed.device)
+    for position in range(network.count):
+        visible = list(range(position))
+        logits = torch.cat([decoder.logits(position, part, visible, None) for part in x.split(_CHUNK)]).double()
+        number, row = network.head(position)
+        size = logits.shape[1]
+        frequency = list(network.log_frequencies.buffers())[number][row, 0, :size].double().exp()
+        change = torch.zeros_like(frequency)
+        for _ in range(_STEPS):
+            p = (logits + change).softmax(-1)
+            change += _newton_step(p, frequency).where(frequency > 2 * math.exp(_UNSEEN), 0.0)
+        network.head_biases[number][row, 0, :size] += change.to(network.head_biases[number].dtype)
+        # Stratified, so that sampling noise is not corrected as an error of the network.
+        strata = torch.randperm(len(x), generator=random)
+        uniform = (strata + torch.rand(len(x), generator=random, dtype=torch.float64)) / len(x)
+        x[:, position] = draw((logits + change).softmax(-1), uniform.to(x.device))
 
 
 def _newton_step(p: Tensor, frequency: Tensor) -> Tensor:

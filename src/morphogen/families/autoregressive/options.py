@@ -11,7 +11,7 @@ from ...core.config import Frozen, ReadIf
 from ...core.plugins import ModelEntry
 from ...core.space import Row, Space, Tokens, TokenSequence
 from ...nn.transformer_options import TRANSFORMER_SIZES, TransformerOptions
-from ...sampling.token_controls import LogitControls, TokenControls
+from ...sampling.token_controls import LengthControls, LogitControls, TokenControls
 
 # On 31,600 rows of Adult a dropout of .4 and a weight decay of .3 were best of a few. On 179,000 synthetic rows the
 # validation loss was 1.3572 with these, and 1.3537 with .1 and .03.
@@ -80,7 +80,7 @@ class TokensControls(TransformerControls):
     """How an autoregressive model samples grids of tokens."""
 
 
-class SequenceControls(TransformerControls):
+class SequenceControls(TransformerControls, LengthControls):
     """How an autoregressive model samples token sequences."""
 
     read_if: ClassVar[tuple[ReadIf, ...]] = (
@@ -90,8 +90,6 @@ class SequenceControls(TransformerControls):
         ReadIf(("temperature", "top_k", "top_p", "min_p", "typical_p", "best_of"), "beams", (1,)),
     )
 
-    max_length: int = Field(0, ge=0, description="Most tokens to generate for a sequence; 0: as many as the context.")
-    min_length: int = Field(0, ge=0, description="Tokens to generate before a sequence may end.")
     best_of: int = Field(1, ge=1, description="Sample each sequence this often and keep the likeliest per token.")
     beams: int = Field(1, ge=1, description="Above 1: beam search with this many beams in place of sampling.")
     length_penalty: float = Field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,6 +47,10 @@ class AutoregressiveRow(GenerativeModel, LikelihoodModel, FieldwiseModel):
         self.network = AnyOrderMLP(self.tokens, options)
         self._sampler: tuple[RowControls, int, RowSampler] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy builds a sampler of its own."""
+        return {**self.__dict__, "_sampler": None}
+
     @classmethod
     def resolve_options(cls, options: RowOptions, items: int) -> RowOptions:
         return options.resolve(items)
@@ -67,9 +72,9 @@ class AutoregressiveRow(GenerativeModel, LikelihoodModel, FieldwiseModel):
         return Loss(self.network(self.tokens.encode(batch.x)).mean() / self.network.count)
 
     @torch.no_grad()
-    def calibrate(self, batches: Iterable[Batch]) -> None:
+    def calibrate(self, batches: Iterable[Batch], seconds: float | None = None) -> None:
         """Match the frequencies of sampled tokens to those of the training rows; reads no validation rows."""
-        calibrate(self.network)
+        calibrate(self.network, seconds)
 
     @torch.no_grad()
     def log_likelihood(self, batch: Batch, noise: Noise) -> Tensor:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +28,7 @@ from .sequence_sampler import SequenceNetwork, SequenceSampler
 
 _CHUNK = 64  # windows of long sequences that are read at once
 _CALIBRATION_TOKENS = 2**14
+_READING = 0.5  # of the seconds of calibration: for the network's predictions, the rest for the mixture
 _NETWORK_WEIGHT = 0.3  # of the network's own loss beside that of the mixture
 
 
@@ -67,6 +69,15 @@ class AutoregressiveSequence(GenerativeModel, LikelihoodModel, EmbeddingModel):
 
     def phases(self) -> tuple[Phase]:
         return (Phase(lr=4e-3, muon=hidden_matrices(self)),)
+
+    def stored_data(self) -> Sequence[str]:
+        if self.ngrams is None:
+            return ()
+        order = self.options.ngram_order
+        return (
+            f"counts of up to {order + 1} tokens in a row, which are pieces of the training data (none with "
+            "--options.ngram-order 0)",
+        )
 
     @torch.no_grad()
     def initialize(self, phase: str, batches: Iterable[Batch]) -> None:
@@ -129,18 +140,21 @@ class AutoregressiveSequence(GenerativeModel, LikelihoodModel, EmbeddingModel):
         return ngrams.target_counts(x[:, :-1], x[:, 1:], ngrams.columns(x, hold_out=self.training))
 
     @torch.no_grad()
-    def calibrate(self, batches: Iterable[Batch]) -> None:
+    def calibrate(self, batches: Iterable[Batch], seconds: float | None = None) -> None:
         """Fit the mixture weights and discounts of README, equations 3 and 4, to validation items."""
         if self.ngrams is None:
             return
         parts: list[MixtureInputs] = []
         positions: list[Tensor] = []
+        started = time.monotonic()
         for batch in batches:
             inside = (self._modelled(batch.x) & self._fresh(batch.x))[:, 1:]
             inputs = MixtureInputs(*self._network(batch.x, batch.condition), self._ngram_counts(self.ngrams, batch.x))
             parts.append(inputs.select(inside))
             positions.append(len(positions) + inside.nonzero()[:, 0] / len(inside))
             if sum(len(part.network_nats) for part in parts) > _CALIBRATION_TOKENS:
+                break
+            if seconds is not None and time.monotonic() - started > _READING * seconds:
                 break
         position = torch.cat(positions)
         first = position < position[len(position) // 2 :][:1]

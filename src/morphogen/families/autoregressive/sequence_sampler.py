@@ -87,6 +87,9 @@ class SequenceSampler:
             min_length=controls.min_length,
             guides=guides,
         )
+        for own in self.token_sampler.constraints:
+            for constraint in own:
+                constraint.limit(self.max_length)
 
     def run(self) -> Iterator[Partial]:
         """Yield a draft for each token, where drafts are wanted; the last is the sample."""

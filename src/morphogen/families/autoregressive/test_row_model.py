@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from morphogen.core.noise import Noise
 from morphogen.core.space import Field, Row, Tokens
 from morphogen.nn import field_tokens
 
+from . import any_order_mlp
 from .options import RowControls, RowOptions
 from .row import AutoregressiveRow
 
@@ -251,3 +253,27 @@ def test_regularisation_falls_with_the_number_of_rows() -> None:
     fixed = AutoregressiveRow.resolve_options(RowOptions(dropout=0.1, weight_decay=0.0), 120_000)
     assert (fixed.dropout, fixed.weight_decay) == (0.1, 0.0)
     assert AutoregressiveRow(SPACE, {}, many).phases()[0].weight_decay == 0.075
+
+
+def test_calibration_keeps_to_its_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first round shows how many rows the seconds suffice for; here a round takes 1e-4 seconds a row."""
+    model = AutoregressiveRow(SPACE, {}, RowOptions(width=16, embedding=16))
+    now, rounds = [0.0], list[int]()
+
+    def calibrate_round(network: object, rows: int, random: object) -> None:
+        now[0] += rows * 1e-4
+        rounds.append(rows)
+
+    monkeypatch.setattr(any_order_mlp, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(any_order_mlp, "_calibrate_round", calibrate_round)
+    for seconds, expected in (
+        (None, [32768, 32768]),
+        (60.0, [2048, 32768, 32768]),
+        (2.0, [2048, 8976, 8976]),
+        (0.1, [2048]),
+    ):
+        rounds.clear()
+        now[0] = 0.0
+        model.calibrate([], seconds)
+        assert rounds == pytest.approx(expected, abs=1)
+        assert seconds is None or now[0] <= max(seconds, 0.21)

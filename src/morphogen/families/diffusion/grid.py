@@ -105,7 +105,12 @@ class GridDiffusion(GenerativeModel, Denoiser, LikelihoodModel):
         return network
 
     def void_controls(self, controls: GridControls) -> dict[str, str]:
-        return super().void_controls(controls) | controls.void(self.schedule)
+        void = super().void_controls(controls) | controls.void(self.schedule)
+        if "guidance" in void:
+            void["guidance_interval"] = void["guidance"]
+        elif controls.guidance == 1:
+            void["guidance_interval"] = "guidance 1"
+        return void
 
     @torch.no_grad()
     def generate(self, request: Request, controls: GridControls) -> Iterator[Partial]:

@@ -11,7 +11,7 @@ from ...core.config import ReadIf
 from ...core.plugins import ModelEntry
 from ...core.space import Space, Tokens, TokenSequence
 from ...nn.transformer_options import TRANSFORMER_SIZES, TransformerOptions
-from ...sampling.token_controls import GuidedControls
+from ...sampling.token_controls import GuidedControls, LengthControls
 
 
 class Options(TransformerOptions):
@@ -44,13 +44,8 @@ class TokensControls(UnmaskingControls):
     """How a masked diffusion model samples grids of tokens."""
 
 
-class SequenceControls(UnmaskingControls):
+class SequenceControls(UnmaskingControls, LengthControls):
     """How a masked diffusion model samples token sequences."""
-
-    max_length: int = Field(
-        0, ge=0, description="Most tokens to generate for a sequence; 0: as many as fit in the context after a start."
-    )
-    min_length: int = Field(0, ge=0, description="Tokens to generate before a sequence may end.")
 
 
 MODELS: Mapping[type[Space], ModelEntry] = {

@@ -304,6 +304,8 @@ def test_token_constraints_are_refused() -> None:
 
         def advance(self, token: int) -> None: ...
 
+        def limit(self, tokens: int) -> None: ...
+
         def fork(self) -> TokenConstraint:
             return self
 

@@ -3,26 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from pydantic import AfterValidator, Field, model_validator
 from torch import Tensor
 
 from morphogen.core.codec import Codec
 from morphogen.core.errors import UserError
 from morphogen.core.model import Partial
 from morphogen.core.noise import Noise
+from morphogen.core.records import Record, parse_record
 from morphogen.core.space import Grid, Space, space_from_json, space_to_json
 
+from .files import as_pictures
 from .inference import PictureStatistics
 from .layouts import LAYOUTS, Layout
+from .mask import as_mask
 from .options import Options
-from .pixels import Fit, plain, recast, resized, values
+from .pixels import Fit, Range, checked_colour, plain, recast, resized, values
 
 _CHANNELS = {"L": 1, "I;16": 1, "RGB": 3}
+
+
+Side = Annotated[int, Field(ge=1, le=4096)]
+Value = Annotated[int, Field(ge=0, le=65535)]  # of a pixel
+
+
+class ImageConfig(Record):
+    """What the folder of an `ImageCodec` holds."""
+
+    space: dict[str, Any]
+    size: Annotated[list[Side], Field(min_length=2, max_length=2)]  # (H, W)
+    mode: Literal["L", "I;16", "RGB"]
+    fit_by: Fit
+    background: Annotated[str, AfterValidator(checked_colour)]
+    low: Value
+    high: Value
+    steps: Annotated[int, Field(ge=1, le=65535)]
+    notes: list[str]
+    own_range: Annotated[list[float], Field(min_length=2, max_length=2)] | None  # of float pixels
+    floats: bool
+
+    @model_validator(mode="after")
+    def _low_is_below_high(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low is {self.low}, and high {self.high}; expected low below high")
+        return self
 
 
 class ImageCodec(Codec[list[Image.Image]]):
@@ -44,11 +74,15 @@ class ImageCodec(Codec[list[Image.Image]]):
         high: int,
         steps: int,
         notes: list[str],
+        own_range: Range | None = None,
+        floats: bool = False,
     ) -> None:
+        """`own_range` is that of float pixels among the items; with `floats` they are decoded to such pixels."""
         self.layout = layout(size, _CHANNELS[mode], steps)
         self.space = self.layout.space
         self.size, self.mode, self.fit_by, self.background = size, mode, fit_by, background
         self.low, self.high, self.steps, self.notes = low, high, steps, notes
+        self.own_range, self.floats = own_range, floats
 
     @classmethod
     def fit(cls, chunks: Iterable[list[Image.Image]], kind: type[Space], options: Options | None = None) -> Self:
@@ -56,7 +90,7 @@ class ImageCodec(Codec[list[Image.Image]]):
         options = options or Options()
         if kind not in LAYOUTS:
             raise UserError(f"pictures cannot be encoded as {kind.plural}")
-        if kind.continuous and "levels" in options.model_fields_set:
+        if kind.continuous and options.levels != Options.model_fields["levels"].default:
             raise UserError("codec.levels is for pictures as tokens, and this family models continuous values; drop it")
         statistics = PictureStatistics(options)
         for chunk in chunks:
@@ -77,6 +111,8 @@ class ImageCodec(Codec[list[Image.Image]]):
             high=choice.high,
             steps=steps,
             notes=notes,
+            own_range=choice.own_range,
+            floats=choice.floats,
         )
 
     def encode(self, items: list[Image.Image]) -> Tensor:
@@ -89,9 +125,17 @@ class ImageCodec(Codec[list[Image.Image]]):
             levels = np.clip(np.rint(scaled), 0, self.steps)
         return self.layout.encode(levels)
 
+    def align(self, items: Any) -> list[Image.Image]:
+        """Return pictures from PIL images and arrays, or from one array of them. Raises BadItem on anything else."""
+        return as_pictures(items)
+
     def decode(self, x: Tensor, noise: Noise | None = None) -> list[Image.Image]:
         """Return the pictures of `x` `(B, *space.shape)`; values are rounded, and clamped to the range."""
         levels = self.layout.decode(x.detach().cpu())
+        if self.floats and self.own_range:
+            low, high = self.own_range
+            values = (low + levels[..., 0] * ((high - low) / self.steps)).astype(np.float32)
+            return [Image.fromarray(one) for one in np.ascontiguousarray(values)]
         pixels = np.rint(self.low + levels * ((self.high - self.low) / self.steps))
         array = pixels.astype(np.uint16 if self.mode == "I;16" else np.uint8)
         array = array[..., 0] if array.shape[-1] == 1 else array
@@ -110,22 +154,25 @@ class ImageCodec(Codec[list[Image.Image]]):
             high=self.high,
             steps=self.high - self.low,
             notes=[],
+            own_range=self.own_range,
+            floats=self.floats,
         )
 
-    def observe(self, items: list[Image.Image], mask: list[Image.Image]) -> Partial:
-        """Return the encoded pictures, unknown where the mask of each is not black.
+    def observe(self, items: list[Image.Image], mask: Any) -> Partial:
+        """Return the encoded pictures, unknown where the mask of each, a picture or an array, is not black.
 
         A pixel at the model's size is unknown if the mask covers any part of it. Raises UserError if a mask does not
         have the size of its picture.
         """
         known = torch.ones(len(items), *self.size, dtype=torch.bool)
-        for number, (item, one) in enumerate(zip(items, mask, strict=True)):
+        for number, (item, own) in enumerate(zip(items, mask, strict=True)):
+            one = as_mask(own, f"mask {number}")
             size = ImageOps.exif_transpose(item).size
             if one.size != size:
                 wrong, expected = ("x".join(map(str, sides)) for sides in (one.size, size))
                 raise UserError(f"mask {number} is {wrong}; its picture is {expected}: give a mask of that size")
             # Resized as its picture is, without rounding: a pixel is covered by any share above 0.
-            missing = Image.fromarray((np.asarray(one.convert("L")) > 0).astype(np.float32))
+            missing = Image.fromarray((np.asarray(one) > 0).astype(np.float32))
             share = np.asarray(resized(missing, self.size, self.fit_by, "black"))
             known[number] = torch.from_numpy(np.abs(share) < 1e-6)
         return Partial(self.encode(items), self.layout.spread(known))
@@ -141,16 +188,23 @@ class ImageCodec(Codec[list[Image.Image]]):
             "high": self.high,
             "steps": self.steps,
             "notes": self.notes,
+            "own_range": None if self.own_range is None else list(self.own_range),
+            "floats": self.floats,
         }
         return config, {}
 
     @classmethod
     def from_state(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
-        height, width = config["size"]
-        values = {name: value for name, value in config.items() if name != "space"}
-        layout = LAYOUTS[type(space_from_json(config["space"]))]
-        return cls(**{**values, "layout": layout, "size": (height, width)})
+        own = parse_record(config, ImageConfig, "the codec of pictures")
+        height, width = own.size
+        values = own.model_dump(exclude={"space", "size"})
+        values["own_range"] = None if own.own_range is None else (own.own_range[0], own.own_range[1])
+        space = space_from_json(own.space)
+        codec = cls(layout=LAYOUTS[type(space)], size=(height, width), **values)
+        if codec.space != space:
+            raise UserError(f"the codec of pictures maps to {codec.space}, and says {space}")
+        return codec
 
     def _pixels(self, image: Image.Image) -> NDArray[np.generic]:
-        image = recast(plain(image, self.background), self.mode)
+        image = recast(plain(image, self.background, self.own_range), self.mode)
         return values(resized(image, self.size, self.fit_by, self.background))

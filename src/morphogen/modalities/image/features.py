@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -28,8 +29,10 @@ FEATURES = 64
 _SIDE = 64  # pixels, at most
 _LEAST = 10  # pictures to train on
 _BATCH, _FEWEST, _MOST_STEPS, _PASSES = 128, 200, 1000, 12
+QUICK_STEPS = 40
 _RATE, _SMOOTHING, _TEMPERATURE = 2e-3, 0.05, 0.2
 _AT_ONCE = 256
+_BLUR = 1 / 16  # of the longer side: half a pixel of 8, two of 32
 
 
 class Network(nn.Module):
@@ -95,8 +98,17 @@ class Cnn(Extractor[Pictures]):
         return settings, dict(self.network.state_dict())
 
 
-def fit_extractor(chunks: Iterable[Pictures], labels: Sequence[str] | None, *, codec: ImageCodec, seed: int) -> Cnn:
+def fit_extractor(
+    chunks: Iterable[Pictures],
+    labels: Sequence[str] | None,
+    *,
+    codec: ImageCodec,
+    seed: int,
+    steps: int | None = None,
+) -> Cnn:
     """Return a network trained on these pictures: as a classifier of `labels`, or contrastively without labels.
+
+    The number of steps depends on that of the pictures, unless it is given.
 
     Pictures are augmented by shifts, and without labels also by hidden rectangles and noise; never by brightness, to
     which features have to be sensitive. Raises UserError with fewer than ten pictures.
@@ -123,18 +135,18 @@ def fit_extractor(chunks: Iterable[Pictures], labels: Sequence[str] | None, *, c
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = Network(channels, side, len(classes) or FEATURES)
-            _train(network, x, y if classes else None)
+            _train(network, x, y if classes else None, steps)
     finally:
         torch.set_num_threads(threads)
     return Cnn(network, channels, side, classes)
 
 
-def _train(network: Network, x: Tensor, y: Tensor | None) -> None:
+def _train(network: Network, x: Tensor, y: Tensor | None, steps: int | None) -> None:
     """Train for a number of steps that depends only on the number of pictures, to be the same on any machine."""
     network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     half = torch.autocast("cpu", torch.bfloat16, enabled=not bf16_is_emulated())
     optimiser = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=0.02)
-    steps = max(_FEWEST, min(_MOST_STEPS, _PASSES * len(x) // _BATCH))
+    steps = steps or max(_FEWEST, min(_MOST_STEPS, _PASSES * len(x) // _BATCH))
     order = torch.empty(0, dtype=torch.int64)
     for step in range(steps):
         rate = _RATE * min(1.0, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * step / steps))
@@ -226,6 +238,14 @@ def independent_baseline(items: Pictures, seed: int) -> list[Image.Image]:
     pixels = whole.view(np.dtype((np.void, whole.shape[-1] * whole.itemsize)))[..., 0]
     shuffled = np.random.default_rng(seed).permuted(pixels, axis=0)
     return [Image.fromarray(one) for one in np.ascontiguousarray(shuffled).view(x.dtype).reshape(x.shape)]
+
+
+def blurred(items: Pictures) -> list[Image.Image]:
+    """Return pictures that anyone sees are blurred: what is as far from real pictures is far."""
+    sigma = _BLUR * max(items[0].size) if items else 0.0
+    arrays = [np.asarray(item) for item in items]
+    smooth = [gaussian_filter(x.astype(np.float32), (sigma, sigma, 0)[: x.ndim], mode="nearest") for x in arrays]
+    return [Image.fromarray(np.rint(x).astype(raw.dtype)) for x, raw in zip(smooth, arrays, strict=True)]
 
 
 def as_seen(items: Pictures, codec: ImageCodec) -> list[Image.Image]:

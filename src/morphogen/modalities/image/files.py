@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from morphogen.core.config import replacing
 from morphogen.core.errors import BadItem, UserError
+from morphogen.core.files import guard
 
 Array = NDArray[Any]
 
@@ -26,18 +27,16 @@ def read(raw: Any, name: str) -> Image.Image:
         return raw
     if not isinstance(raw, (str, Path, bytes)):
         return from_array(raw, name)
-    try:
-        with Image.open(BytesIO(raw) if isinstance(raw, bytes) else raw) as image:
-            image.load()
-            return image
-    except FileNotFoundError:
-        raise BadItem(f"{name} does not exist") from None
-    except UnidentifiedImageError:
-        raise BadItem(f"{name} is not a picture; remove it or save it as PNG or JPEG") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise BadItem(f"{name} is too large to be decoded safely; scale it down first") from None
-    except Exception as error:  # decoders raise anything at all on damaged bytes
-        raise BadItem(f"{name} is damaged or truncated ({error}); remove it or fetch it again") from None
+    with guard(name, "is damaged or truncated", "remove it or fetch it again", BadItem):
+        try:
+            with Image.open(BytesIO(raw) if isinstance(raw, bytes) else raw) as image:
+                image.load()
+                image.getexif()  # damage in it is noticed here, and not when it is applied
+                return image
+        except UnidentifiedImageError:
+            raise BadItem(f"{name} is not a picture; remove it or save it as PNG or JPEG") from None
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            raise BadItem(f"{name} is too large to be decoded safely; scale it down first") from None
 
 
 def is_picture(data: bytes) -> bool:
@@ -49,10 +48,28 @@ def is_picture(data: bytes) -> bool:
         return False
 
 
-def from_array(array: Any, name: str) -> Image.Image:
-    """Return one picture from `(H, W)`, `(H, W, 1|2|3|4)` or `(1|3|4, H, W)`: bool, uint8, uint16, or floats in [0, 1].
+def as_pictures(items: Any) -> list[Image.Image]:
+    """Return the pictures in an array or a list of arrays and PIL images. Raises BadItem on anything else."""
+    if isinstance(items, Image.Image):
+        return [items]
+    if isinstance(items, (list, tuple)) and len(items) == 1 and getattr(items[0], "ndim", 0) > 2:
+        items = items[0]
+    if hasattr(items, "ndim"):
+        array = np.asarray(items)
+        if not are_pictures(array):
+            return [from_array(array, "the array")]
+        rescale = rescaler([array])
+        return [from_array(rescale(one), f"item {number}") for number, one in enumerate(array)]
+    if not isinstance(items, (list, tuple)):
+        raise BadItem(f"pictures cannot be a {type(items).__name__}; expected PIL images or arrays")
+    return [read(one, f"item {number}") for number, one in enumerate(items)]
 
-    Floats become 8 bit. Raises BadItem with `name` on another shape, type or range.
+
+def from_array(array: Any, name: str) -> Image.Image:
+    """Return one picture from `(H, W)`, `(H, W, 1|2|3|4)` or `(1|3|4, H, W)`: bool, uint8, uint16, or floats.
+
+    Grey floats become a picture of floats, with their own range; colours have to lie in 0..1, and become 8 bit.
+    Raises BadItem with `name` on another shape, type or range.
     """
     array = np.asarray(array)
     if array.ndim == 3 and array.shape[-1] not in (1, 2, 3, 4) and array.shape[0] in (1, 3, 4):
@@ -64,14 +81,22 @@ def from_array(array: Any, name: str) -> Image.Image:
     if array.dtype == bool:
         array = array.astype(np.uint8) * np.uint8(255)
     elif np.issubdtype(array.dtype, np.floating):
-        if not (array.min() >= 0 and array.max() <= 1):
-            raise BadItem(f"{name}: float pixels lie in {array.min():g}..{array.max():g}; expected 0..1")
-        array = np.rint(array * 255).astype(np.uint8)
+        return _from_floats(array, name)
     if array.dtype == np.uint16 and array.ndim == 3:
         array = np.rint(array / 257).astype(np.uint8)  # PIL holds 16 bits in grey only
     if array.dtype not in (np.uint8, np.uint16):
         raise BadItem(f"{name}: pixels have the type {array.dtype}; expected uint8, uint16 or floats in 0..1")
     return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _from_floats(array: Array, name: str) -> Image.Image:
+    if not np.isfinite(array).all():
+        raise BadItem(f"{name}: some pixels are not finite; replace them or remove it")
+    if array.ndim == 2:
+        return Image.fromarray(np.ascontiguousarray(array.astype(np.float32)))
+    if not (array.min() >= 0 and array.max() <= 1):
+        raise BadItem(f"{name}: float pixels of colours lie in {array.min():g}..{array.max():g}; expected 0..1")
+    return Image.fromarray(np.ascontiguousarray(np.rint(array * 255).astype(np.uint8)))
 
 
 def are_pictures(array: Array) -> bool:
@@ -86,6 +111,8 @@ def rescaler(arrays: Sequence[Array]) -> Callable[[Array], Array]:
     """
     if all(array.dtype in (np.uint8, np.uint16, bool) for array in arrays):
         return lambda array: array
+    if all(np.issubdtype(array.dtype, np.floating) and array.ndim == 3 for array in arrays):
+        return lambda array: array  # grey: the codec infers their range
     low, high = min(float(array.min()) for array in arrays), max(float(array.max()) for array in arrays)
     if all(np.issubdtype(array.dtype, np.integer) for array in arrays) and low >= 0 and high <= 65535:
         return lambda array: array.astype(np.uint8 if high <= 255 else np.uint16)
@@ -99,15 +126,19 @@ def rescaler(arrays: Sequence[Array]) -> Callable[[Array], Array]:
 
 
 def write(items: Iterable[Image.Image], folder: Path) -> list[Path]:
-    """Write `00000.png` and so on, each whole or not at all. Raises UserError where the disk refuses."""
+    """Write `00000.png` and so on, float pixels as `.tif`, each whole or not at all.
+
+    Raises UserError where the disk refuses.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"could not make the folder {folder}: {error.strerror}; choose another --out") from None
     paths = []
     for number, item in enumerate(items):
-        path = folder / f"{number:05d}.png"
+        suffix, kind = (".tif", "TIFF") if item.mode == "F" else (".png", "PNG")
+        path = folder / f"{number:05d}{suffix}"
         with replacing(path) as temporary:
-            item.save(temporary, format="PNG")
+            item.save(temporary, format=kind)
         paths.append(path)
     return paths

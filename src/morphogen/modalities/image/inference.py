@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from PIL import Image
 from morphogen.core.errors import UserError
 
 from .options import Options
-from .pixels import Fit, colour, is_coloured, plain
+from .pixels import Fit, Range, colour, float_range, is_coloured, plain
 
 _LARGEST = 128  # pixels of the longer side, up to which pictures of one size keep it
 
@@ -29,6 +30,8 @@ class Choice:
     high: int
     two_valued: bool
     notes: list[str]
+    own_range: Range | None  # of float pixels, where there are any
+    floats: bool  # whether all pictures have float pixels
 
 
 class PictureStatistics:
@@ -40,16 +43,28 @@ class PictureStatistics:
         self.sizes: Counter[tuple[int, int]] = Counter()  # (H, W)
         self.coloured = self.deep = False
         self.values: set[int] = set()
+        self.float_count, self.lowest, self.highest = 0, math.inf, -math.inf  # of pictures with float pixels
 
     def add(self, images: Iterable[Image.Image]) -> None:
         """Take in some more pictures."""
         for original in images:
+            if original.mode == "F":
+                self._add_floats(original)
+                continue
             image = plain(original, self.options.background)
             self.sizes[image.height, image.width] += 1
             self.deep |= image.mode == "I;16"
             self.coloured = self.coloured or is_coloured(image)
             if len(self.values) <= 2 and not self.coloured:  # more than two are not counted
                 self.values.update(np.unique(np.asarray(image)).tolist())
+
+    def _add_floats(self, image: Image.Image) -> None:
+        self.sizes[image.height, image.width] += 1
+        self.float_count += 1
+        lowest, highest = image.getextrema()
+        assert isinstance(lowest, float)
+        assert isinstance(highest, float)
+        self.lowest, self.highest = min(self.lowest, lowest), max(self.highest, highest)
 
     def choose(self) -> Choice:
         """Return the choices. Raises UserError without pictures, if all are too small, or if options contradict."""
@@ -71,12 +86,18 @@ class PictureStatistics:
         # Two values stay two only without colour, mixed depths and resizing, all of which make others.
         grey = mode != "RGB" and not self.coloured
         two_valued = alike and grey and len(self.values) == 2 and (mode == "I;16") == self.deep
+        two_valued = two_valued and not self.float_count
         if two_valued:
             low, high = sorted(self.values)
             notes.append(f"two values only ({low} and {high})")
         else:
             notes.append("16 bit" if mode == "I;16" else "8 bit")
-        return Choice(size, mode, fit_by, low, high, two_valued, notes)
+        own_range = float_range(self.lowest, self.highest) if self.float_count else None
+        if own_range:
+            seen, meant = (f"{one[0]:g}..{one[1]:g}" for one in ((self.lowest, self.highest), own_range))
+            notes.append(f"float pixels in {seen}, taken for the range {meant}")
+        floats = self.float_count == self.sizes.total() and mode == "L"
+        return Choice(size, mode, fit_by, low, high, two_valued, notes, own_range, floats)
 
     def _mode(self) -> tuple[str, str]:
         options = self.options

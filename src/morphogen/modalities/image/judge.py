@@ -37,6 +37,13 @@ class ImageJudge(Judge[Pictures]):
 
         return fit_extractor(blocks, labels, codec=codec, seed=seed)  # type: ignore[arg-type]
 
+    def quick_extractor(
+        self, blocks: Iterable[Pictures], labels: Sequence[str] | None, *, codec: Codec[Any], seed: int
+    ) -> Extractor[Pictures]:
+        from .features import QUICK_STEPS, fit_extractor
+
+        return fit_extractor(blocks, labels, codec=codec, seed=seed, steps=QUICK_STEPS)  # type: ignore[arg-type]
+
     def restore_extractor(self, config: dict[str, Any], tensors: dict[str, Tensor]) -> Extractor[Pictures]:
         from .features import restore_extractor
 
@@ -61,6 +68,11 @@ class ImageJudge(Judge[Pictures]):
         from .features import independent_baseline
 
         return independent_baseline(items, seed)
+
+    def degraded(self, items: Pictures, seed: int) -> list[Image.Image]:
+        from .features import blurred
+
+        return blurred(items)
 
     def properties(self, items: Pictures, passages: bool) -> dict[str, NDArray[np.float64]]:
         from .features import properties

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -55,6 +55,24 @@ def find_masks(items: Sequence[Image.Image], mask: Mask) -> list[Image.Image]:
     if picture.getextrema() == (0, 0):
         raise UserError(f"--mask {where} is all black, so nothing is missing; make the missing part white")
     return [picture for _ in items]
+
+
+def as_mask(mask: Any, name: str) -> Image.Image:
+    """Return a mask, a picture or an array `(H, W)` that is not 0 where something is missing, as grey pixels.
+
+    Raises UserError where it is neither.
+    """
+    from PIL import Image
+
+    if isinstance(mask, Image.Image):
+        return mask.convert("L")
+    if getattr(mask, "ndim", 0) != 2 or not hasattr(mask, "dtype"):
+        raise UserError(
+            f"{name} is {mask!r:.40}; expected a picture, or an array (H, W) that is true where it is missing"
+        )
+    import numpy as np
+
+    return Image.fromarray((np.asarray(mask) != 0).astype(np.uint8) * np.uint8(255))
 
 
 def _transparent(item: Image.Image, number: int) -> Image.Image:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".jfif", ".jpe", ".avif", ".apng"),
 )
 _UNKNOWN = 0.1  # strength of the claim on bytes in an unknown format
 

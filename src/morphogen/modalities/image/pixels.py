@@ -11,6 +11,8 @@ from PIL import Image, ImageColor, ImageOps
 from morphogen.core.errors import UserError
 
 Fit = Literal["crop", "pad", "stretch"]
+Range = tuple[float, float]
+_RANGES: tuple[Range, ...] = ((0, 1), (-1, 1), (0, 255), (0, 65535))
 _ORIENTATION = 0x0112  # the EXIF tag
 
 
@@ -23,8 +25,26 @@ def colour(name: str) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def plain(image: Image.Image, background: str) -> Image.Image:
-    """Return the picture upright (EXIF), opaque on `background`, in one of the modes L, RGB, I;16."""
+def checked_colour(name: str) -> str:
+    """Return the name of a colour. Raises UserError where it is none."""
+    colour(name)
+    return name
+
+
+def float_range(low: float, high: float) -> Range:
+    """Return the range that float pixels are meant in, from the lowest and the highest of a whole set.
+
+    It is the narrowest of 0..1, -1..1, 0..255 and 0..65535 that holds them, else `low..high`.
+    """
+    fitting = (one for one in _RANGES if one[0] <= low and high <= one[1])
+    return next(fitting, (low, high))
+
+
+def plain(image: Image.Image, background: str, own_range: Range | None = None) -> Image.Image:
+    """Return the picture upright (EXIF), opaque on `background`, in one of the modes L, RGB, I;16.
+
+    Float pixels lie in `own_range`; None: in the range that this picture alone suggests.
+    """
     if (type(image) is not Image.Image or "exif" in image.info) and image.getexif().get(_ORIENTATION, 1) != 1:
         image = ImageOps.exif_transpose(image)
     if image.mode in ("L", "RGB") and "transparency" not in image.info:
@@ -33,9 +53,10 @@ def plain(image: Image.Image, background: str) -> Image.Image:
         values = np.asarray(image)
         return Image.fromarray(np.clip(values, 0, 65535).astype(np.uint16))
     if image.mode == "F":
-        floats = np.nan_to_num(np.asarray(image))  # in 0..1 or in 0..255
-        scale = 255 if floats.max() <= 1 else 1
-        return Image.fromarray(np.clip(np.rint(floats * scale), 0, 255).astype(np.uint8))
+        floats = np.nan_to_num(np.asarray(image).astype(np.float64))
+        low, high = own_range or float_range(float(floats.min()), float(floats.max()))
+        scaled = (floats - low) * (255 / (high - low) if high > low else 0)
+        return Image.fromarray(np.clip(np.rint(scaled), 0, 255).astype(np.uint8))
     if image.mode == "1":
         return image.convert("L")
     if image.mode == "La":  # premultiplied; PIL knows no shorter way

@@ -1,3 +1,4 @@
+import json
 from io import BytesIO
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from morphogen.core.errors import BadItem, UserError
+from morphogen.core.modality import Record
 from morphogen.core.space import Grid, Tokens
 from morphogen.modalities.image.codec import ImageCodec
 from morphogen.modalities.image.files import from_array, read, write
@@ -261,10 +263,11 @@ def test_arrays_become_pictures(shape, mode):
 
 def test_array_types():
     assert from_array(noise(5, 6, high=65536, dtype=np.uint16), "item 0").mode == "I;16"
-    assert np.asarray(from_array(np.full((4, 4), 0.5), "x"))[0, 0] == 128
+    assert np.asarray(from_array(np.full((4, 4), 0.5), "x"))[0, 0] == 0.5
+    assert np.asarray(from_array(np.full((4, 4, 3), 0.5), "x"))[0, 0].tolist() == [128] * 3
     assert np.asarray(from_array(np.full((4, 4), True), "x"))[0, 0] == 255
     for bad in (
-        np.full((4, 4), 1.5),
+        np.full((4, 4, 3), 1.5),
         np.full((4, 4), np.nan),
         np.zeros((4, 4), np.int64),
         np.zeros(4),
@@ -293,3 +296,49 @@ def test_the_sheet_is_legible():
     assert np.array_equal(enlarged[::8, ::8], np.asarray(items[0]))
     assert sheet([]).size == (68, 68)
     assert sheet([Image.fromarray(noise(100, 100, high=65536, dtype=np.uint16))]).width == 104
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0), (-300.0, 2500.0)])
+def test_float_pictures_have_one_range_that_they_come_back_in(tmp_path, low, high):
+    """One dark picture, one bright: they stay dark and bright, in memory and as files."""
+    dark = np.linspace(low, low + 0.3 * (high - low), 36, dtype=np.float32).reshape(6, 6)
+    items = [from_array(dark, "dark"), from_array(high - (dark - low), "bright")]
+    assert MODALITY.array_reader([np.stack([dark, dark])])(dark, "x").mode == "F"
+    codec = ImageCodec.fit([items], Grid)
+    assert f"float pixels in {low:g}..{high:g}, taken for the range {low:g}..{high:g}" in codec.notes
+    codec = ImageCodec.from_state(json.loads(json.dumps(codec.state()[0])), {})
+    decoded = codec.decode(codec.encode(items))
+    files = write(decoded, tmp_path)
+    assert [file.suffix for file in files] == [".tif", ".tif"]
+    for before, after, file in zip(items, decoded, files, strict=True):
+        assert after.mode == "F"
+        assert np.abs(np.asarray(after) - np.asarray(before)).max() <= 0.51 * (high - low) / 255
+        assert (np.asarray(read(file, "x")) == np.asarray(after)).all()
+
+
+def test_arrays_in_the_place_of_pictures():
+    codec = ImageCodec.fit([pictures(noise(3, 5, 5))], Grid)
+    arrays = noise(2, 5, 5)
+    expected = codec.encode(pictures(arrays))
+    for items in (arrays, list(arrays), pictures(arrays), [arrays]):
+        assert codec.encode(codec.align(items)).equal(expected)
+    masks = np.zeros((2, 5, 5), bool)
+    masks[:, 2:] = True
+    known = codec.observe(pictures(arrays), masks).known
+    assert known.equal(codec.observe(pictures(arrays), [Image.fromarray(one) for one in masks]).known)
+    assert known.equal(codec.observe(pictures(arrays), list(masks.astype(float))).known)
+    for wrong in ([5, 6], [None, None], ["a", "b"]):
+        with pytest.raises(UserError, match=r"mask 0 is .*; expected a picture, or an array"):
+            codec.observe(pictures(arrays), wrong)
+    for no_items in (5, [5], ["a"], {"a": 1}):
+        with pytest.raises(UserError):
+            codec.align(no_items)
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".avif", ".apng"])
+def test_suffixes(tmp_path, suffix):
+    file = tmp_path / f"x{suffix.upper()}"
+    pictures(noise(1, 8, 8, 3))[0].save(tmp_path / f"x{suffix}")
+    (tmp_path / f"x{suffix}").rename(file)
+    assert MODALITY.claims(Record("file", file, file.name)) == 1
+    assert read(file, "x").size == (8, 8)

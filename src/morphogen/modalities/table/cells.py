@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import Categories, Cells, Column, Numbers
+from .categories import Categories
+from .column import Cells, Column
+from .columns import Numbers
 from .units import to_numbers
 
 
@@ -83,3 +85,12 @@ def plain_type(kind: Any) -> Any:
     import pyarrow.types as types
 
     return kind.value_type if types.is_dictionary(kind) else kind
+
+
+def row_contents(table: Any) -> list[bytes]:
+    """Return the values of each row of an Arrow table, the same bytes for the same values."""
+    columns = [
+        [b"" if value is None else repr(value).encode() for value in plain(column).to_pylist()]
+        for column in table.columns
+    ]
+    return [b"\x1f".join(row) for row in zip(*columns, strict=True)]

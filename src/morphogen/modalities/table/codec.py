@@ -8,28 +8,32 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from morphogen.core.codec import Codec
 from morphogen.core.errors import UserError, needs_extra, unknown
-from morphogen.core.model import Evidence, FieldConstraint, Partial, Request
+from morphogen.core.model import Evidence, Partial, Request
 from morphogen.core.noise import Noise
 from morphogen.core.query import Query
 from morphogen.core.space import Row, Space
 
 from . import files
+from .categories import Categories
 from .cells import cast, encode_cells, encode_combinations, members, plain
+from .column import Column
 from .column_types import ColumnType
-from .columns import Categories, CellCondition, Column, Numbers, Values, column_from_state
-from .conditions import ALL, expand, parse_condition
-from .constraint_masks import Missing, Order, Without
+from .columns import column_from_state
+from .conditions import expand
 from .constraints import Constraint, closure, parse_constraint
 from .decoding import Decoder
+from .formats.column import ColumnFormat, Unreadable
+from .formats.convert import convert, format_after
 from .inference import infer_table
+from .labels import without_rare_labels
+from .notes import stored_values
 from .options import Options
-
-Conditions = Mapping[str, CellCondition]
+from .row_conditions import Conditions, RowConditions
+from .schema_file import formats_in_words, read_schema, to_toml
 
 
 class TableCodec(Codec[Any]):
@@ -51,11 +55,10 @@ class TableCodec(Codec[Any]):
         self.schema, self.column_types, self.columns = schema, dict(column_types), dict(columns)
         self.unmodelled, self.notes, self.constraints = dict(unmodelled), notes, list(constraints)
         self.space = Row(tuple(column.field for column in columns.values()))
-        self._orders = closure([one for one in constraints if one.form == "order"])
-        self._field = {member: field for field, name in enumerate(columns) for member in members(name)}
-        self._name = {member: name for name in columns for member in members(name)}
-        self._decoder = Decoder(schema, self.column_types, self.columns, self.unmodelled, self._orders)
-        self._masks = self._constraint_masks()
+        orders = closure([one for one in constraints if one.form == "order"])
+        self._formats, self._container = files.form_of(schema).columns, files.form_of(schema).container
+        self._decoder = Decoder(schema, self.column_types, self.columns, self.unmodelled, orders)
+        self._conditions = RowConditions(schema, self.column_types, self.columns, self.constraints, orders)
 
     @classmethod
     def fit(cls, chunks: Iterable[Any], kind: type[Space], options: Options | None = None) -> Self:
@@ -67,15 +70,22 @@ class TableCodec(Codec[Any]):
         table = arrow.concat_tables(chunks).combine_chunks()
         if not table.num_rows:
             raise UserError("the table has no rows; expected at least one")
-        inferred = infer_table(table, options or Options())
+        options = options or Options()
+        if options.schema_file is not None:
+            table = _rewritten(table, read_schema(options.schema_file, table.column_names).formats)
+        inferred = infer_table(table, options)
+        written = formats_in_words(files.form_of(table).columns)
         return cls(
-            table.schema,
+            without_rare_labels(table.schema, inferred.columns),
             inferred.column_types,
             inferred.columns,
             inferred.unmodelled,
-            inferred.notes,
+            [*inferred.notes, *written],
             inferred.constraints,
         )
+
+    def stored_data(self) -> Sequence[str]:
+        return stored_values(self.column_types, self.columns)
 
     def encode(self, items: Any) -> Tensor:
         """Return the cell of each modelled column, int64 `(B, fields)`.
@@ -105,15 +115,15 @@ class TableCodec(Codec[Any]):
         Raises UserError on an unknown column, or a condition that no row can satisfy.
         """
         for name in query.condition:
-            self._check_modelled(name)
+            self._conditions.check_modelled(name)
         parsed: dict[str, tuple[Conditions, Evidence | None]] = {}
         requests = []  # all of them before the first is sampled, so that a mistake in the last one is refused at once
         start = 0
-        for condition, stop in expand(query.condition, len(noise), self._values_of):
+        for condition, stop in expand(query.condition, len(noise), self._conditions.values_of):
             key = repr(condition)
             if key not in parsed:
-                conditions = {name: self._parse(name, value) for name, value in condition.items()}
-                parsed[key] = conditions, self._evidence(conditions)
+                conditions = {name: self._conditions.parse(name, value) for name, value in condition.items()}
+                parsed[key] = conditions, self._conditions.evidence(conditions)
             own = Noise(noise.seeds[start:stop], noise.device)
             requests.append(Request(noise=own, evidence=parsed[key][1], parsed=parsed[key][0]))
             start = stop
@@ -128,19 +138,31 @@ class TableCodec(Codec[Any]):
     def align(self, items: Any) -> Any:
         """Return an Arrow table of a table or data frame, with the columns, their order and the types of this schema.
 
-        An absent column is missing. Raises UserError on a column that the schema does not have.
+        An absent column is missing; the index of a data frame stands behind the columns. Raises UserError on a column
+        that the schema does not have.
         """
         import pyarrow as arrow
 
-        table = files.as_table(items)
-        for name in table.column_names:
+        table = files.as_table(items, with_index=True)
+        form, index = files.form_of(table), files.form_of(table).labels.index
+        for name in files.data_names(table):
             if name not in self.schema.names:
                 raise unknown("column", name, self.schema.names)
-        columns = [
-            self._cast(table, field.name) if field.name in table.column_names else arrow.nulls(len(table), field.type)
-            for field in self.schema
-        ]
-        return files.with_form(arrow.table(columns, schema=self.schema), files.form_of(table))
+        columns, formats = [], {}
+        for field in self.schema:
+            if field.name in table.column_names:
+                columns.append(self._cast(table, field.name))
+                written = form.columns.get(field.name), self._formats.get(field.name)
+                own = format_after(table.column(field.name), *written)
+            else:
+                columns.append(arrow.nulls(len(table), field.type))
+                own = self._formats.get(field.name) if form.container == self._container else None
+            if own is not None:
+                formats[field.name] = own
+        aligned = arrow.table(columns, schema=self.schema)
+        for name in index:
+            aligned = aligned.append_column(name, table.column(name))
+        return files.with_form(aligned, files.with_columns(form, formats))
 
     def observe(self, items: Any, mask: Any) -> Partial:
         """Return rows of which all is known but what is missing by `mask`, bool `(B, columns of the table)`.
@@ -158,17 +180,13 @@ class TableCodec(Codec[Any]):
                     f"row {int(partly.argmax())} has some of {', '.join(members(name))} but not all; give all or none"
                 )
             known[:, field] = torch.from_numpy(~own.any(1))
+            column = self.columns[name]
+            if isinstance(column, Categories) and column.pseudonyms:  # who stands behind a pseudonym is not stored
+                known[:, field] &= x[:, field] != column.rare_cell
         return Partial(x, known)
 
     def imputation(self) -> Evidence:
-        """Return the constraints, and that no imputed cell is missing unless a constraint decides so."""
-        decided = {one.columns[0] for one in self.constraints if one.form == "missing"}
-        present = [
-            Without(self._field[name], column.field.size, column.missing_cell)
-            for name, column in self.columns.items()
-            if name in self.schema.names and name not in decided
-        ]
-        return Evidence({}, [*self._masks, *present])
+        return self._conditions.imputation()
 
     def merge_known(self, x: Tensor, noise: Noise, items: Any, mask: Any) -> Any:
         """Return the rows of x with all that is known of `items` as it was given, to the last digit."""
@@ -178,11 +196,18 @@ class TableCodec(Codec[Any]):
         mask = np.asarray(mask)
         known = {name: (items.column(name), ~mask[:, at]) for at, name in enumerate(self.schema.names)}
         imputed = self._decoder.decode(x, noise, known=known)
+        # Whoever is missing stays so: an invented person is no imputation.
+        mask = mask & np.array([not isinstance(self.unmodelled.get(name), dict) for name in self.schema.names])
         columns = [
-            compute.if_else(arrow.array(mask[:, at]), imputed.column(name), items.column(name))
+            compute.if_else(arrow.array(mask[:, at]), plain(imputed.column(name)), plain(items.column(name)))
             for at, name in enumerate(self.schema.names)
         ]
-        return files.with_form(arrow.table(columns, schema=self.schema), files.form_of(items))
+        columns = [cast(column, field.type) for column, field in zip(columns, self.schema, strict=True)]
+        merged = arrow.table(columns, schema=self.schema)
+        form = files.form_of(items)
+        for name in form.labels.index:
+            merged = merged.append_column(name, items.column(name))
+        return files.with_form(merged, form)
 
     def field_table(self, values: Tensor, like: Any) -> Any:
         """Return a table with one column of numbers for each modelled column, or combination of columns.
@@ -193,7 +218,10 @@ class TableCodec(Codec[Any]):
 
         names = [" + ".join(members(name)) for name in self.columns]
         table = arrow.table({name: arrow.array(values[:, field].numpy()) for field, name in enumerate(names)})
-        return files.to_input_type(files.with_form(table, files.form_of(like)))
+        return files.to_input_type(files.with_rows_of(table, like))
+
+    def schema_text(self) -> str:
+        return to_toml(self.column_types, self._formats)
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         return {
@@ -221,78 +249,24 @@ class TableCodec(Codec[Any]):
 
         if name not in items.column_names:
             raise UserError(f"the table has no column '{name}'; it has {', '.join(items.column_names)}")
-        column, kind = items.column(name).combine_chunks(), self.schema.field(name).type
-        if column.type == kind:
-            return column
+        kind, own = self.schema.field(name).type, files.form_of(items).columns.get(name)
         try:
-            return cast(plain(column), kind)
+            column = convert(items.column(name).combine_chunks(), own, self._formats.get(name), kind)
+            return column if column.type == kind else cast(plain(column), kind)
+        except Unreadable as error:
+            raise UserError(f"column '{name}' holds {error}, as in training; correct it") from None
         except arrow.ArrowException as error:
-            raise UserError(f"column '{name}' holds {column.type}, but held {kind} in training ({error})") from None
+            held = items.column(name).type
+            raise UserError(f"column '{name}' holds {held}, but held {kind} in training ({error})") from None
 
-    def _check_modelled(self, name: str) -> None:
-        if name not in self.schema.names:
-            raise unknown("column", name, self.schema.names)
-        if name not in self._field:
-            kind = self.column_types[name].kind
-            raise UserError(f"column '{name}' is of kind {kind}, which is not modelled; drop the condition on it")
 
-    def _parse(self, name: str, value: Any) -> CellCondition:
-        return parse_condition(name, value, self._member(name), self.schema.field(name).type)
-
-    def _values_of(self, name: str) -> list[Any]:
-        """Return all values of a column, for the condition `all`; a category of that name is meant by itself."""
-        column = self._member(name)
-        if isinstance(column, Categories):
-            return [ALL] if ALL in column.values else [one for one in column.values if one is not None]
-        if not isinstance(column, Values):
-            raise UserError(f"column '{name}' has too many values for '{ALL}'; give ranges such as 30..40")
-        return list(column.units.restore(column.ordered).tolist())
-
-    def _evidence(self, conditions: Conditions) -> Evidence | None:
-        """Return the likelihood of each conditioned field, and the constraints; None where there are neither."""
-        likelihoods: dict[int, Tensor] = {}
-        for name, condition in conditions.items():
-            field, own = self._field[name], torch.from_numpy(self._likelihood(name, condition))
-            likelihoods[field] = likelihoods[field] * own if field in likelihoods else own
-            if not bool(likelihoods[field].any()):
-                together = ", ".join(one for one in members(self._name[name]) if one in conditions)
-                raise UserError(f"no row of the training data satisfies the conditions on {together} together")
-        return Evidence(likelihoods, self._masks) if likelihoods or self._masks else None
-
-    def _member(self, name: str) -> Column:
-        """Return the column; of one that is modelled with others, the column of its own values."""
-        column = self.columns[self._name[name]]
-        if self._name[name] == name:
-            return column
-        assert isinstance(column, Categories)
-        values = [value[members(self._name[name]).index(name)] for value in column.values]
-        return Categories(list(dict.fromkeys(values)), [1] * len(set(values)))
-
-    def _likelihood(self, name: str, condition: CellCondition) -> NDArray[np.float32]:
-        column = self.columns[self._name[name]]
-        if self._name[name] == name:
-            return column.likelihood(condition)
-        assert isinstance(column, Categories)
-        at = members(self._name[name]).index(name)
-        wanted = (*(condition.values or ()), *([None] if condition.missing else []))
-        return column.likelihood(CellCondition(values=tuple(value for value in column.values if value[at] in wanted)))
-
-    def _constraint_masks(self) -> list[FieldConstraint]:
-        masks: list[FieldConstraint] = []
-        for (lower, higher), (strict, _) in self._orders.items():
-            low, high = self.columns[lower], self.columns[higher]
-            assert isinstance(low, Numbers)
-            assert isinstance(high, Numbers)
-            masks.append(Order((self._field[lower], low), (self._field[higher], high), strict))
-        for one in self.constraints:
-            if one.form == "missing":
-                name, other = one.columns
-                matches = self._likelihood(other, self._parse(other, one.value))
-                if not np.isin(matches, (0, 1)).all():
-                    raise UserError(f"'{one.words}' needs a more frequent value: '{one.value}' has no cell of its own")
-                column = (self._field[name], self.columns[name].field.size)
-                masks.append(Missing(column, (self._field[other], matches > 0), one.unless))
-                if isinstance(deciding := self.columns[other], Categories):
-                    # A rare value is decoded as any frequent one, which may be this one.
-                    masks.append(Without(self._field[other], deciding.field.size, deciding.rare_cell))
-        return masks
+def _rewritten(table: Any, formats: Mapping[str, ColumnFormat]) -> Any:
+    """Return a table with some columns read in other formats. Raises UserError on a cell that has another one."""
+    form = files.form_of(table)
+    for name, target in formats.items():
+        try:
+            column = convert(table.column(name), form.columns.get(name), target, table.schema.field(name).type)
+        except Unreadable as error:
+            raise UserError(f"column '{name}' holds {error}; correct the format") from None
+        table = table.set_column(table.column_names.index(name), name, column)
+    return files.with_form(table, files.with_columns(form, {**form.columns, **formats}))

@@ -1,4 +1,4 @@
-"""The kind of each column of a table, inferred from its values."""
+"""The kind of each column of a table, inferred from its values and its name."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import numpy as np
 
 from morphogen.core.errors import UserError
 
-from .cells import plain_type
+from .cells import plain, plain_type
 from .options import Kind
+from .personal.recognise import recognise
+from .personal.words import is_called_code, is_called_key, is_called_person_key
 from .units import is_numeric
 
 _UNIQUE = 0.98  # least share of distinct values in a key
@@ -21,24 +23,11 @@ _CATEGORIES = 20_000  # most categories
 _LONG = 40  # least characters of free text, on average
 _SHORT = 64  # most characters of a key
 _EXAMINED = 1000  # values that are matched against a pattern
-_KEY_NAME = re.compile(r"(^|[\W_])(id|key|uuid|guid|no|nr|number|index|rownum)$", re.IGNORECASE)
-_PERSON_NAME = re.compile(
-    r"(^|[\W_])((first|last|full|family|given|middle|customer|patient|user)[\W_]?name|surname)s?$", re.IGNORECASE
-)
-# Personal data, in the forms that `pii.py` generates.
-_PATTERNS = {
-    "email": re.compile(r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}"),
-    "uuid": re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE),
-    "ip": re.compile(r"(\d{1,3}\.){3}\d{1,3}"),
-    "iban": re.compile(r"[A-Z]{2}\d{2}[A-Z0-9]{11,30}"),
-    "ssn": re.compile(r"\d{3}-\d{2}-\d{4}"),
-    "phone": re.compile(r"(?=(?:\D*\d){7})\+?[\d\s().-]{7,20}"),
-}
 
 
 @dataclass(frozen=True)
 class ColumnType:
-    """The kind of a column and the reason for it; `form` is that of a key or of personal data, as it is generated."""
+    """The kind of a column and the reason for it; `form` is that of a key, text or personal data, if made anew."""
 
     kind: Kind | Literal["sum"]
     reason: str
@@ -58,7 +47,10 @@ def infer(name: str, column: Any) -> ColumnType:
         return ColumnType("constant", "all missing")
     if not (is_numeric(kind) or is_categorical(kind)):
         raise UserError(f"column '{name}' holds {kind} values; expected numbers, text or dates: drop it")
-    distinct = len(compute.unique(compute.drop_null(column)))
+    distinct = len(compute.unique(compute.drop_null(plain(column))))
+    personal = personal_type(name, column, repeated=distinct <= 0.5 * count)
+    if personal is not None:
+        return personal
     if distinct == 1 and not column.null_count:
         return ColumnType("constant", "one value")
     if types.is_dictionary(kind):  # the type itself says so
@@ -73,7 +65,11 @@ def infer(name: str, column: Any) -> ColumnType:
     if types.is_floating(kind) or types.is_decimal(kind):
         return ColumnType("float", f"{distinct:,} distinct")
     _refuse_mixed(name, column, count)
-    return _string(name, column, count, distinct, unique)
+    if is_called_person_key(name) and distinct >= _FEW and not unique:
+        return ColumnType("personal", f"numbers of persons, since it is called '{name}'", "pattern")
+    if is_called_code(name):
+        return ColumnType("category", f"codes, since it is called '{name}'", "code")
+    return _string(column, count, distinct, unique)
 
 
 def is_categorical(kind: Any) -> bool:
@@ -85,27 +81,59 @@ def is_categorical(kind: Any) -> bool:
     return number or types.is_boolean(kind) or types.is_string(kind) or types.is_large_string(kind)
 
 
+def texts_of(column: Any) -> list[str]:
+    """Return the values of a column of text or whole numbers that are not missing, as text; none of any other type."""
+    import pyarrow.compute as compute
+    import pyarrow.types as types
+
+    present, kind = compute.drop_null(plain(column)), plain_type(column.type)
+    if types.is_float32(kind) or types.is_float64(kind):  # whole numbers beside missing ones, as pandas holds them
+        present = present.drop_null()
+        if not len(present) or not compute.all(compute.equal(compute.floor(present), present)).as_py():
+            return []
+        return [str(int(value)) if abs(value) < 2**63 else "" for value in present.to_pylist()]
+    if types.is_integer(kind) or types.is_string(kind) or types.is_large_string(kind):
+        return [str(value) for value in present.to_pylist()]
+    return []
+
+
+def personal_type(name: str, column: Any, *, repeated: bool) -> ColumnType | None:
+    """Return the type of a column of personal data, or of UUIDs, with the reason; None where it is neither."""
+    import pyarrow.compute as compute
+
+    distinct = compute.unique(compute.drop_null(plain(column)))
+    some = texts_of(distinct.take(np.linspace(0, len(distinct) - 1, min(len(distinct), _EXAMINED)).astype(int)))
+    are_numbers = is_numeric(plain_type(column.type))
+    recognised = recognise(name, [value for value in some if value], are_numbers=are_numbers, repeated=repeated)
+    if recognised is None:
+        return None
+    is_key = recognised.form == "uuid" and not repeated
+    return ColumnType("key" if is_key else "personal", recognised.reason, recognised.form)
+
+
 def _integer(name: str, column: Any, unique: bool) -> ColumnType:
     import pyarrow.compute as compute
 
     ends = compute.min_max(column)
-    low, high = ends["min"].as_py(), ends["max"].as_py()
-    if unique and not column.null_count and (high - low < 1.05 * len(column) or _KEY_NAME.search(name)):
-        return ColumnType("key", f"as many values as rows, from {low} to {high}", "number")
-    return ColumnType("integer", f"from {low} to {high}")
+    span = ends["max"].as_py() - ends["min"].as_py()
+    if unique and (span < 1.25 * len(column) or is_called_key(name)):
+        return ColumnType("key", "a distinct number in every row", "number")
+    if is_called_person_key(name) and len(compute.unique(column)) >= _FEW:
+        return ColumnType("personal", f"numbers of persons, since it is called '{name}'", "number")
+    if is_called_code(name):
+        return ColumnType("category", f"codes, since it is called '{name}'", "code")
+    return ColumnType("integer", f"{len(compute.unique(column)):,} distinct")
 
 
-def _string(name: str, column: Any, count: int, distinct: int, unique: bool) -> ColumnType:
+def _string(column: Any, count: int, distinct: int, unique: bool) -> ColumnType:
     values = _examined(column)
-    if distinct > 0.5 * count and count >= _FEW and (form := text_form(name, column)):
-        reason = "a name, by the column's name" if form == "name" else f"looks like {form}"
-        return ColumnType("key" if form == "uuid" else "personal", reason, form)
     mean = sum(map(len, values)) / len(values)
     one_word = sum(not re.search(r"\s", value.strip()) for value in values) >= 0.9 * len(values)
     if unique and one_word and max(map(len, values)) <= _SHORT:
         return ColumnType("key", "a distinct value in every row", "pattern")
-    if (mean >= _LONG and distinct > 0.2 * count) or (unique and count >= 100) or distinct > _CATEGORIES:
-        return ColumnType("free_text", f"{distinct:,} distinct, of {mean:.0f} characters on average")
+    if (mean >= _LONG and distinct > 0.2 * count) or unique or distinct > _CATEGORIES:
+        reason = f"{distinct:,} distinct, of {mean:.0f} characters on average"
+        return ColumnType("free_text", reason, "free text")
     return ColumnType("category", f"{distinct:,} distinct")
 
 
@@ -115,15 +143,6 @@ def _examined(column: Any) -> list[str]:
 
     present = compute.drop_null(column)
     return list(present.take(np.linspace(0, len(present) - 1, min(len(present), _EXAMINED)).astype(int)).to_pylist())
-
-
-def text_form(name: str, column: Any) -> str:
-    """Return the form of personal data, or `uuid`, that a column of text has; empty where it has none."""
-    values = _examined(column)
-    for form, pattern in _PATTERNS.items():
-        if values and sum(bool(pattern.fullmatch(value.strip())) for value in values) >= 0.9 * len(values):
-            return form
-    return "name" if _PERSON_NAME.search(name) else ""
 
 
 def _refuse_mixed(name: str, column: Any, count: int) -> None:

@@ -1,115 +1,21 @@
-"""One column as the cells of a field: categories, few distinct numbers, or bins of many numbers.
+"""One column of numbers as the cells of a field: few distinct numbers, or bins of many.
 
 The last cell of every column stands for a missing value.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, ClassVar
+from abc import abstractmethod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from morphogen.core.space import Field
 
+from .categories import Categories
+from .column import CellCondition, Cells, Column, Mask
 from .units import Units
-
-SUBBINS = 8  # cells of about equal mass in each bin
-
-Cells = NDArray[np.int64]
-Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class CellCondition:
-    """What a value has to be: one of `values`, or from `low` to `high` inclusive, or missing."""
-
-    values: tuple[Any, ...] | None = None
-    low: float | int | None = None
-    high: float | int | None = None
-    missing: bool = False
-
-
-class Column(ABC):
-    """Maps the values of one column to cells and back. Of the data it holds nothing but what `state` returns."""
-
-    kind: ClassVar[str]
-    field: Field
-
-    @property
-    def missing_cell(self) -> int:
-        return self.field.size - 1
-
-    @abstractmethod
-    def encode(self, values: Any, missing: Mask) -> Cells:
-        """Return the cell of each value, `(n,)`."""
-
-    @abstractmethod
-    def decode(self, cells: Cells, inside: NDArray[np.float64]) -> tuple[Any, Mask]:
-        """Return values `(n,)`, and which of them are missing.
-
-        `inside` `(n,)` in [0, 1) is the place of each value within its cell.
-        """
-
-    @abstractmethod
-    def likelihood(self, condition: CellCondition) -> NDArray[np.float32]:
-        """Return P(a value satisfies the condition | its cell), `(field.size,)`."""
-
-    @abstractmethod
-    def state(self) -> dict[str, Any]:
-        """Return plain JSON from which `column_from_state` builds the column again."""
-
-
-class Categories(Column):
-    """Values without an order: a cell for each frequent value, one for all rare values, and `missing`."""
-
-    kind = "categories"
-
-    def __init__(self, values: Sequence[Any], counts: Sequence[int]) -> None:
-        """`counts`: how many training rows have each value."""
-        self.values, self.counts = list(values), np.asarray(counts, dtype=np.int64)
-        self._index = {value: number for number, value in enumerate(self.values)}
-        self.field = Field(len(self.values) + 2)
-
-    @property
-    def rare_cell(self) -> int:
-        return len(self.values)
-
-    def encode(self, values: Any, missing: Mask) -> Cells:
-        cells = np.array([self._index.get(value, self.rare_cell) for value in values], dtype=np.int64)
-        return np.where(missing, self.missing_cell, cells)
-
-    def indices(self, cells: Cells, inside: NDArray[np.float64]) -> Cells:
-        """Return the index of each cell's value; `len(values)` where it is missing.
-
-        A rare value is replaced by a frequent one, chosen in proportion to the counts, so that none is disclosed.
-        """
-        indices = np.minimum(cells, self.rare_cell)
-        rare = cells == self.rare_cell
-        if rare.any() and self.values:
-            cumulative = np.cumsum(self.counts) / self.counts.sum()
-            indices[rare] = np.minimum(np.searchsorted(cumulative, inside[rare], side="right"), len(self.values) - 1)
-        return indices
-
-    def decode(self, cells: Cells, inside: NDArray[np.float64]) -> tuple[Any, Mask]:
-        table = np.empty(len(self.values) + 1, dtype=object)
-        for number, value in enumerate(self.values):  # one by one, since a value may be a tuple
-            table[number] = value
-        return table[self.indices(cells, inside)], cells == self.missing_cell
-
-    def likelihood(self, condition: CellCondition) -> NDArray[np.float32]:
-        satisfied = np.zeros(self.field.size, dtype=np.float32)
-        for value in condition.values or ():
-            satisfied[self._index[value]] = 1
-        satisfied[self.missing_cell] = condition.missing
-        return satisfied
-
-    def state(self) -> dict[str, Any]:
-        return {"values": self.values, "counts": self.counts.tolist()}
 
 
 class Numbers(Column):
@@ -169,7 +75,7 @@ class Values(Numbers):
 
 
 class Bins(Numbers):
-    """Many numbers: bins of about equal mass, of SUBBINS cells each; within a cell values are spread evenly.
+    """Many numbers: cells of about equal mass; within a cell values are spread evenly.
 
     After these ordered cells come the `spikes` (values so frequent that they have a cell of their own, infinities and
     NaN). Cells of whole units are half-open.
@@ -178,14 +84,10 @@ class Bins(Numbers):
     kind = "bins"
 
     def __init__(self, units: Units, edges: NDArray[Any], spikes: NDArray[Any]) -> None:
-        """`edges` `(bins * SUBBINS + 1,)` in units, not falling."""
+        """`edges` `(cells + 1,)` in units, not falling."""
         self.units, self.edges, self.spikes = units, edges, spikes
         self.has_nan = bool(np.isnan(spikes).any())
         self.field = Field(len(edges) + len(spikes), ordered=len(edges) - 1)
-
-    @property
-    def bins(self) -> int:
-        return self.field.ordered // SUBBINS
 
     def encode(self, values: Any, missing: Mask) -> Cells:
         counted, ordered = self.units.count(values), self.field.ordered
@@ -219,7 +121,7 @@ class Bins(Numbers):
                 continue
             counted = self.units.count(np.array([value]))
             if self.units.restore(counted)[0] == value and not (self.spikes == counted).any():
-                shares[:] = np.maximum(shares, self._shares(counted, counted))
+                shares[:] = np.maximum(shares, self._density(counted))
         satisfied[self.field.ordered : -1] = _satisfying(self.units.restore(self.spikes), condition)
         satisfied[self.missing_cell] = condition.missing
         return satisfied
@@ -298,6 +200,16 @@ class Bins(Numbers):
         share = np.clip(np.minimum(top, high) - np.maximum(bottom, low), 0, None) / np.where(wide, top - bottom, 1)
         return np.where(wide, share, (bottom >= low) & (bottom <= high)).astype(np.float32)
 
+    def _density(self, counted: NDArray[Any]) -> NDArray[np.float32]:
+        """Return P(a value is this one | its cell), up to a factor where units are not whole."""
+        if self.units.whole:
+            return self._shares(counted, counted)
+        density = np.zeros(self.field.ordered)
+        cell = int(self.encode(self.units.restore(counted), np.zeros(1, np.bool_))[0])
+        widths = np.diff(self.edges)
+        density[cell] = widths[widths > 0].min(initial=1) / widths[cell] if widths[cell] > 0 else 1
+        return np.clip(density, 0, 1).astype(np.float32)
+
     def state(self) -> dict[str, Any]:
         return {"units": self.units.state(), "edges": self.edges.tolist(), "spikes": self.spikes.tolist()}
 
@@ -325,52 +237,13 @@ def _nearest(ordered: NDArray[Any], values: NDArray[Any]) -> NDArray[np.int64]:
     return above - lower
 
 
-def fit_numbers(values: NDArray[Any], missing: Mask, units: Units, *, bins: int, rare: int) -> Values | Bins:
-    """Return the column of these numbers: Values where there are few distinct ones, else Bins.
-
-    Numbers of fewer than `rare` rows have no cell of their own, and as many at either end are clipped.
-    """
-    counted = units.count(values[~missing])
-    finite = counted[np.isfinite(counted)] if counted.dtype.kind == "f" else counted
-    special = np.unique(counted[~np.isfinite(counted)]) if counted.dtype.kind == "f" else counted[:0]
-    distinct, counts = np.unique(finite, return_counts=True)
-    frequent = counts >= rare
-    if len(distinct) <= 2 * bins and counts[frequent].sum() >= 0.9 * len(finite):
-        return Values(units, np.unique(np.concatenate((distinct[frequent], special))))
-    spikes = distinct[counts > max(0.01 * len(counted), rare)]
-    rest = np.sort(finite[~np.isin(finite, spikes)])
-    if not len(rest):
-        return Values(units, np.unique(np.concatenate((distinct, special))))
-    # The few last numbers at either end would disclose single rows.
-    clip = min(rare - 1, max(0, (len(rest) - 1) // 2))
-    rest = np.clip(rest, rest[clip], rest[len(rest) - 1 - clip])
-    count = int(np.clip(len(rest) // 200, min(16, bins), bins))
-    return Bins(units, _edges(rest, count, units.whole), np.concatenate((spikes, special)))
-
-
-def _edges(ordered: NDArray[Any], bins: int, whole: bool) -> NDArray[Any]:
-    """Return `(bins * SUBBINS + 1,)` edges of cells of about equal mass; fewer bins where values repeat."""
-    top = ordered[-1] + 1 if whole else ordered[-1]
-    at = (np.arange(1, bins) * len(ordered)) // bins
-    cuts = np.unique(np.concatenate((ordered[:1], ordered[at], np.array([top], dtype=ordered.dtype))))
-    if len(cuts) < 2:
-        cuts = np.array([ordered[0], top], dtype=ordered.dtype)
-    edges = np.empty((len(cuts) - 1, SUBBINS), dtype=ordered.dtype)
-    for number, (low, high) in enumerate(pairwise(cuts)):
-        last = number == len(cuts) - 2
-        begin, stop = np.searchsorted(ordered, low), np.searchsorted(ordered, high, side="right" if last else "left")
-        edges[number, 0] = low
-        inner = ordered[begin + (np.arange(1, SUBBINS) * max(1, stop - begin)) // SUBBINS] if stop > begin else low
-        edges[number, 1:] = inner
-    return np.append(edges, cuts[-1])
-
-
 def column_from_state(state: dict[str, Any], kind: str) -> Column:
     """Return the column that `state` described."""
     if kind == "categories":
         # JSON turns combinations of several columns into lists.
         values = [tuple(value) if isinstance(value, list) else value for value in state["values"]]
-        return Categories(values, state["counts"])
+        other = tuple(state["other"]) if isinstance(state["other"], list) else state["other"]
+        return Categories(values, state["counts"], other=other, pseudonyms=state["pseudonyms"])
     units = Units(**state["units"])
     dtype = np.int64 if units.whole else np.float64
     if kind == "values":

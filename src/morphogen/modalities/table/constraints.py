@@ -179,9 +179,11 @@ def _matches(one: Constraint, column: Any) -> NDArray[np.bool_]:
             raise UserError(f"the constraint '{one.words}' needs a number or date instead of '{one.value}'") from None
         values, missing = to_numbers(column)
         return ~missing & (values == value)
-    texts = [str(value).lower() if value is not None else None for value in column.to_pylist()]
-    wanted = None if one.value == MISSING and MISSING not in texts else one.value.lower()
-    return np.array([text == wanted for text in texts])
+    texts = [str(value) if value is not None else None for value in column.to_pylist()]
+    if one.value in texts:
+        return np.array([text == one.value for text in texts])
+    wanted = None if one.value == MISSING else one.value.lower()
+    return np.array([(text if text is None else text.lower()) == wanted for text in texts])
 
 
 def _numeric_violations(one: Constraint, table: Any) -> NDArray[np.bool_]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,14 @@ from torch import Tensor
 
 from morphogen.core.noise import Noise
 
-from . import pii
+from .categories import Categories
 from .cells import cast, category_array, members, plain_type
+from .column import CellCondition, Column
 from .column_types import ColumnType
-from .columns import Categories, CellCondition, Column, Numbers
+from .columns import Numbers
+from .generated import typed
+from .personal.make import make_columns
+from .personal.recipe import Recipe
 from .repair import NumberColumn, repair
 from .units import to_column, to_numbers
 
@@ -31,6 +36,10 @@ class Decoder:
     columns: Mapping[str, Column]
     unmodelled: Mapping[str, Any]
     orders: Mapping[tuple[str, str], tuple[bool, str]]
+
+    @cached_property
+    def _recipes(self) -> dict[str, Recipe]:
+        return {name: Recipe.from_state(one) for name, one in self.unmodelled.items() if isinstance(one, dict)}
 
     def decode(
         self,
@@ -53,19 +62,25 @@ class Decoder:
         words = dict(zip(self.schema.names, random.T, strict=True))
         numbers: dict[str, NumberColumn] = {}
         arrays: dict[str, Any] = {}
+        made = make_columns(self._recipes, words, noise.seeds.tolist())
         for (name, column), own in zip(self.columns.items(), cells.T, strict=True):
             inside = (words[members(name)[0]] >> np.uint64(11)).astype(np.float64) * 2.0**-53
             if isinstance(column, Numbers):
                 numbers[name] = self._numbers(name, column, own, inside, known)
             else:
                 assert isinstance(column, Categories)
-                arrays |= self._categories(name, column, own, inside)
+                arrays |= (
+                    self._pseudonyms(name, column, own, made) if name in made else self._categories(name, column, own)
+                )
         repair(numbers, conditions or {}, self.orders)
         for name, one in numbers.items():
             arrays[name] = to_column(one.values, one.missing, self.schema.field(name).type)
         for name in self.schema.names:
             if name not in arrays and self.column_types[name].kind != "sum":
-                arrays[name] = self._unmodelled(name, words[name], noise.seeds.numpy())
+                own_type = self.schema.field(name).type
+                arrays[name] = (
+                    cast(typed(made[name], own_type), own_type) if name in made else self._constant(name, len(x))
+                )
         for name in self.schema.names:
             if name not in arrays:
                 arrays[name] = self._sum(name, arrays)
@@ -83,40 +98,39 @@ class Decoder:
             values = np.where(fixed, exact, values)
         return NumberColumn(column, cells, inside, values, missing, fixed)
 
-    def _categories(
-        self, name: str, column: Categories, cells: NDArray[np.int64], inside: NDArray[np.float64]
-    ) -> dict[str, Any]:
-        indices = column.indices(cells, inside)
+    def _categories(self, name: str, column: Categories, cells: NDArray[np.int64]) -> dict[str, Any]:
+        indices = column.indices(cells)
         if name in self.schema.names:
-            return {name: category_array(column.values, indices, self.schema.field(name).type)}
+            return {name: category_array(column.outputs, indices, self.schema.field(name).type)}
         arrays = {}
         for at, member in enumerate(members(name)):
             kind = self.schema.field(member).type
-            values = [value[at] for value in column.values]
+            values = [value[at] for value in column.outputs]
             arrays[member] = cast(category_array(values, indices, plain_type(kind)), kind)
         return arrays
+
+    def _pseudonyms(
+        self, name: str, column: Categories, cells: NDArray[np.int64], made: Mapping[str, list[str | None]]
+    ) -> dict[str, Any]:
+        """Return the pseudonyms of people who stand in many rows; all others are `made` anew."""
+        import pyarrow.compute as compute
+
+        kind = self.schema.field(name).type
+        others = typed(made[name], kind)
+        frequent = category_array(column.values, np.minimum(cells, len(column.values)), plain_type(kind))
+        is_other = np.asarray(cells == column.rare_cell)
+        return {name: cast(compute.if_else(is_other, others, frequent), kind)}
 
     def _sum(self, name: str, arrays: Mapping[str, Any]) -> Any:
         values, missing = zip(*(to_numbers(arrays[part]) for part in self.unmodelled[name]), strict=True)
         return to_column(np.sum(values, axis=0), np.logical_or.reduce(missing), self.schema.field(name).type)
 
-    def _unmodelled(self, name: str, words: NDArray[np.uint64], seeds: NDArray[np.int64]) -> Any:
-        """Return a constant column, or generated keys or personal data, which depend on the row's seed alone."""
+    def _constant(self, name: str, count: int) -> Any:
         import pyarrow as arrow
 
-        count, kind = len(words), self.schema.field(name).type
-        form, detail = self.column_types[name].form, self.unmodelled[name]
-        if form == "number":
-            largest = int(np.iinfo(plain_type(kind).to_pandas_dtype()).max)
-            return cast(arrow.array(pii.number_keys(detail, seeds, largest)), kind)
-        if form == "pattern":
-            return cast(arrow.array(pii.fill_pattern(detail, words)), kind)
-        if form == "uuid":
-            return cast(arrow.array(pii.make_uuid(words)), kind)
-        if form:
-            return cast(arrow.array(pii.fake(form, words)), kind)
-        if detail is None:
+        kind, value = self.schema.field(name).type, self.unmodelled[name]
+        if value is None:
             return arrow.nulls(count, kind)
         # A whole number may also be a date or a time, and text a decimal number, which cast reads.
-        value = arrow.scalar(detail, plain_type(kind) if type(detail) is int else None)
-        return cast(arrow.repeat(value, count), kind)
+        one = arrow.scalar(value, plain_type(kind) if type(value) is int else None)
+        return cast(arrow.repeat(one, count), kind)

@@ -5,20 +5,29 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from morphogen.core.config import build, read_toml
 from morphogen.core.errors import UserError, unknown
 
-from . import pii
-from .cells import joined, plain, plain_type
-from .column_types import ColumnType, infer, is_categorical, text_form
-from .columns import Bins, Categories, Column, fit_numbers
+from .binning import fit_numbers
+from .categories import Categories
+from .cells import joined, plain
+from .column import Column
+from .column_types import ColumnType, infer, is_categorical
 from .constraints import Constraint, check_consistent, parse_constraint, verify
+from .formats.form import form_of as form_of_table
+from .formats.words import TextFormat
+from .generated import KINDS, form_of, language_of, made_anew, people_of
+from .notes import notes
 from .options import Kind, Options
-from .units import find_units, is_numeric, to_numbers
+from .schema_file import read_schema
+from .units import Units, find_units, is_numeric, to_numbers
+
+_OTHER = "other"
 
 
 @dataclass(frozen=True)
@@ -26,8 +35,8 @@ class InferredTable:
     """The type of each column of a table, and how it is encoded or generated.
 
     `columns` holds the modelled columns by name, or by the `cells.joined` names of several that are modelled as one.
-    `unmodelled` holds what each other column is generated from: a constant (None: missing), the parts of a sum, the
-    first number or the pattern of a key. `notes` says the same in words, one line a column.
+    `unmodelled` holds what each other column is generated from: a constant (None: missing), the parts of a sum, or
+    the state of a recipe (see `personal.recipe`), which columns of pseudonyms have, too. `notes` says it in words.
     """
 
     column_types: dict[str, ColumnType]
@@ -49,6 +58,7 @@ def infer_table(table: Any, options: Options) -> InferredTable:
     kinds = _chosen_kinds(options, table.column_names)
     kinds |= {name: "key" for one in constraints if one.form == "unique" for name in one.columns}
     together = {name: one.columns for one in constraints if one.form in ("fixed", "one-hot") for name in one.columns}
+    one_hot = {name for one in constraints if one.form == "one-hot" for name in one.columns}
     sums = {one.columns[0]: list(one.columns[1:]) for one in constraints if one.form == "sum"}
     column_types: dict[str, ColumnType] = {}
     columns: dict[str, Column] = {}
@@ -63,20 +73,29 @@ def infer_table(table: Any, options: Options) -> InferredTable:
             others = ", ".join(other for other in together[name] if other != name)
             column_types[name] = ColumnType("category", f"together with {others}")
             if joined(together[name]) not in columns:
-                columns[joined(together[name])] = _combined(table, together[name], _rare(options, table.num_rows))
+                columns[joined(together[name])] = _combined(table, together[name], options, name in one_hot)
             continue
-        inferred = ColumnType(kinds[name], "as chosen") if name in kinds else infer(name, column)
-        if inferred.kind in ("constant", "free_text"):
-            unmodelled[name] = None if inferred.kind == "free_text" else _constant(column)
-        elif inferred.kind in ("key", "personal"):
-            inferred, unmodelled[name] = _generated(name, column, inferred)
+        inferred = ColumnType(kinds[name], "as chosen") if name in kinds else _inferred(name, column, options.rare)
+        if inferred.kind == "constant":
+            unmodelled[name] = _constant(column, options.rare)
+        elif inferred.kind in KINDS:
+            inferred = form_of(name, column, inferred)
         else:
-            columns[name] = _column(name, column, inferred.kind, options)
+            columns[name] = _column(table, name, inferred.kind, options)
         column_types[name] = inferred
+    language, people = language_of(table, column_types), people_of(table, column_types)
+    for name, kind in column_types.items():
+        if kind.kind in KINDS:
+            recipe, pseudonyms = made_anew(
+                name, table.column(name), kind, rare=options.rare, language=language, people=people
+            )
+            unmodelled[name] = recipe.state()
+            if pseudonyms is not None:
+                columns[name] = pseudonyms
     _check_modelled(constraints, columns, column_types)
-    notes = [_note(name, one, columns.get(name), table.column(name)) for name, one in column_types.items()]
-    notes += [f"  {one.words}: satisfied by all rows" for one in constraints]
-    return InferredTable(column_types, columns, unmodelled, notes, constraints)
+    lines = notes(table, column_types, columns, options)
+    lines += [f"  {one.words}: satisfied by all rows" for one in constraints]
+    return InferredTable(column_types, columns, unmodelled, lines, constraints)
 
 
 def _check_modelled(
@@ -98,20 +117,45 @@ def _check_modelled(
                 raise UserError(f"'{one.words}' relates column '{name}', which is of kind {kind} and not modelled")
 
 
-def _combined(table: Any, names: Sequence[str], rare: int) -> Categories:
-    """Return the combinations of values that several columns have, as categories."""
+def _combined(table: Any, names: Sequence[str], options: Options, one_hot: bool) -> Categories:
+    """Return the combinations of values that several columns have, as categories.
+
+    A rare one becomes a combination of what rare values of each column become; where columns are `one_hot`, the most
+    frequent combination.
+    """
     for name in names:
         _check_categorical(name, table.column(name).type)
     rows = Counter(zip(*(plain(table.column(name)).to_pylist() for name in names), strict=True))
-    frequent = [(value, count) for value, count in rows.most_common() if count >= rare] or rows.most_common(1)
-    return Categories([value for value, _ in frequent], [count for _, count in frequent])
+    frequent = [(value, count) for value, count in rows.most_common() if count >= options.rare]
+    others = [
+        _other([value[at] for value, _ in frequent], table.schema, name, options) for at, name in enumerate(names)
+    ]
+    return Categories(
+        [value for value, _ in frequent],
+        [count for _, count in frequent],
+        other=frequent[0][0] if one_hot and frequent else tuple(others),
+    )
+
+
+def _other(values: Sequence[Any], schema: Any, name: str, options: Options) -> Any:
+    """Return what rare values of a column become beside the frequent `values`; None: missing."""
+    import pyarrow.types as types
+
+    kind, written = schema.field(name).type, form_of_table(schema).columns.get(name)
+    if types.is_boolean(kind):
+        return values[0] if values else None
+    is_text = types.is_string(kind) or types.is_large_string(kind)
+    if options.rare_as == "missing" or not is_text or not (written is None or isinstance(written, TextFormat)):
+        return None
+    taken = set(values)
+    return next(
+        name for name in chain((_OTHER, f"({_OTHER})"), (f"{_OTHER} {n}" for n in count(2))) if name not in taken
+    )
 
 
 def _chosen_kinds(options: Options, names: Sequence[str]) -> dict[str, Kind]:
     """Return the kinds that the options name. Raises UserError on a column that the table does not have."""
-    kinds: dict[str, Kind] = {}
-    if options.kinds_file:
-        kinds |= build(Options, {"kinds": read_toml(options.kinds_file)}, f"the options in {options.kinds_file}").kinds
+    kinds = read_schema(options.schema_file, names).kinds if options.schema_file else {}
     kinds |= options.kinds
     for name in kinds:
         if name not in names:
@@ -119,13 +163,26 @@ def _chosen_kinds(options: Options, names: Sequence[str]) -> dict[str, Kind]:
     return kinds
 
 
-def _constant(column: Any) -> Any:
-    """Return the one value of a column, as JSON can hold it; None where all are missing."""
+def _inferred(name: str, column: Any, rare: int) -> ColumnType:
+    """Return the type of a column; codes such as postal ones, most of which would be rare, are made anew."""
+    import pyarrow.compute as compute
+
+    inferred = infer(name, column)
+    if inferred.form != "code" or inferred.kind != "category":
+        return inferred
+    counts = np.asarray(compute.value_counts(compute.drop_null(plain(column))).field("counts"))
+    if counts[counts < rare].sum() <= 0.5 * counts.sum():
+        return inferred
+    return replace(inferred, kind="personal", reason=f"{inferred.reason}, most of them in fewer than {rare} rows")
+
+
+def _constant(column: Any, rare: int) -> Any:
+    """Return the one value of a column, as JSON holds it; None where fewer than `rare` rows have it."""
     import pyarrow.compute as compute
     import pyarrow.types as types
 
     present = compute.drop_null(column)
-    if not len(present):
+    if len(present) < rare:
         return None
     if types.is_temporal(column.type):
         return int(to_numbers(present)[0][0])
@@ -133,83 +190,38 @@ def _constant(column: Any) -> Any:
     return value if isinstance(value, (bool, int, float, str)) else str(value)
 
 
-def _generated(name: str, column: Any, inferred: ColumnType) -> tuple[ColumnType, Any]:
-    """Return the type of a column of keys or personal data with its form, and what it is generated from.
-
-    Raises UserError where the column holds neither whole numbers nor text.
-    """
-    import pyarrow.compute as compute
-    import pyarrow.types as types
-
-    kind = plain_type(column.type)
-    if types.is_integer(kind):
-        form = "number"
-    elif types.is_string(kind) or types.is_large_string(kind):
-        form = inferred.form or text_form(name, column)
-        if not form or (inferred.kind == "key" and form != "uuid"):
-            form = "pattern"
-    else:
-        raise UserError(
-            f"column '{name}' cannot be {inferred.kind}: it holds {column.type}; expected whole numbers or text: "
-            "convert it, or choose another kind"
-        )
-    inferred = replace(inferred, form=form)
-    if form == "number":
-        return inferred, int(compute.min(plain(column)).as_py() or 0)
-    if form == "pattern":
-        some = compute.drop_null(column).slice(0, 10_000).to_pylist()
-        return inferred, pii.pattern_of([str(value) for value in some] or [""])
-    return inferred, None
-
-
-def _rare(options: Options, rows: int) -> int:
-    """Return how many rows a value needs to have a cell of its own."""
-    return options.rare or int(np.clip(rows // 100, 1, 5))
-
-
-def _column(name: str, column: Any, kind: str, options: Options) -> Column:
+def _column(table: Any, name: str, kind: str, options: Options) -> Column:
     """Return the encoding of a column that is modelled by itself."""
     import pyarrow.compute as compute
 
-    rare = _rare(options, len(column))
+    column = table.column(name)
     if kind in ("integer", "float", "datetime"):
         if not is_numeric(column.type):
             raise UserError(f"column '{name}' cannot be {kind}: it holds {column.type}; expected numbers or dates")
         values, missing = to_numbers(column)
-        return fit_numbers(values, missing, find_units(values[~missing]), bins=options.bins, rare=rare)
+        units = _units(values[~missing], options.rare)
+        return fit_numbers(values, missing, units, bins=options.bins, rare=options.rare)
     _check_categorical(name, column.type)
     counts = compute.value_counts(compute.drop_null(plain(column)))
     pairs = sorted(
         zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True),
         key=lambda pair: (-pair[1], str(pair[0])),
     )
-    frequent = [(value, count) for value, count in pairs if count >= rare] or pairs[:1]
-    return Categories([value for value, _ in frequent], [count for _, count in frequent])
+    frequent = [(value, count) for value, count in pairs if count >= options.rare]
+    categories = [value for value, _ in frequent]
+    other = _other(categories, table.schema, name, options)
+    return Categories(categories, [count for _, count in frequent], other=other)
+
+
+def _units(values: NDArray[Any], rare: int) -> Units:
+    """Return the units of values; the step of a few rare numbers would tell them, and is 1."""
+    units = find_units(values)
+    distinct, counts = np.unique(values, return_counts=True)
+    if len(distinct) < 2 * rare and (counts < rare).any() and units.whole:
+        return replace(units, offset=0, step=1)
+    return units
 
 
 def _check_categorical(name: str, kind: Any) -> None:
     if not is_categorical(kind):
         raise UserError(f"column '{name}' cannot be a category: it holds {kind}; convert it to text")
-
-
-def _note(name: str, column_type: ColumnType, column: Column | None, values: Any) -> str:
-    """Return a line that says what a column is and how it is encoded."""
-    if isinstance(column, Categories):
-        encoding = f"{len(column.values):,} categories"
-        rare = len(values) - values.null_count - int(column.counts.sum())
-        encoding += f", {rare:,} rows with rarer ones" if rare else ""
-    elif isinstance(column, Bins):
-        encoding = f"{column.bins} bins"
-        encoding += f" and {len(column.spikes)} frequent values" if len(column.spikes) else ""
-    elif column is not None:
-        encoding = f"{column.field.size - 1} values"
-    else:
-        encodings = {
-            "constant": "constant",
-            "free_text": "left empty, not modelled",
-            "sum": "computed",
-            "category": "modelled as one column",
-        }
-        encoding = encodings.get(column_type.kind, "generated anew, not modelled")
-    missing = f", {values.null_count / len(values):.1%} missing" if values.null_count else ""
-    return f"  {name}: {column_type.kind} ({column_type.reason}), {encoding}{missing}"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
-from morphogen.core.judge import Comparison, Judge
+import numpy as np
+from numpy.typing import NDArray
+
+from morphogen.core.judge import Comparison, Judge, Sample
 from morphogen.core.results import Results
 
 if TYPE_CHECKING:
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
 @final
 class TableJudge(Judge[Any]):
-    """Encoded columns, permuted columns, Shape and Trend, a classifier two-sample test, and utility by column."""
+    """Encoded columns, permuted columns, Shape and Trend, pairs of columns, and utility by column."""
 
     samples: ClassVar[int] = 10_000
     max_train: ClassVar[int] = 200_000
@@ -41,10 +44,27 @@ class TableJudge(Judge[Any]):
     def as_seen(self, items: Any, codec: Codec[Any]) -> Any:
         return codec.align(items)
 
+    def contents(self, items: Any, codec: Codec[Any]) -> list[bytes]:
+        """Return the values of the modelled columns: in small tables many rows share all cells."""
+        from .cells import members, row_contents
+
+        columns: Mapping[str, Any] = codec.columns  # type: ignore[attr-defined]
+        names = [name for field in columns for name in members(field)]
+        return row_contents(codec.align(items).select(names))
+
     def baseline(self, items: Any, seed: int) -> Any:
         from .features import independent_baseline
 
         return independent_baseline(items, seed)
+
+    def classifier_inputs(
+        self, comparison: Comparison[Any], other: Sample[Any]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+        from .comparable import pair_of
+        from .statistics.arrow_columns import matrices_of
+
+        (real, made), categories = matrices_of(*pair_of(comparison, other.items))
+        return real, made, categories
 
     def show(self, items: Any, index: int) -> dict[str, Any]:
         row: dict[str, Any] = items.slice(index, 1).to_pylist()[0]

@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 
 from morphogen.core.errors import UserError, unknown
 
+from .files import data_names
+
 
 def missing_cells(table: Any, columns: Sequence[str] = ()) -> NDArray[np.bool_]:
     """Return bool `(rows, columns of the table)`: the missing cells of the named columns, or of all.
 
     Raises UserError where no cell is missing, or a column does not exist.
     """
-    names = table.column_names
+    names = data_names(table)
     for name in columns:
         if name not in names:
             raise unknown("column", name, names)

@@ -1,9 +1,9 @@
-"""Figures of rows alone: by column, by pair of columns, to boosted trees, and as training data."""
+"""Figures of rows alone: by column, by pair of columns, and as training data."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,21 +12,21 @@ from morphogen.core.errors import UserError
 from morphogen.core.judge import Comparison
 from morphogen.core.results import Check, ColumnResult, Distribution, Figure, Results
 from morphogen.metrics.statistics.histogram import histogram
-from morphogen.metrics.statistics.intervals import auc_error, halves
+from morphogen.metrics.statistics.intervals import halves
 
-from .statistics.arrow_columns import numbers_of
-from .statistics.c2st import c2st_auc
+from .comparable import LEAST, Tables, tables_of
+from .measure_pairs import DEPENDENCES, ORDERS, measure_pairs
+from .statistics.arrow_columns import label_of, numbers_of
 from .statistics.column_quality import compare_columns
 from .statistics.utility import utility
 from .units import is_numeric
 
-_LEAST, _MOST = 50, 20_000  # rows
+LEAST_TAUGHT = 20  # rows, to learn from and to test on
 _MOST_HALVED = 4_000  # rows of which halves are drawn for intervals
 _DRAWS = 10
-_CATEGORIES = 20  # bars of a chart
+_CATEGORIES, _RARE, _OTHERS = 20, 5, "(others)"  # bars of a chart; real rows, below which a category is not named
 _LOSS = 0.02  # of Shape or Trend below that of real data, from which on a column is named
 _Columns = dict[str, tuple[float, float | None]]  # shape and trend by name
-_DERIVED = ("constant", "sum")  # kinds of columns that are not modelled, and still say something of a row
 _UTILITY = ("train on synthetic, test on real", "train on real, test on synthetic")
 _MEANINGS = {
     "shape": "Similarity of single columns, on average; independent columns get as much: rank no models by it.",
@@ -34,51 +34,19 @@ _MEANINGS = {
 }
 
 
-class _Tables(NamedTuple):
-    """The same columns of each sample."""
-
-    real: Any
-    generated: Any
-    train: Any | None
-    baseline: Any | None
-
-
 def measure(comparison: Comparison[Any], results: Results) -> None:
-    """Add Shape and Trend, the columns that differ, the two-sample test, and utility."""
-    if min(len(comparison.real), len(comparison.generated)) < _LEAST:
-        reason = (
-            f"needs at least {_LEAST} held-out and generated rows; found {len(comparison.real)} and "
-            f"{len(comparison.generated)}"
-        )
-        results.skip(reason, "Shape", "Trend", "C2ST AUC", "utility")
-        return
-    names = _informative(comparison)
-
-    def select(sample: Any) -> Any:
-        return sample.items.select(names).slice(0, _MOST) if sample else None
-
-    real, baseline, train = select(comparison.real), select(comparison.baseline), comparison.train_matched
-    tables = _Tables(
-        real=real,
-        generated=select(comparison.generated).cast(real.schema, safe=False),
-        train=select(train) if train and len(train) >= _LEAST else None,
-        baseline=baseline.cast(real.schema, safe=False) if baseline is not None else None,
-    )
-    generated_columns, train_columns = _compare(real, tables.generated), _compare(real, tables.train)
-    _shape_and_trend(tables, generated_columns, train_columns, results, comparison.seed)
-    _column_results(tables, generated_columns, train_columns, results)
-    _two_sample(tables, results, comparison.seed)
-    _utility(tables, results, comparison.target, comparison.seed)
-
-
-def _informative(comparison: Comparison[Any]) -> list[str]:
-    """Return the columns that say something of a row: no keys, no personal data that is generated, no free text."""
-    codec: Any = comparison.codec
-    return [
-        name
-        for name in comparison.real.items.column_names
-        if name not in codec.unmodelled or codec.column_types[name].kind in _DERIVED
-    ]
+    """Add Shape and Trend, the columns and pairs that differ, and utility."""
+    tables, seed = tables_of(comparison), comparison.seed
+    sizes = len(tables.real), len(tables.generated)
+    if min(sizes) < LEAST:
+        reason = f"needs at least {LEAST} held-out and generated rows; found {sizes[0]} and {sizes[1]}"
+        results.skip(reason, "Shape", "Trend", DEPENDENCES, ORDERS)
+    else:
+        generated_columns, train_columns = _compare(tables.real, tables.generated), _compare(tables.real, tables.train)
+        _shape_and_trend(tables, generated_columns, train_columns, results, seed)
+        _column_results(tables, generated_columns, train_columns, results)
+        measure_pairs(tables, results)
+    _utility(tables_of(comparison, LEAST_TAUGHT), results, comparison.target, seed)
 
 
 def _compare(real: Any, other: Any | None) -> _Columns:
@@ -86,7 +54,7 @@ def _compare(real: Any, other: Any | None) -> _Columns:
 
 
 def _shape_and_trend(
-    tables: _Tables, generated_columns: _Columns, train_columns: _Columns, results: Results, seed: int
+    tables: Tables, generated_columns: _Columns, train_columns: _Columns, results: Results, seed: int
 ) -> None:
     real, generated = tables.real, tables.generated
     halved = [table.slice(0, _MOST_HALVED) for table in (real, generated)]
@@ -127,7 +95,7 @@ def _means(columns: _Columns) -> dict[str, float]:
     return means | ({"trend": float(np.mean(trends))} if trends else {})
 
 
-def _column_results(tables: _Tables, generated_columns: _Columns, train_columns: _Columns, results: Results) -> None:
+def _column_results(tables: Tables, generated_columns: _Columns, train_columns: _Columns, results: Results) -> None:
     """Add the result of each column, and name those that are worse than in real data."""
     real, generated = tables.real, tables.generated
     margin = _LOSS + 2 / min(len(real), len(generated)) ** 0.5
@@ -143,7 +111,7 @@ def _column_results(tables: _Tables, generated_columns: _Columns, train_columns:
                 losses.append((loss, name))
         results.distributions.append(_distribution(name, real.column(name), generated.column(name)))
     if tables.train is None:
-        reason = f"fewer than {_LEAST} training rows can be read, so there is no value of real data"
+        reason = f"fewer than {LEAST} training rows can be read, so there is no value of real data"
         results.skip(reason, "columns that differ")
         return
     worst = [name for _, name in sorted(losses, reverse=True)]
@@ -159,65 +127,46 @@ def _column_results(tables: _Tables, generated_columns: _Columns, train_columns:
 
 
 def _distribution(name: str, real: Any, generated: Any) -> Distribution:
-    """Return numbers and dates in bins, and categories by falling frequency."""
+    """Return numbers and dates in bins, and categories by falling frequency; rare ones, which may be names, are one."""
     if is_numeric(real.type):
         numbers = [values[~np.isnan(values)] for values in (numbers_of(real), numbers_of(generated))]
         if all(len(values) for values in numbers):
-            return histogram(name, numbers[0], numbers[1])
+            return histogram(name, numbers[0], numbers[1], label_of(real.type))
     values = [
         [str(value) if value is not None else "(missing)" for value in column.to_pylist()]
         for column in (real, generated)
     ]
     categories, counts = np.unique(values[0], return_counts=True)
-    shown = categories[np.argsort(-counts, kind="stable")][:_CATEGORIES].tolist()
+    frequent = categories[np.argsort(-counts, kind="stable")][: int((counts >= _RARE).sum())]
+    shown = frequent[:_CATEGORIES].tolist()
     shares = [np.array([side.count(one) for one in shown], dtype=np.float64) / max(1, len(side)) for side in values]
+    if len(shown) < len(set(values[0] + values[1])):
+        shown, shares = [*shown, _OTHERS], [np.append(one, max(0.0, 1 - one.sum())) for one in shares]
     return Distribution(name, shown, shares[0], shares[1])
 
 
-def _two_sample(tables: _Tables, results: Results, seed: int) -> None:
-    value = c2st_auc(tables.real, tables.generated, seed=seed)
-    real_value = c2st_auc(tables.real, tables.train, seed=seed) if tables.train is not None else None
-    count = min(len(tables.real), len(tables.generated))
-    error = auc_error(value, count, count)
-    results.figures.append(
-        Figure(
-            name="C2ST AUC",
-            key="two_sample",
-            group="fidelity",
-            value=value,
-            low=max(0.0, value - 1.96 * error),
-            high=min(1.0, value + 1.96 * error),
-            real_data=real_value,
-            baseline=c2st_auc(tables.real, tables.baseline, seed=seed) if tables.baseline is not None else None,
-            better="lower",
-            real=len(tables.real),
-            generated=len(tables.generated),
-            seed=seed,
-            meaning="Classifier two-sample test: how well boosted trees distinguish generated from real rows: .5 is "
-            "not at all, 1 always; slightly less than .5 where rows are duplicates.",
-        )
-    )
-    reference = f"; training rows: {real_value:.3f}" if real_value is not None else ""
-    results.checks.append(
-        Check(
-            name="classifier two-sample test",
-            detected=value - 3.3 * error > max(0.5, real_value or 0),
-            fault=False,
-            message="Boosted trees distinguish generated rows from real ones with an area under the ROC curve of "
-            f"{value:.3f} (guessing: .5{reference}).",
-        )
-    )
+def _obstacle(tables: Tables, target: str | None) -> str:
+    """Return why utility cannot be measured; empty: it can."""
+    if target is None:
+        return "no column is named to predict; give --target COLUMN"
+    if target not in tables.real.column_names:
+        return f"column '{target}' is generated without a model, and cannot be predicted"
+    if tables.train is None:
+        return f"fewer than {LEAST_TAUGHT} training rows can be read"
+    sizes = len(tables.real), len(tables.generated)
+    if min(sizes) < LEAST_TAUGHT:
+        return f"needs at least {LEAST_TAUGHT} held-out and generated rows; found {sizes[0]} and {sizes[1]}"
+    return ""
 
 
-def _utility(tables: _Tables, results: Results, target: str | None, seed: int) -> None:
-    real, generated, train = tables.real, tables.generated, tables.train
-    if target is not None and target not in real.column_names:
-        results.skip(f"column '{target}' is generated without a model, and cannot be predicted", *_UTILITY)
-        return
-    if train is None or target is None:
-        reason = "the training rows cannot be read" if target else "no column is named to predict; give --target COLUMN"
+def _utility(tables: Tables, results: Results, target: str | None, seed: int) -> None:
+    reason = _obstacle(tables, target)
+    if reason or target is None or tables.train is None:
         results.skip(reason, *_UTILITY)
         return
+    # The parts of a date would predict it.
+    names = [name for name in tables.real.column_names if not name.startswith(f"{target} · ")]
+    real, generated, train = (table.select(names) for table in (tables.real, tables.generated, tables.train))
     try:
         real_value, _ = utility(train, real, target, seed=seed)
         values = {

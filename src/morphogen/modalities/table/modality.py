@@ -89,9 +89,12 @@ class Table(Modality[Any]):
         return self.concatenate(items)
 
     def concatenate(self, parts: Sequence[Any]) -> Any:
+        """Return several tables as one in the form of the first. Raises UserError where a column cannot be."""
         import pyarrow as arrow
 
-        return arrow.concat_tables(parts)
+        from .formats.frames import in_form_of
+
+        return arrow.concat_tables([in_form_of(part, parts[0]) for part in parts])
 
     def take(self, items: Any, indices: Sequence[int]) -> Any:
         if not len(indices):
@@ -99,6 +102,12 @@ class Table(Modality[Any]):
         if isinstance(indices, range) and indices.step == 1:
             return items.slice(indices.start, len(indices))
         return items.take(list(indices))
+
+    def consensus(self, draws: Sequence[Any], codec: Any) -> Any:
+        """Return the rows whose cells are the mode or the lower median of the draws."""
+        from .consensus import consensus
+
+        return consensus(draws)
 
     def differing(self, items: Any, others: Any, codec: Any) -> list[int]:
         """Return the rows in which any cell differs; NaN equals NaN, and a missing cell another one."""
@@ -109,7 +118,9 @@ class Table(Modality[Any]):
         from .cells import plain
 
         differ = np.zeros(len(items), dtype=np.bool_)
-        for one, other in zip(codec.align(items).columns, codec.align(others).columns, strict=True):
+        tables = codec.align(items), codec.align(others)
+        for name in codec.schema.names:
+            one, other = (table.column(name) for table in tables)
             one, other = plain(one.combine_chunks()), plain(other.combine_chunks())
             if types.is_null(one.type):
                 continue

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from morphogen.nn.quantile_scale import QuantileScale
 
-from .columns import Bins, Column
+from .column import Column
+from .columns import Bins
 
 _FEW = 32  # distinct numbers, up to which a column of them is one-hot
 _MOST = 64  # features of a one-hot column; more categories are projected to as many
@@ -21,7 +22,7 @@ class NumericEncoding:
 
     First comes a number for each column of many numbers: the quantile of the middle of its cell on a normal scale, or
     0, the median, for a special value. Then comes a one-hot vector for each column that has categories or special
-    values; all numbers of a column share the first category.
+    values; all numbers of a column share the first category. Pseudonyms, which real rows do not have, are left out.
     """
 
     def __init__(self, columns: Sequence[Column], counts: Sequence[Tensor]) -> None:
@@ -35,7 +36,7 @@ class NumericEncoding:
         self._category: dict[int, Tensor] = {}
         for field, (ordered, count) in enumerate(zip(self._ordered, counts, strict=True)):
             used = count[ordered:].nonzero().flatten() + ordered
-            if len(used):
+            if len(used) and not columns[field].pseudonyms:
                 category = torch.zeros(len(count), dtype=torch.int64)
                 category[used] = torch.arange(len(used)) + (ordered > 0)
                 self._category[field] = category

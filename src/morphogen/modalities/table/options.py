@@ -19,7 +19,9 @@ class Options(Frozen):
     kinds: dict[str, Kind] = Field(
         {}, description="Columns whose kind is not the one that their values suggest, such as zip category."
     )
-    kinds_file: Path | None = Field(None, description="The same in a TOML file, one line a column: zip = 'category'.")
+    schema_file: Path | None = Field(
+        None, description="Or --schema: kinds and formats of columns, as `inspect --out` writes them."
+    )
     constraints: tuple[str, ...] = Field(
         (),
         description="Rules that all rows satisfy: 'a <= b', 'total = a + b', 'a >= 0', 'unique a', 'fixed a b', "
@@ -28,11 +30,16 @@ class Options(Frozen):
     bins: int = Field(
         128, ge=2, le=1024, description="Bins of about equal mass for a column of many numbers, of 8 cells each."
     )
-    rare: int | None = Field(
-        None,
+    rare: int = Field(
+        5,
         ge=1,
         description="Values in fewer rows than this are never output, nor are that many of the smallest and largest "
-        "numbers of a column. None: 5; with fewer than 500 rows, a hundredth of them.",
+        "numbers of a column.",
+    )
+    rare_as: Literal["other", "missing"] = Field(
+        "other",
+        description="What rare values of a column of text become: 'other', or missing. Rare values of other types are "
+        "missing, a rare boolean is the other one, and a rare number the nearest that is frequent.",
     )
 
 

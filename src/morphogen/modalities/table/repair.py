@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import Bins, CellCondition, Numbers
+from .column import CellCondition
+from .columns import Bins, Numbers
 
 Ends = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -33,13 +34,17 @@ def repair(
 ) -> None:
     """Move values in place; `orders` is the transitive closure of the order constraints (see `constraints.closure`)."""
     pairs = {pair: strict for pair, (strict, _) in orders.items()}
-    ends = {}
+    ends, exact = {}, {}
     for name in {*conditions, *(name for pair in orders for name in pair)} & set(numbers):
         one, condition = numbers[name], conditions.get(name, CellCondition())
         low, high = (np.where(one.fixed, one.values, end) for end in one.column.bounds(one.cells))
         low = np.maximum(low, -np.inf if condition.low is None else condition.low)
         high = np.minimum(high, np.inf if condition.high is None else condition.high)
-        ends[name] = _choose_value(low, high, one.inside, condition.values) if condition.values else (low, high)
+        ends[name] = low, high
+        if condition.values:
+            exact[name] = _choose_value(one, condition.values)
+            chosen, values = exact[name]
+            ends[name] = np.where(chosen, values, low), np.where(chosen, values, high)
     ends = _leave_room(ends, pairs)
     # The lowest column first: each higher one then begins where the lower values lie.
     for name in sorted(ends, key=lambda name: sum(higher == name for _, higher in pairs)):
@@ -51,6 +56,9 @@ def repair(
         if isinstance(one.column, Bins):
             moved = one.column.within(one.values, one.cells, one.inside, low, high)
             one.values = np.where(one.fixed, one.values, moved)
+        if name in exact and not any(name in pair for pair in pairs):
+            # Ends are floats, which may lack the last digits of a whole number.
+            one.values = np.where(exact[name][0], exact[name][1], one.values)
     # Where one value is given, the cell of the other may end a little too soon.
     for (lower, higher), strict in pairs.items():
         a, b = numbers[lower], numbers[higher]
@@ -71,15 +79,17 @@ def _leave_room(ends: Mapping[str, Ends], pairs: Mapping[tuple[str, str], bool])
     return narrowed
 
 
-def _choose_value(
-    low: NDArray[np.float64], high: NDArray[np.float64], inside: NDArray[np.float64], values: Sequence[float]
-) -> Ends:
-    """Return the ends, both moved to one of `values` wherever some of them lie between the two."""
-    choices = np.asarray(values, dtype=np.float64)
-    fits = (low[:, None] <= choices) & (choices <= high[:, None])
-    number = (inside * fits.sum(1)).astype(np.int64)  # of the choice, among those that fit
+def _choose_value(one: NumberColumn, values: Sequence[float]) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+    """Return where any of `values` is in the cell of the column, and one of these, as the column has it."""
+    kind = np.int64 if one.values.dtype.kind == "i" else np.float64
+    choices = np.array([value for value in values if kind is np.float64 or value == int(value)], dtype=kind)
+    if not len(choices):
+        return np.zeros(len(one.cells), np.bool_), one.values
+    own_cells = one.column.encode(choices, np.zeros(len(choices), np.bool_))
+    fits = (one.cells[:, None] == own_cells[None]) & ~one.fixed[:, None] & ~one.missing[:, None]
+    number = (one.inside * fits.sum(1)).astype(np.int64)  # of the choice, among those that fit
     choice = choices[(fits.cumsum(1) > number[:, None]).argmax(1)]
-    return np.where(fits.any(1), choice, low), np.where(fits.any(1), choice, high)
+    return fits.any(1), choice
 
 
 def _next(values: NDArray[Any], strict: bool, sign: int) -> NDArray[Any]:

@@ -14,15 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from morphogen.core.space import Field
-from morphogen.modalities.table.columns import (
-    SUBBINS,
-    Bins,
-    Categories,
-    CellCondition,
-    Values,
-    column_from_state,
-    fit_numbers,
-)
+from morphogen.modalities.table.binning import SUBBINS, fit_numbers
+from morphogen.modalities.table.categories import Categories
+from morphogen.modalities.table.column import CellCondition
+from morphogen.modalities.table.columns import Bins, Values, column_from_state
 from morphogen.modalities.table.constraint_masks import Missing, Order, Without
 from morphogen.modalities.table.units import Units, find_units, to_column, to_numbers
 
@@ -116,26 +111,32 @@ def test_the_ends_of_a_column_disclose_no_single_row() -> None:
     assert bins.edges.min() >= np.sort(array)[4]
 
 
-def test_a_rare_category_becomes_a_frequent_one_in_proportion() -> None:
-    column = Categories(["a", "b"], [300, 100])
-    cells = column.encode(["a", "never seen", None], np.array([False, False, True]))
-    assert cells.tolist() == [0, column.rare_cell, column.missing_cell]
-    decoded, missing = column.decode(np.full(1000, column.rare_cell), (np.arange(1000) + 0.5) / 1000)
-    assert (decoded == "a").mean() == pytest.approx(0.75, abs=0.002)
-    assert not missing.any()
-    assert column.likelihood(CellCondition(values=("b",), missing=True)).tolist() == [0, 1, 0, 1]
+def test_a_rare_category_becomes_another_word_or_missing() -> None:
+    given, missing = ["a", "never seen", None], np.array([False, False, True])
+    for other, cells, values in (("other", [0, 2, 3], ["a", "other", None]), (None, [0, 3, 3], ["a", None, None])):
+        column = Categories(["a", "b"], [300, 100], other=other)
+        assert column.encode(given, missing).tolist() == cells
+        decoded, is_missing = column.decode(np.array(cells), np.zeros(3))
+        assert decoded.tolist() == values
+        assert is_missing.tolist() == [value is None for value in values]
+        assert column.encode(decoded.tolist(), is_missing).tolist() == cells
+        assert column.likelihood(CellCondition(values=("b",), missing=True)).tolist() == [0, 1, 0, 1]
+    column = Categories(["a", "b"], [300, 100], other="other")
+    assert column.likelihood(CellCondition(values=("other",))).tolist() == [0, 0, 1, 0]
+    flag = Categories([False], [300], other=False)  # a boolean that is true in a few rows
+    assert flag.encode([True, False], np.zeros(2, dtype=bool)).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
     ("values", "units"),
     [
-        (np.array([10, 40, 20]), Units(10, 10, -1)),
+        (np.array([10, 40, 20]), Units(0, 10, -1)),
         (np.array([0.5, 1.25]), Units(50, 75, 2)),
         (np.array([np.pi, 1.0]), Units(0, 0, -1)),
         (np.array([0.5, np.nan]), Units(0, 0, 1)),
         (np.array([0.001794872, 0.05]), Units(1794872, 48205128, 9)),
-        (np.array([10**18, 10**18 + 1]), Units(10**18, 1, -1)),
-        (np.array([1.1], dtype=np.float32), Units(11, 1, 1)),
+        (np.array([10**18, 10**18 + 1]), Units(0, 1, -1)),
+        (np.array([1.1], dtype=np.float32), Units(0, 1, 1)),
     ],
 )
 def test_units(values: Any, units: Units) -> None:

@@ -15,6 +15,7 @@ from morphogen.core.errors import UserError
 from morphogen.core.space import Row
 from morphogen.modalities.table.codec import TableCodec
 from morphogen.modalities.table.features import fit_extractor, independent_baseline, restore_extractor
+from morphogen.modalities.table.options import Options
 
 COUNT = 400
 
@@ -35,7 +36,7 @@ def people(seed=0, count=COUNT):
 
 
 TABLE = people()
-CODEC = TableCodec.fit([TABLE], Row)
+CODEC = TableCodec.fit([TABLE], Row, Options(rare=3))
 EXTRACTOR = fit_extractor([TABLE.slice(0, 150), TABLE.slice(150)], None, codec=CODEC, seed=0)
 
 
@@ -55,7 +56,7 @@ def test_only_modelled_columns_change_features():
     first = TABLE.slice(0, 60)
     keyed = first.set_column(0, "key", arrow.array(np.arange(60) + 7))
     assert torch.equal(EXTRACTOR.features(first), EXTRACTOR.features(keyed))  # a key has no features
-    assert len(EXTRACTOR.features(TABLE).unique(dim=0)) == COUNT
+    assert len(EXTRACTOR.features(TABLE).unique(dim=0)) > 0.98 * COUNT
     for name in ("age", "income", "debt", "city"):
         at = TABLE.column_names.index(name)
         permuted = TABLE.set_column(at, name, TABLE.column(name).take(np.roll(np.arange(COUNT), 1)))
@@ -80,7 +81,7 @@ def test_the_number_of_a_frequent_value_is_the_median():
     debt = EXTRACTOR.features(TABLE)[:, 2]
     owes = torch.from_numpy(TABLE.column("debt").to_numpy() > 0)
     assert (debt[~owes] == 0).all()
-    assert len(debt[owes].unique()) > 100
+    assert len(debt[owes].unique()) > 40
 
 
 def test_equal_values_have_equal_features_whatever_the_rest_of_the_row():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from morphogen.core.errors import UserError
 
 _DIGITS, _DIGITS_OF_SINGLE = 12, 6  # most decimal places that make a step, in double and in single precision
+_DIGITS_OF_SUMS, _LAST_BITS = 9, 1e-14  # decimal places that sums have at most, and their relative error
 _EXACT = 2**53  # whole numbers up to this are exact in double precision
 
 
@@ -71,18 +73,25 @@ def find_units(values: NDArray[Any]) -> Units:
         raise UserError(
             f"numbers from {offset} to {values.max()} span more than 62 bits; drop the column or make them floats"
         )
-    step = int(np.gcd.reduce(np.unique(values - offset))) if len(values) else 1
-    return Units(offset, max(1, step), digits)
+    step = max(1, int(np.gcd.reduce(np.unique(values - offset)))) if len(values) else 1
+    return Units(offset % step, step, digits)  # the smallest value would disclose its row
 
 
 def _digits(values: NDArray[Any]) -> int | None:
-    """Return the decimal places that reproduce every value in its own precision; None: more than a few."""
+    """Return the decimal places that reproduce every value in its own precision; None: more than a few.
+
+    Sums and products of decimal numbers, such as 3 * .35, may differ from one in their last bits.
+    """
     wide = values.astype(np.float64)
     largest = float(np.abs(wide).max(initial=0))
-    for digits in range((_DIGITS if values.dtype == np.float64 else _DIGITS_OF_SINGLE) + 1):
+    double = values.dtype == np.float64
+    for digits in range((_DIGITS if double else _DIGITS_OF_SINGLE) + 1):
         if largest * 10.0**digits >= _EXACT:
             return None
-        if np.array_equal(np.round(wide, digits).astype(values.dtype), values):
+        rounded = np.round(wide, digits)
+        if np.array_equal(rounded.astype(values.dtype), values):
+            return digits
+        if double and digits <= _DIGITS_OF_SUMS and (np.abs(rounded - wide) <= _LAST_BITS * np.abs(wide)).all():
             return digits
     return None
 
@@ -144,19 +153,60 @@ def to_column(values: NDArray[Any], missing: NDArray[np.bool_], kind: Any) -> An
     return arrow.array(np.clip(values, limits.min, limits.max).astype(kind.to_pandas_dtype()), kind, mask=mask)
 
 
-def parse(text: str, kind: Any) -> float | int:
-    """Return the value in a text as `to_numbers` returns values of the Arrow type `kind`. Raises ValueError."""
+def parse(value: Any, kind: Any) -> float | int:
+    """Return a value of Python, or its text, as `to_numbers` returns values of the Arrow type `kind`.
+
+    Raises ValueError where the type has no such value.
+    """
+    import pyarrow as arrow
+    import pyarrow.types as types
+
+    if types.is_temporal(kind):
+        if isinstance(value, str) and types.is_duration(kind):
+            value = _duration(value)
+        try:
+            return int(to_numbers(_temporal(value, kind))[0][0])
+        except (arrow.ArrowException, TypeError, OverflowError) as error:
+            raise ValueError(str(error)) from None
+    text = str(value)
+    number = float(text)
+    if math.isnan(number) and isinstance(value, str):
+        raise ValueError("not a number")
+    if types.is_integer(kind) and number.is_integer() and not text.strip().lstrip("+-").isdecimal():
+        return int(number)
+    return int(text) if text.strip().lstrip("+-").isdecimal() else number
+
+
+def _temporal(value: Any, kind: Any) -> Any:
+    """Return an Arrow array of one date, time or duration; without a zone it is of the zone of `kind`."""
+    import datetime
+
     import pyarrow as arrow
     import pyarrow.compute as compute
     import pyarrow.types as types
 
-    if types.is_temporal(kind) and not types.is_duration(kind):
-        try:
-            cast = compute.cast(arrow.chunked_array([[text]]), kind)
-        except arrow.ArrowException as error:
-            raise ValueError(str(error)) from None
-        return int(to_numbers(cast)[0][0])
-    value = float(text)
-    if math.isnan(value):
-        raise ValueError("not a number")
-    return int(text) if text.strip().lstrip("+-").isdecimal() else value
+    if isinstance(value, (int, float)):
+        raise ValueError("a number is no date or time")
+    if isinstance(value, (np.datetime64, np.timedelta64)) and not isinstance(value.item(), int):
+        value = value.item()
+    if isinstance(value, str) and types.is_time(kind):
+        value = datetime.time.fromisoformat(value.strip())
+    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+        value = value.isoformat()
+    array = arrow.array([value])
+    if getattr(kind, "tz", None) and getattr(array.type, "tz", None) is None:
+        zone = re.search(r"(Z|[+-]\d{2}:?\d{2})$", value) if isinstance(value, str) and ":" in value else None
+        if zone is None:
+            array = compute.assume_timezone(compute.cast(array, arrow.timestamp(kind.unit)), kind.tz)
+    return compute.cast(array, kind)
+
+
+def _duration(text: str) -> Any:
+    """Return a duration such as `3 days 04:05:06.5`, `3 days` or `04:05:06`. Raises ValueError."""
+    import datetime
+
+    match = re.fullmatch(r"\s*(?:(-?\d+) ?d(?:ays?)?,?)?\s*(?:(\d+):(\d{2})(?::(\d{2}(?:\.\d+)?))?)?\s*", text)
+    if match is None or not any(match.groups()):
+        raise ValueError(f"{text!r} is no duration")
+    days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return datetime.timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)

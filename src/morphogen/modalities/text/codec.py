@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
 from morphogen.core.codec import Codec
-from morphogen.core.errors import UserError
+from morphogen.core.errors import BadItem, UserError
 from morphogen.core.model import Partial, Request
 from morphogen.core.noise import Noise
 from morphogen.core.query import Query as BaseQuery
+from morphogen.core.records import Record, parse_record
 from morphogen.core.space import Space, TokenSequence
 from morphogen.sampling.token_constraints import compile_constraints, trim
 
@@ -23,9 +25,17 @@ from .inference import CorpusStatistics
 from .mask import Spans
 from .options import Options
 from .query import Query
-from .tokenizer import CharacterTokenizer, Tokenizer, from_state, utf8
+from .tokenizer import CharacterTokenizer, Tokenizer, TokenizerState, from_state, utf8
 
 _MOST_PROMPTS = 4096  # prompts of one request, so that memory is bounded
+
+
+class TextConfig(Record):
+    """What the folder of a `TextCodec` holds."""
+
+    context: Annotated[int, Field(ge=2, le=2**24)]
+    tokenizer: TokenizerState
+    notes: list[str]
 
 
 class TextCodec(Codec[list[str]]):
@@ -53,6 +63,15 @@ class TextCodec(Codec[list[str]]):
     def token_bytes(self) -> list[bytes]:
         """The bytes that each token stands for; none for the start and the end."""
         return [*self._tokenizer.token_bytes, b"", b""]
+
+    def align(self, items: Any) -> list[str]:
+        """Return texts as they are. Raises BadItem where an item is none."""
+        if isinstance(items, str) or not isinstance(items, Iterable):
+            raise BadItem(f"the items are {items!r:.40}; expected a list of texts")
+        for number, item in enumerate(items := list(items)):
+            if not isinstance(item, str):
+                raise BadItem(f"item {number} is no text but a {type(item).__name__}; expected a str")
+        return items
 
     def encode(self, items: list[str]) -> Tensor:
         """Return start, tokens, end, and more ends: `(B, n)` int64, n at least the context."""
@@ -174,7 +193,8 @@ class TextCodec(Codec[list[str]]):
 
     @classmethod
     def from_state(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
-        return cls(from_state(config["tokenizer"]), config["context"], config["notes"])
+        own = parse_record(config, TextConfig, "the codec of texts")
+        return cls(from_state(own.tokenizer), own.context, own.notes)
 
     def _prompted(self, prompts: list[str]) -> Partial:
         """Return documents, as long as the context or the longest prompt, of which start and prompt are known."""

@@ -14,15 +14,12 @@ from numpy.typing import NDArray
 from morphogen.core.errors import UserError
 from morphogen.core.modality import Parts
 
+from .boundaries import NAMES, PATTERNS, find_separator, mark_pattern
 from .files import read_plain
 
 _TRAINED = 0.9  # share of a single text, from its beginning
 _FEWEST = 10  # characters of a single text, so that neither part is empty
-# A list, such as of names, has at least _LINES lines, half of them different, none longer than _LONGEST characters, and
-# a median below _MEDIAN; of a long file _SAMPLE lines are read.
-_LINES, _LONGEST, _MEDIAN, _SAMPLE = 20, 400, 80, 2000
 _BLOCK = 1 << 22  # bytes in which characters are counted at a time
-_PATTERNS = {"line": rb"\n(?:[ \t]*\n)*", "blank": rb"\n(?:[ \t]*\n)+"}
 
 Spans = tuple["array[int]", "array[int]"]  # where documents begin and stop, in bytes
 
@@ -49,22 +46,22 @@ class Documents(Sequence[str]):
 def split_file(path: Path, separator: str | None) -> Parts:
     """Return the documents of a text file, plain or gzipped.
 
-    `separator` is `line` or `blank` (lines) for what stands between documents, or any text (`\\n` and `\\t` are a line
-    end and a tab), or `none`: the file is one text, its last tenth the test split, as in nanoGPT. Without it: `line`
-    if the file is a list, many different short lines and none of them blank, else `none`. Documents lose the line
-    ends around them. Raises UserError if the file is no text, or does not contain `separator`.
+    `separator` is what stands between documents: `line`, `blank` (lines), `blanks` (two or more), `break` (a single
+    line end between blocks), or any text (`\\n` and `\\t` are a line end and a tab). With `none` the file is one text,
+    its last tenth the test split, as in nanoGPT. Without it `boundaries.find_separator` decides. Documents lose the
+    line ends around them. Raises UserError if the file is no text, or does not contain `separator`.
     """
     data = read_plain(path, str(path))
     if separator == "":
         raise UserError("--separator is empty; expected line, blank, none, or a text that stands between documents")
-    chosen = separator or ("line" if _is_list(data) else "none")
+    chosen = separator or find_separator(data)
     if chosen == "none":
         return _halves(path, data, advise=separator is None)
     spans = _cut(data, chosen)
     count = len(spans[0])
     if separator is not None and count < 2:
         raise UserError(f"{path} does not contain --separator {separator!r} between two documents; drop it")
-    unit = {"line": "lines", "blank": "blocks between blank lines"}.get(chosen, f"parts between {separator!r}")
+    unit = NAMES.get(chosen, f"parts between {chosen!r}")
     description = f"{path.name}: {count:,} {unit}, each a document"
     description += " (--separator none takes all as one text)" if separator is None else ""
     return Parts(Documents(data, spans), description)
@@ -72,8 +69,8 @@ def split_file(path: Path, separator: str | None) -> Parts:
 
 def _cut(data: bytes, separator: str) -> Spans:
     """Return where documents begin and stop, without the line ends around them; blank ones are left out."""
-    text = separator.replace("\\n", "\n").replace("\\t", "\t").encode()
-    pattern = re.compile(_PATTERNS.get(separator) or rb"\n*" + re.escape(text) + rb"\n*")
+    text = separator.replace("\\n", "\n").replace("\\t", "\t")
+    pattern = re.compile(PATTERNS.get(separator) or mark_pattern(text))
     starts, stops = array("q"), array("q")
 
     def add(start: int, stop: int) -> None:
@@ -118,23 +115,3 @@ def _halves(path: Path, data: bytes, advise: bool) -> Parts:
 def _begins(data: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return which bytes of UTF-8 begin a character."""
     return data & 0xC0 != 0x80
-
-
-def _is_list(data: bytes) -> bool:
-    """Return whether a text is a list with one item per line."""
-    body = data.strip(b"\n")
-    count = body.count(b"\n") + 1
-    if count < _LINES or re.search(rb"\n[ \t]*\n", body):
-        return False
-    lines = body.split(b"\n") if count <= _SAMPLE else _spread(body)
-    lengths = sorted(len(line.decode()) for line in lines)
-    return lengths[-1] <= _LONGEST and lengths[len(lengths) // 2] < _MEDIAN and len(set(lines)) >= len(lines) / 2
-
-
-def _spread(body: bytes) -> list[bytes]:
-    """Return lines at evenly spaced positions."""
-    lines = {}
-    for at in np.linspace(0, len(body) - 1, _SAMPLE).astype(int).tolist():
-        start, stop = body.rfind(b"\n", 0, at) + 1, body.find(b"\n", at)
-        lines[start] = body[start : stop if stop >= 0 else len(body)]
-    return list(lines.values())

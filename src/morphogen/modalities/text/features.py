@@ -87,6 +87,13 @@ def independent_baseline(items: Sequence[str], seed: int) -> list[str]:
     return [shuffled[start:stop] for start, stop in pairwise(accumulate(map(len, items), initial=0))]
 
 
+def shuffled_words(items: Sequence[str], seed: int) -> list[str]:
+    """Return the texts with their words, as spaces part them, in random order."""
+    random = np.random.default_rng(seed)
+    parts = [item.split(" ") for item in items]
+    return [" ".join(words[at] for at in random.permutation(len(words))) for words in parts]
+
+
 def properties(items: Sequence[str]) -> dict[str, NDArray[np.float64]]:
     """Return plain properties of each text, `(N,)`, by name. Shares are of its characters; an empty text has zeros.
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import codecs
-import gzip
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from morphogen.core.config import replacing
 from morphogen.core.errors import BadItem, UserError
+from morphogen.core.files import guard, read_bytes
 
 SUFFIXES = (".txt", ".md", ".txt.gz", ".md.gz")  # lower case
 
@@ -39,14 +38,8 @@ def read(raw: Any, name: str) -> str:
 
 def read_plain(path: Path, name: str) -> bytes:
     """Return the text in a file, plain or gzipped, as `plain` does. Raises BadItem with `name`."""
-    try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
-    except FileNotFoundError:
-        raise BadItem(f"{name} does not exist") from None
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise BadItem(f"{name} cannot be read ({reason}); fetch it again, or remove it") from None
-    return plain(data, name)
+    with guard(name, "cannot be read", "fetch it again, or remove it", BadItem):
+        return plain(read_bytes(path, name), name)
 
 
 def plain(data: bytes, name: str) -> bytes:

@@ -57,6 +57,11 @@ class TextJudge(Judge[Texts]):
 
         return independent_baseline(items, seed)
 
+    def degraded(self, items: Texts, seed: int) -> list[str]:
+        from .features import shuffled_words
+
+        return shuffled_words(items, seed)
+
     def properties(self, items: Texts, passages: bool) -> dict[str, NDArray[np.float64]]:
         from .features import properties
 

@@ -143,6 +143,7 @@ def _copied_spans(comparison: Comparison[Texts], results: Results, real: Texts, 
         Check(
             name="long spans copied from training texts",
             detected=hits >= 3 and fisher_exact(hits, len(lengths), real_hits, len(real_lengths)) < 1e-3,
+            privacy=True,
             message=f"{hits:,} of {len(lengths):,} generated texts share more than {limit:,.0f} consecutive characters "
             f"with a training text, which 1 % of held-out texts do; the longest span has {lengths.max():,.0f}.",
         )

@@ -334,3 +334,67 @@ def test_tiny_shakespeare():
     assert codec.space == TokenSequence(67, 256, end=66, start=65)
     examples, _ = codec.pack([source.read(1)], alone=False)
     assert examples.shape == (-(-(len(text) - 1003854 + 2 - 256) // 128) + 1, 256)
+
+
+STORY = (
+    "Once upon a time {a} and {b} lived near a {c}. One day {a} lost a {d} there. {b} looked for the {d} with {a} "
+    "until night, and found it under the {c}."
+)
+WORDS = ["apple", "river", "drum", "lantern", "goat", "window", "kite", "bridge", "whistle", "barrel", "candle"]
+
+
+def told(count: int, *, paragraphs: int = 1) -> list[str]:
+    """Return stories, each about its own people and things in all its paragraphs."""
+    random = np.random.default_rng(0)
+    stories = []
+    for number in range(count):
+        names = {"a": f"Ann{number}", "b": f"Bob{number}"} | dict(
+            zip("cd", random.choice(WORDS, 2, replace=False), strict=True)
+        )
+        stories.append("\n\n".join([STORY.format(**names)] * paragraphs))
+    return stories
+
+
+@pytest.mark.parametrize(
+    ("between", "paragraphs", "count", "unit"),
+    [
+        ("\n\n", 1, 30, "30 blocks between blank lines"),
+        ("\n\n\n", 3, 30, "30 parts between two or more blank lines"),
+        ("\n", 3, 30, "30 parts between single line ends"),
+        ("\n<|endoftext|>\n", 2, 5, "5 parts between '<|endoftext|>'"),
+        ("<|endoftext|>", 2, 5, "5 parts between '<|endoftext|>'"),
+        ("\n---\n", 2, 6, "6 parts between '---'"),
+        ("\n\n* * *\n\n", 2, 6, "6 parts between '* * *'"),
+    ],
+)
+def test_documents_are_found(tmp_path, between, paragraphs, count, unit):
+    stories = told(count, paragraphs=paragraphs)
+    stories = [story.replace(".", "!", number % 4) for number, story in enumerate(stories)]
+    source = open_source(put(tmp_path / "stories.txt", between.join(stories) + "\n"))
+    assert everything(source) == stories
+    assert f"{unit}" in source.description
+    assert "each a document (--separator none takes all as one text)" in source.description
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n\n".join(told(10)),  # too few to tell
+        "\n\n".join(told(20, paragraphs=4)),  # paragraphs, which nothing divides
+        "\n---\n".join(told(3)),
+        "\n\n".join(f"## Part {number}\n\n{story}" for number, story in enumerate(told(30))),  # headings
+        "\n\n".join(f"ANN{number % 3}:\n{story}" for number, story in enumerate(told(30))),  # speeches
+    ],
+)
+def test_paragraphs_and_speeches_are_one_text(tmp_path, text):
+    assert len(open_source(put(tmp_path / "book.txt", text))) == 2
+
+
+def test_documents_of_the_shared_texts():
+    for name, description in (
+        ("names.txt", "32,033 lines, each a document"),
+        ("tinyshakespeare.txt", "one text of 1,115,394 characters"),
+        ("tinystories_sample.txt", "1,097 parts between single line ends"),
+        ("wikitext2.valid.txt", "one text of"),
+    ):
+        assert description in open_source(shared(f"text/{name}")).description

@@ -6,12 +6,14 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from morphogen.core.errors import UserError, needs_extra
+from morphogen.core.files import guard, read_bytes
+from morphogen.core.records import Record
 
 Flat = tuple[NDArray[np.int64], NDArray[np.int64]]  # the tokens of all texts, one text after the other; their lengths
 
@@ -86,14 +88,11 @@ class BPETokenizer(Tokenizer):
     def __init__(self, description: str, name: str = "the tokenizer") -> None:
         """`description` is a tokenizer.json, `name` its name in messages. Raises UserError where it changes texts."""
         tokenizers = _tokenizers()
-        try:
+        with guard(name, "is no tokenizer.json", "save one with Tokenizer.save"):
             config = json.loads(description)
             added = {token["id"] for token in config.get("added_tokens", ())}
             model = config["model"]["type"], "ByteLevel" in json.dumps(config.get("pre_tokenizer"))
             self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(_plain(config)))
-        except Exception as error:  # the library raises a plain Exception
-            line = next(iter(str(error).splitlines()), type(error).__name__)
-            raise UserError(f"{name} is no tokenizer.json ({line}); save one with Tokenizer.save") from None
         if model != ("BPE", True):
             raise UserError(f"{name} is of the kind {model[0]}, and not byte-level BPE, which alone encodes any text")
         vocab = self._tokenizer.get_vocab()
@@ -120,25 +119,29 @@ class BPETokenizer(Tokenizer):
         return {"kind": "bpe", "tokenizer": self._tokenizer.to_str()}
 
 
-def from_state(state: dict[str, Any]) -> Tokenizer:
-    """Return the tokenizer that `Tokenizer.state` described."""
-    if state["kind"] == "character":
-        return CharacterTokenizer(state["alphabet"])
-    if state["kind"] == "byte":
+class TokenizerState(Record):
+    """What describes a tokenizer in a codec's folder."""
+
+    kind: Literal["character", "byte", "bpe"]
+    alphabet: str = ""  # of characters
+    tokenizer: str = ""  # of bpe: its tokenizer.json
+
+
+def from_state(state: TokenizerState) -> Tokenizer:
+    """Return the tokenizer that `Tokenizer.state` described. Raises UserError where it is damaged."""
+    if state.kind == "byte":
         return ByteTokenizer()
-    if state["kind"] == "bpe":
-        return BPETokenizer(state["tokenizer"])
-    raise ValueError(f"tokenizers of the kind {state['kind']!r} are not known")
+    if state.kind == "bpe":
+        return BPETokenizer(state.tokenizer)
+    if not state.alphabet or len(set(state.alphabet)) < len(state.alphabet):
+        raise UserError("the alphabet of the tokenizer is empty or names a character twice")
+    return CharacterTokenizer(state.alphabet)
 
 
 def load_bpe(path: Path) -> BPETokenizer:
     """Return the tokenizer in a file. Raises UserError where it is none, or changes texts."""
-    try:
-        return BPETokenizer(path.read_text(encoding="utf-8"), str(path))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}; expected a tokenizer.json") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is no tokenizer.json: it is not text") from None
+    with guard(path, "is no tokenizer.json", "save one with Tokenizer.save"):
+        return BPETokenizer(read_bytes(path, path, UserError).decode("utf-8"), str(path))
 
 
 def train_bpe(texts: Iterable[str], vocab: int) -> BPETokenizer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,22 @@ def numbers_of(column: Any) -> NDArray[np.float64]:
         column = column.cast(arrow.int32() if short else arrow.int64())
     values = column.cast(arrow.float64(), safe=False).to_numpy().astype(np.float64)
     return np.where(np.isfinite(values), values, np.nan)
+
+
+def label_of(kind: Any) -> Callable[[float], str]:
+    """Return how a number of `numbers_of` is written in a chart: a date or a time as such."""
+    import pyarrow as arrow
+    import pyarrow.types as types
+
+    if not types.is_temporal(kind) or types.is_duration(kind):
+        return lambda value: f"{value:.3g}"
+    whole = arrow.int32() if types.is_date32(kind) or types.is_time32(kind) else arrow.int64()
+
+    def label(value: float) -> str:
+        moment = arrow.array([int(value)], whole).cast(kind).cast(arrow.string())[0].as_py()
+        return moment[:5] if types.is_time(kind) else moment[:10]
+
+    return label
 
 
 def codes_of(real: Any, synthetic: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
