@@ -188,7 +188,7 @@ def link(folder: Path) -> None:
         (change("mean", lambda value: value.double()), ["mean is torch.float64; expected torch.float32"]),
         (change("mean", lambda value: torch.zeros(3)), ["size mismatch for mean"]),
         (change("mean", lambda value: value.expand(1).bool()), ["mean is torch.bool"]),
-        (edit(options={"width": 16 * 2**20}), ["describe a model of"]),
+        (edit(options={"width": 16 * 2**20}), ["describe a model that needs more memory"]),
         (leave, ["conditions.../../outside", "it is no plain file name"]),
         (link, ["is a link that leads out of", "put a copy of the file in its place"]),
     ],

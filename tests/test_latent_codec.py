@@ -150,5 +150,5 @@ def test_an_autoencoder_that_was_changed_is_refused(runs: Path) -> None:
     with torch.no_grad():
         next(inner.model.parameters()).add_(0.5)
     inner.save(out / "codec" / "model")
-    with pytest.raises(UserError, match="this model was trained with"):
+    with pytest.raises(UserError, match="was changed or damaged after the model was saved"):
         morphogen.load(out)

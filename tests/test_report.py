@@ -273,7 +273,7 @@ def test_headings_do_not_skip_a_level(pages: dict[str, str], case: str) -> None:
 def test_the_grade_comes_first_and_faults_before_passed_checks(pages: dict[str, str]) -> None:
     text = Page(pages["pictures"]).text
     order = ["Model of pictures: diffusion", "the held-out part of <b>photos</b>", "Far from real items & 1 fault"]
-    order += ["May I share the pictures?", "1 of 2 faults detected", "memory", "1 passed", "blank"]
+    order += ["May I share the pictures?", "1 of 2 faults detected", "memory", "1 check passed", "blank"]
     order += ["The first ones, not selected", "Class by class", "Distributions", "During training", "ratio 0.100"]
     order += ["All figures", "Not measured", "FID", "--seed 12"]
     places = [text.index(one) for one in order]

@@ -18,12 +18,12 @@ from .core.modality import modality as modality_named
 from .core.model import GenerativeModel
 from .core.records import FORMAT, ModelConfig, read_metrics, read_record
 from .core.space import Space, space_from_json
-from .core.weights import check_tensors, load_tensors, state_bytes
+from .core.weights import AllocationLimit, check_tensors, load_tensors
 from .latent_codec import LatentCodec
 from .nn.nd import place
 
 _RESTORE = "restore the folder or fit again"
-_SLACK = 2, 1 << 20  # how much larger than its weights a model may be that options describe: times, and bytes
+_SLACK = 8, 1 << 28  # how much more memory than its weights building a model may take: times, and bytes
 
 
 def load_artifact(folder: Path | str, device: str | None = None) -> Artifact:
@@ -141,14 +141,13 @@ def _build(
     model_class: type[GenerativeModel], space: Space, spaces: dict[str, Space], options: Any, file: Path
 ) -> GenerativeModel:
     """Return the model that the options describe. Raises UserError where it is much larger than the file of weights."""
-    described = state_bytes(lambda: model_class(space, spaces, options))
-    times, more = _SLACK
-    if described > times * file.stat().st_size + more:
-        raise UserError(
-            f"the options in {file.with_name('config.json')} describe a model of {described:,} bytes, and {file} has "
-            f"{file.stat().st_size:,}; {_RESTORE}"
-        )
-    return model_class(space, spaces, options)
+    size, (times, more) = file.stat().st_size, _SLACK
+    message = (
+        f"the options in {file.with_name('config.json')} describe a model that needs more memory than its weights in "
+        f"{file}, of {size:,} bytes, leave room for; {_RESTORE}"
+    )
+    with AllocationLimit(times * size + more, message):
+        return model_class(space, spaces, options)
 
 
 def _load_weights(model: GenerativeModel, file: Path) -> None:

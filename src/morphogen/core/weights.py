@@ -1,17 +1,22 @@
-"""Tensors from files: which ones a model takes, and how much memory a model would need."""
+"""Tensors from files: which ones a model takes, and how much memory it may ask for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from .errors import UserError
 from .files import check_memory, guard
 
 _ADVICE = "restore the folder or fit again"
+_FACTORIES = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
+_BYTES = 4  # of a number
 
 
 def load_tensors(file: Path, advice: str = _ADVICE) -> dict[str, Tensor]:
@@ -41,13 +46,25 @@ def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor],
             raise UserError(f"{file}: {name} holds a number that is not finite; {_ADVICE}")
 
 
-def state_bytes(build: Callable[[], nn.Module]) -> int:
-    """Return the bytes of the state of the module that `build` returns, without asking for its memory.
+class AllocationLimit(TorchFunctionMode):
+    """Within the block, tensors are made up to so many bytes in all; the next one raises UserError with `message`.
 
-    0 for a module that cannot be built without memory.
+    It counts what torch's own functions make from sizes: building on the meta device would count exactly, and costs a
+    second to import its kernels.
     """
-    try:
-        with torch.device("meta"):
-            return sum(value.numel() * value.element_size() for value in build().state_dict().values())
-    except Exception:
-        return 0
+
+    def __init__(self, size: int, message: str) -> None:
+        super().__init__()
+        self.left, self.message = size, message
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func in _FACTORIES:
+            sizes = (kwargs or {}).get("size", args)
+            self.left -= _BYTES * math.prod(sizes[0] if sizes and isinstance(sizes[0], Sequence) else sizes)
+        elif func is torch.arange:
+            self.left -= _BYTES * int(max(one for one in args if isinstance(one, int | float)))
+        if self.left < 0:
+            raise UserError(self.message)
+        return func(*args, **(kwargs or {}))

@@ -54,9 +54,9 @@ def _first(checks: Sequence[Check]) -> str:
 
 
 def _differences(checks: Sequence[Check], real: int) -> str:
-    found = [check for check in checks if check.detected and not check.fault]
-    if found:
-        return _first(found)
+    detected = [check for check in checks if check.detected and not check.fault]
+    if detected:
+        return _first(detected)
     if any(not check.fault for check in checks):
         return f"Generated items cannot be distinguished from real ones with {real:,} held-out items."
     return ""

@@ -249,7 +249,7 @@ class Run:
             "seconds": round(state.seconds + probed.start_seconds, 1),
             "start_seconds": probed.start_seconds,
             "probe_seconds": probed.probe_seconds,
-            "step_seconds": round(self.computing, 1),
+            "step_seconds": round(self.computing, 3),
             "steps": state.step,
             "batch": probed.batch,
             "items": self.dataset.examples,

@@ -213,19 +213,19 @@ def _common(texts: Sequence[str]) -> tuple[NumberFormat, list[str]] | None:
         text = text.strip(" \t")
         sign, unsigned = (text[0], text[1:]) if text[:1] in ("-", "+") else ("", text)
         if _PLAIN.fullmatch(unsigned):
-            found = ("", "")
+            own = ("", "")
             body = unsigned
         else:
             match = _WRITTEN.fullmatch(text)
             if match is None or bool(match["open"]) != bool(match["close"]):
                 return None
-            found, body = (match["prefix"], match["suffix"]), match["body"]
+            own, body = (match["prefix"], match["suffix"]), match["body"]
             sign = match["before"] or match["inside"] or match["after"]
             place = "inside" if match["inside"] and match["prefix"] else "after" if match["after"] else ""
             signs.add("parentheses" if match["open"] else place)
-        if affixes is not None and found != affixes:
+        if affixes is not None and own != affixes:
             return None
-        affixes = found
+        affixes = own
         signs.add(sign)
         bodies.append(body)
     prefix, suffix = affixes or ("", "")
