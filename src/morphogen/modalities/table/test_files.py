@@ -16,6 +16,7 @@ from morphogen.core.modality import WEAK, Record, modality
 from morphogen.core.space import Row
 from morphogen.modalities.table import files
 from morphogen.modalities.table.options import Mask, Options
+from morphogen.modalities.table.preview import drawable
 
 TABLE = modality("table")
 
@@ -117,3 +118,8 @@ def test_rows_are_taken_and_joined() -> None:
     assert TABLE.take(table, range(0, 6, 2)).column("a").to_pylist() == [0, 2, 4]
     assert TABLE.take(table, []).num_rows == 0
     assert TABLE.collect([table.slice(0, 4), table.slice(4)]).equals(table)
+
+
+def test_a_font_of_few_letters() -> None:
+    assert drawable("M\u00fcnchen\t\u4e2d", plain=True) == "Munchen??"
+    assert drawable("M\u00fcnchen\t\u4e2d", plain=False) == "M\u00fcnchen?\u4e2d"
