@@ -41,7 +41,6 @@ def run(arguments: list[str]) -> int:
         target=parsed.target,
         batch=parsed.batch,
         out=parsed.out,
-        bar=True,
         **control_values(parsed),
     )
     if evaluation is None:  # the first process prints

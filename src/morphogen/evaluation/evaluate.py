@@ -44,7 +44,6 @@ def evaluate(
     batch: int | None = None,
     out: Path | str | None = None,
     say: Say | None = log,
-    bar: bool = False,
     **controls: Any,
 ) -> Evaluation | None:
     """Judge a model, or the model in a folder, by the items held out when it was fitted; write and return the result.
@@ -56,9 +55,9 @@ def evaluate(
     real items with `show_real` only. `extractor` is `own`, `model`, the name of a pretrained one, another model's
     folder, or the folder of an extractor that an evaluation saved; `extractor_weights` is the file or folder of a
     pretrained one. `label` is the column of classes, `target` the column to predict. `report.html` and `metrics.json`
-    go to `out`, or to the model folder. `say` takes lines on the progress; with `bar` a terminal shows a bar instead.
-    Under a launcher such as torchrun, processes share the sampling; all but the first return None. Raises UserError
-    where there is too little to judge by.
+    go to `out`, or to the model folder. `say` takes lines on the progress; without one of your own a terminal shows a
+    bar. Under a launcher such as torchrun, processes share the sampling; all but the first return None. Raises
+    UserError where there is too little to judge by.
     """
     started = time.monotonic()
     if batch is not None and batch < 1:
@@ -67,7 +66,7 @@ def evaluate(
     flags |= {"label": label, "target": target, "batch": batch}
     pipeline = model if isinstance(model, Pipeline) else load(model)
     rank, ranks = processes.start()
-    progress = Progress(say if rank == 0 else None, bar=bar)
+    progress = Progress(say if rank == 0 else None, bar=say is log)
     folder = Path(out) if out is not None else pipeline.folder
     plan = make_plan(
         pipeline,

@@ -1,7 +1,7 @@
 """The grade of a model: how far generated items are from real ones, and whether there are faults.
 
 Two distances make it. The area of the classifier two-sample test says how often a generated item is recognised; it is
-sensitive, and soon at its end. The Fréchet distance says how far items are, from real data (0) to real items that are
+sensitive, and saturates early. The Fréchet distance says how far items are, from real data (0) to real items that are
 visibly worse (1); it is blind to what the extractor does not see.
 """
 

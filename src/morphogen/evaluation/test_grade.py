@@ -32,7 +32,7 @@ def area(value: float, half: float = 0.03, real_data: float = 0.5) -> Figure:
 
 
 @pytest.mark.parametrize(
-    ("found", "position", "level"),
+    ("area", "position", "level"),
     [
         (area(0.50), 0.05, "good"),
         (area(0.50, half=0.25), 0.05, "unclear"),  # of 12 items
@@ -49,8 +49,8 @@ def area(value: float, half: float = 0.03, real_data: float = 0.5) -> Figure:
         (None, 0.6, "poor"),
     ],
 )
-def test_the_level_follows_both_distances(found: Figure | None, position: float | None, level: Level) -> None:
-    assert level_of(Likeness(found, position)) == level
+def test_the_level_follows_both_distances(area: Figure | None, position: float | None, level: Level) -> None:
+    assert level_of(Likeness(area, position)) == level
 
 
 def attack(value: float, count: int) -> Attack:

@@ -47,7 +47,7 @@ class Categories(Column):
 
     @property
     def cell_of_others(self) -> int:
-        """The cell of a value that is not among the frequent ones: the one that is decoded as it is."""
+        """The cell that rare values are encoded as: that of `other` where it is a frequent value, too."""
         if self.other is None and not self.pseudonyms:
             return self.missing_cell
         return self._index.get(self.other, self.rare_cell)

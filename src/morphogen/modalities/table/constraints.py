@@ -36,7 +36,8 @@ class Constraint:
     """A rule that every row satisfies, and the words that it was written in.
 
     `columns` of an order are the lower and the higher one; of a sum the total and its parts; of `missing` the one that
-    is missing and the one that decides: `unless` that has `value`, or where it has. A range goes from `low` to `high`.
+    is missing, and the column that decides: where that equals `value`, or, with `unless`, where it does not. A range
+    goes from `low` to `high`.
     """
 
     form: Form

@@ -45,7 +45,7 @@ class Head(NamedTuple):
 def infer_dialect(text: str, *, complete: bool, last_line_ends: bool) -> Head | None:
     """Return the dialect of the text at the start of a csv file; None: it is blank.
 
-    `complete`: the text is all of the file, so that its last line is whole. `last_line_ends` is said of the file.
+    `complete`: the text is the whole file, its last line uncut. `last_line_ends`: the file ends with a line end.
     """
     mark, text = text.startswith("\ufeff"), text.removeprefix("\ufeff")
     all_lines = text.splitlines()
