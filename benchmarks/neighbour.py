@@ -5,7 +5,9 @@ Run: python benchmarks/neighbour.py                       fixed networks, about 
      python benchmarks/neighbour.py --defaults --seconds 120   what the probe chooses, for the seconds alone
      python benchmarks/neighbour.py --code DIR            the package in DIR, such as that of another commit
 
-Each fit is a process of its own, and idle and loaded ones take turns. Prints a table, and writes JSON to `results/`.
+Each fit is a process of its own, and idle and loaded ones take turns. The first line is the share of the processors
+that the system gives a program of one counting thread a core beside the same neighbours: no fit can keep more of its
+idle speed. Prints a table, and writes JSON to `results/`.
 """
 
 from __future__ import annotations
@@ -56,6 +58,33 @@ def neighbours(count: int) -> Iterator[None]:
             process.wait()
 
 
+_COUNTING = """
+import multiprocessing, sys, time
+def count(seconds):
+    number, end = 0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        number += 1
+    return number
+if __name__ == "__main__":
+    cores = int(sys.argv[2])
+    with multiprocessing.Pool(cores) as pool:
+        print(sum(pool.map(count, [float(sys.argv[1])] * cores)))
+"""
+
+
+def share(seconds: float, folder: Path) -> float:
+    """Return the speed of one counting process a core beside as many neighbours, over that without them."""
+    cores, script = joblib.cpu_count(), folder / "count.py"
+    script.write_text(_COUNTING)
+    counts = []
+    for busy in (0, cores):
+        with neighbours(busy):
+            command = [sys.executable, str(script), str(seconds), str(cores)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True, start_new_session=True)
+            counts.append(int(done.stdout))
+    return counts[1] / counts[0]
+
+
 def fit(source: str, seconds: float, flags: tuple[str, ...], out: Path, code: Path | None) -> dict[str, float]:
     """Return the figures of a fit by the command line, with its seconds of wall clock."""
     environment = os.environ | ({"PYTHONPATH": str(code)} if code else {})
@@ -90,9 +119,11 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, dict[str, li
     return results
 
 
-def report(results: dict[str, dict[str, list[dict[str, float]]]]) -> str:
+def report(results: dict[str, dict[str, list[dict[str, float]]]], counting: float) -> str:
     """Return the medians as a table."""
     lines = [
+        f"a counting program keeps {counting:.0%} of its idle speed",
+        "",
         "| | items/s, idle | loaded | loaded / idle | s trained, idle | loaded | overrun, idle | loaded |",
         "|---|---|---|---|---|---|---|---|",
     ]
@@ -119,12 +150,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS, help="JSON of all figures; other runs in it are kept")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
+        counting = share(10.0, Path(folder))
         results = measure(options, Path(folder))
-    print(report(results))
+    print(report(results, counting))
     runs = json.loads(options.out.read_text()) if options.out.exists() else {}
     networks = "defaults" if options.defaults else "fixed networks"
     version = f", {options.code}" if options.code else ""
-    runs[f"{networks}, {options.seconds:g} s{version}"] = {"load": os.getloadavg()[0], "figures": results}
+    runs[f"{networks}, {options.seconds:g} s{version}"] = {
+        "load": os.getloadavg()[0],
+        "counting": counting,
+        "figures": results,
+    }
     options.out.write_text(json.dumps(runs, indent=1) + "\n")
 
 

@@ -127,7 +127,7 @@ def _read_fit(out: Path) -> None:
 def sign(folder: Path) -> None:
     """Write the hashes of all files into config.json, so that they agree with whatever is there."""
     file = folder / "config.json"
-    with suppress(ValueError, TypeError, KeyError, AttributeError, OSError):
+    with suppress(ValueError, TypeError, KeyError, AttributeError, OSError, RecursionError):
         config = json.loads(file.read_text())
         config["files"] = {name: file_hash(folder / name) for name in config["files"]}
         file.write_text(json.dumps(config))

@@ -19,6 +19,7 @@ from morphogen.evaluation.report.axes import number
 from morphogen.evaluation.report.charts import bar, distribution
 from morphogen.evaluation.report.courses import curve
 from morphogen.evaluation.report.material import Curve
+from morphogen.metrics.statistics.histogram import histogram
 
 
 @pytest.mark.parametrize(
@@ -139,3 +140,21 @@ def test_a_curve_breaks_at_values_that_are_not_finite() -> None:
     assert curve(Curve("none", [], [])) == ""
     assert "polyline" in curve(Curve("one", [1.0], [3.0]))
     assert "log scale" in curve(Curve("wide", [0, 1], [1000.0, 1.0]))
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 23), (1, 12), (0, 6), (1970, 2024), (5, 5), (-40, 60), (1, 31)])
+def test_bins_of_whole_numbers_leave_no_gaps(first: int, last: int) -> None:
+    values = np.repeat(np.arange(first, last + 1), 50)
+    chart = histogram("part", values, values + 0)
+    step = -(-(last - first + 1) // 24)
+    assert chart.bins == [str(one) for one in range(first, last + 1, step)]
+    assert sum(chart.real) == pytest.approx(1)
+    assert min(chart.real) > 0
+    assert np.ptp(chart.real[:-1] if len(chart.real) > 1 else chart.real) == pytest.approx(0)
+
+
+def test_bins_of_fractions_are_equal_over_the_range() -> None:
+    values = np.linspace(0, 1, 24_000)
+    chart = histogram("share", values, values)
+    assert len(chart.bins) == 24
+    assert chart.real == pytest.approx(np.full(24, 1 / 24), abs=1e-3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import torch
 
 import morphogen
 from morphogen import Pipeline, UserError, latents, likelihood
+from morphogen.cli import run
 from morphogen.core.noise import Noise
-from morphogen.core.space import Grid, Tokens
+from morphogen.core.space import Grid, Tokens, space_from_json
 from morphogen.data.sources import open_source
 
 STEPS = {"steps": 8, "batch": 16, "precision": "fp32", "previews": 1}
@@ -152,3 +154,29 @@ def test_an_autoencoder_that_was_changed_is_refused(runs: Path) -> None:
     inner.save(out / "codec" / "model")
     with pytest.raises(UserError, match="was changed or damaged after the model was saved"):
         morphogen.load(out)
+
+
+@pytest.mark.parametrize("family", ["vae", "vq"])
+def test_a_folder_says_what_latents_it_has(runs: Path, family: str, tmp_path: Path) -> None:
+    latent = morphogen.load(runs / family).model.latent  # type: ignore[attr-defined]
+    config = json.loads((runs / family / "config.json").read_text())
+    assert space_from_json(config["latent"]) == latent
+    shutil.copytree(runs / family, tmp_path / "model")
+    config["latent"] = {"kind": "grid", "channels": 77, "size": [], "axes": [], "step": 0.0}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="describes latents that this model does not have; restore the folder"):
+        morphogen.load(tmp_path / "model")
+    del config["latent"]  # as older folders
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    assert morphogen.load(tmp_path / "model").hash == morphogen.load(runs / family).hash
+
+
+def test_a_family_that_cannot_model_latents_is_refused_before_anything_is_opened(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    absent = tmp_path / "absent"
+    arguments = ["fit", str(absent), "--family", "autoregressive", "--autoencoder", str(runs / "vae")]
+    assert run([*arguments, "--out", str(tmp_path / "out")]) == 2
+    message = capsys.readouterr().err
+    assert "'autoregressive' cannot model grids of numbers" in message
+    assert str(absent) not in message

@@ -8,10 +8,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from two_parts import ITEMS, TwoParts
+from two_parts import ITEMS, Nothing, TwoParts
 
 from morphogen.core import plugins
 from morphogen.core.config import Frozen
+from morphogen.core.errors import UserError
 from morphogen.core.model import Batch, GenerativeModel, Phase
 from morphogen.core.space import Field, Grid, Row, Tokens, TokenSequence
 from morphogen.training.options import TrainOptions
@@ -166,3 +167,43 @@ def test_few_texts_get_a_small_network_however_long_it_trains(examples: int, wid
         device=torch.device("cpu"),
     ).choose(model.Options(layers=1, ngram_order=0), [{"width": 16}, {"width": 32}])
     assert choice.options.model_dump()["width"] == width
+
+
+class Storing(TwoParts):
+    """Keeps a thousand numbers of each item until the gradient is computed."""
+
+    def forward(self, batch: Batch, phase: str = "first"):  # type: ignore[no-untyped-def]
+        loss = super().forward(batch, phase)
+        wide = self.first(batch.x).sum(1, keepdim=True).expand(-1, 1000).exp()
+        return loss._replace(total=loss.total + 0 * wide.sum())
+
+
+def test_a_batch_beyond_the_memory_is_refused_before_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    largest = 0
+
+    def sample(count: int) -> Batch:
+        nonlocal largest
+        largest = max(largest, count)
+        return Batch(ITEMS[torch.arange(count) % len(ITEMS)])
+
+    def choose(**options: object) -> int:
+        return Probe(
+            build=lambda _: Storing((Phase("first", "first"),)),
+            sample=sample,
+            items=10**6,
+            seconds=None,
+            options=TrainOptions(precision="fp32", **options),  # type: ignore[arg-type]
+            processes=1,
+            device=torch.device("cpu"),
+        ).choose(Nothing(), [])[1]
+
+    assert choose(batch=4096) == 4096
+    assert choose() == 128
+    monkeypatch.setattr("morphogen.training.speed.memory_left", lambda: 4000 * 3000)  # of three thousand items
+    largest = 0
+    with pytest.raises(UserError, match=r"a batch of 4,096 needs about .* GiB of memory, and .*; lower --train.batch"):
+        choose(batch=4096)
+    assert largest <= 64
+    assert choose(batch=4096, grad_accumulation=4) == 4096
+    monkeypatch.setattr("morphogen.training.speed.memory_left", lambda: 4000 * 50)
+    assert choose() == 32, "without one that is asked for, the batch is what memory allows"

@@ -243,7 +243,7 @@ def test_option_flags_and_those_that_depend_on_the_number_of_rows(fitted: Path, 
     saved_options = json.loads((tmp_path / "model" / "config.json").read_text())["options"]
     assert saved_options == {"width": 48, "embedding": 256, "dropout": 0.4, "weight_decay": 0.01, "in_order": 0.5}
     kind = model_for("autoregressive", Row)
-    many = kind.resolve_options(kind.Options(), 300_000)
+    many = kind.resolve_options(kind.Options(), mg.load(tmp_path / "model").artifact.model.space, 300_000)
     assert many.dropout == pytest.approx(0.4 / 10**0.5, abs=1e-3)
     assert many.weight_decay == pytest.approx(0.03)
 

@@ -37,6 +37,7 @@ FITS: dict[str, dict[str, Any]] = {
     "autoregressive": {},
     "diffusion": {},
     "gan": {},
+    "latent_diffusion": {},
     "masked_diffusion": {},
     "vae": {},
     "vq": {"quantiser": "codebook", "codes": 16, "adversarial": 0.1, "perceptual": 0.1},

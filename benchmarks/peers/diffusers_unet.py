@@ -99,7 +99,8 @@ def main() -> None:
             average.step(model.parameters())
             return value.detach()
 
-        record = train(step, epochs(images, BATCH, arguments.seed), arguments.minutes)
+        clock = time.process_time if arguments.processor_time else time.perf_counter
+        record = train(step, epochs(images, BATCH, arguments.seed), arguments.minutes, clock)
         average.copy_to(model.parameters())
         torch.save(model.state_dict(), weights)
         parameters = sum(p.numel() for p in model.parameters())

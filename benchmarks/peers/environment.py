@@ -33,6 +33,9 @@ RECIPES: dict[str, list[list[str]]] = {
         # It requires torchvision, which does not load beside the CPU build of torch; the scripts import a stub.
         ["--no-deps", "torch-fidelity==0.4.0"],
     ],
+    "video": [
+        ["numpy>=2,<3", "av==18.1.0"],
+    ],
 }
 
 # Dependencies that a peer does not need, and that cannot be imported beside the CPU build of torch.

@@ -17,7 +17,7 @@ from .core.codec import Codec
 from .core.config import Frozen, build, replacing, write_json
 from .core.errors import UserError, unknown
 from .core.files import as_path, file_hash, inside
-from .core.model import Batch, GenerativeModel, Partial, Request
+from .core.model import Batch, GenerativeModel, LatentModel, Partial, Request
 from .core.records import FORMAT
 from .core.space import space_to_json
 from .nn.nd import autocast
@@ -85,6 +85,8 @@ class Artifact:
             save_file({name: value.detach().cpu().clone().contiguous() for name, value in state.items()}, temporary)
         write_json(folder / "metrics.json", self.metrics)
         config = {"format": FORMAT, "morphogen": __version__, **self._description()}
+        if isinstance(self.model, LatentModel):
+            config["latent"] = space_to_json(self.model.latent)
         config |= {"precision": self.precision, "source": self.source, "files": _hashes(folder)}
         write_json(folder / "config.json", config)
 

@@ -15,7 +15,7 @@ from .core.config import build, read_json
 from .core.errors import UserError, one_line
 from .core.files import as_path, check_link, file_hash, guard, inside
 from .core.modality import modality as modality_named
-from .core.model import GenerativeModel
+from .core.model import GenerativeModel, LatentModel
 from .core.records import FORMAT, ModelConfig, read_metrics, read_record
 from .core.space import Space, space_from_json
 from .core.weights import AllocationLimit, check_tensors, load_tensors
@@ -52,6 +52,9 @@ def load_artifact(folder: Path | str, device: str | None = None) -> Artifact:
             raise UserError(f"the codec in {folder / 'conditions' / name} is not that of this model; {_RESTORE}")
     with guard(folder / "config.json", "describes no model", _RESTORE):
         model = _build(model_class, space, spaces, options, folder / "model.safetensors")
+    latent = model.latent if isinstance(model, LatentModel) else None
+    if config.latent is not None and _read_space(config.latent, folder) != latent:
+        raise UserError(f"{folder / 'config.json'} describes latents that this model does not have; {_RESTORE}")
     _load_weights(model, folder / "model.safetensors")
     metrics = read_metrics(folder / "metrics.json") if (folder / "metrics.json").exists() else {}
     place(model, device)

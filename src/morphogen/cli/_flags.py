@@ -7,7 +7,7 @@ import dataclasses
 import io
 import re
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -113,6 +113,21 @@ def flag_value(arguments: Sequence[str], name: str) -> str | None:
         elif argument.startswith(f"--{name}="):
             value = argument.partition("=")[2]
     return value
+
+
+def early_values(
+    arguments: Sequence[str], kind: type[Frozen], prefix: str, values: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return settings of `kind` by name, from flags under `prefix` and else `values`, before all flags are known.
+
+    A flag that is no value of its field by itself is left to the parser.
+    """
+    settings = dict(values)
+    for name in kind.model_fields:
+        value = flag_value(arguments, f"{prefix}{name.replace('_', '-')}")
+        with contextlib.suppress(ValidationError):
+            settings |= {} if value is None else {name: getattr(kind(**{name: value}), name)}
+    return settings
 
 
 def with_schema_flag(arguments: Sequence[str]) -> list[str]:

@@ -14,14 +14,15 @@ import tyro
 from pydantic import Field
 
 from ..core import plugins
-from ..core.config import Frozen, build, read_toml
+from ..core.config import Frozen, build, read_json, read_toml
 from ..core.errors import UserError, unknown
+from ..core.files import as_path
 from ..core.log import say
 from ..core.modality import Modality
 from ..core.modality import modality as modality_of
-from ..core.space import Space
+from ..core.space import Space, space_from_json
 from ..training.options import TrainOptions, check_names, model_options
-from ._flags import Repeatable, flag, flag_value, given, group, parse, positional, with_schema_flag
+from ._flags import Repeatable, early_values, flag, flag_value, given, group, parse, positional, with_schema_flag
 from ._source import COLUMN_HELP, SEPARATOR_HELP, SOURCE_HELP, open_argument
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Context(NamedTuple):
     source: Source | None
     autoencoder: Artifact | None
     family: str | None
+    named_family: str | None  # by the user
     modality: Modality[Any] | None
     kind: type[Space] | None  # of space that is modelled
 
@@ -98,7 +100,7 @@ def run(arguments: list[str]) -> int:
         fit(
             context.source,
             out=parsed.out,
-            family=context.family,
+            family=context.named_family,
             condition=parsed.condition,
             minutes=parsed.minutes,
             train=TrainOptions(**_chosen(parsed, "train", recipe, arguments)),
@@ -120,13 +122,21 @@ def _context(arguments: Sequence[str], recipe: dict[str, Any], *, open_it: bool)
     """Open the source and read the autoencoder, once; torch is imported for no more than these need."""
     helps = bool({"-h", "--help"} & set(arguments))
     name = flag_value(arguments, "modality") or recipe.get("modality")
+    if open_it:
+        _check_latents(*(flag_value(arguments, flag) or recipe.get(flag) for flag in ("autoencoder", "family")))
     source = open_argument(arguments, recipe) if open_it and not (helps and name) else None
     name = source.modality if source is not None else name
     own = modality_of(name) if name else None
-    family = flag_value(arguments, "family") or recipe.get("family") or (own.default_family if own else None)
+    folder = flag_value(arguments, "autoencoder") or recipe.get("autoencoder")
+    enlarges = flag_value(arguments, "super-resolution") or recipe.get("super_resolution")
+    named = flag_value(arguments, "family") or recipe.get("family")
+    family = plugins.spelled(named) if named else own.default_family if own else None
+    if source is not None and own and not (named or folder or enlarges):
+        from ..data.first_family import first_family
+
+        family = first_family(source, early_values(arguments, own.Options, "codec.", recipe.get("codec", {}))).name
     if family:
         plugins.models(family)  # an unknown family is refused, whatever the source
-    folder = flag_value(arguments, "autoencoder") or recipe.get("autoencoder")
     autoencoder, kind = None, None
     if folder and own and family and open_it:
         from ..model_folder import load_artifact
@@ -136,7 +146,16 @@ def _context(arguments: Sequence[str], recipe: dict[str, Any], *, open_it: bool)
         kind = kind_to_model(family, own, autoencoder)
     elif own and family:
         kind = plugins.kind_for(family, own.spaces)
-    return Context(source, autoencoder, family, own, kind)
+    return Context(source, autoencoder, family, named, own, kind)
+
+
+def _check_latents(folder: str | None, family: str | None) -> None:
+    """Raise UserError, before anything is opened, where a family cannot model the latents of an autoencoder."""
+    if not folder or not family or not (file := as_path(folder, "--autoencoder") / "config.json").is_file():
+        return  # loading it says what is wrong
+    config = read_json(file)
+    if isinstance(config, dict) and config.get("latent") is not None:
+        plugins.kind_for(plugins.spelled(family), (type(space_from_json(config["latent"])),))
 
 
 def _command(context: Context, recipe: dict[str, Any]) -> type[Any]:

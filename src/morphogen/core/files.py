@@ -14,6 +14,7 @@ from .errors import BadItem, UserError, one_line
 _BLOCK = 1 << 20
 _SMALL = 1 << 26  # bytes that are always there
 _LONGEST_NAME = 200  # bytes of a file name that may still get a suffix
+_CONTAINER = Path("/sys/fs/cgroup")
 _DEFAULT_MEMORY = 8 << 30  # bytes, where the system does not say
 
 
@@ -86,12 +87,25 @@ def check_memory(size: int, name: object, kind: type[UserError] = UserError) -> 
 
 
 def memory_left() -> int:
-    """Return the bytes of memory that a process may still take."""
+    """Return the bytes of memory that a process may still take, on the machine and in its container."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration, ValueError, IndexError):
-        return _DEFAULT_MEMORY
+        free = _DEFAULT_MEMORY
+    return min(free, _left_in_container(free))
+
+
+def _left_in_container(default: int) -> int:
+    """Return the bytes left below the limit of a control group (version 2), `default` where there is none."""
+    try:
+        limit = int((_CONTAINER / "memory.max").read_text())
+        used = int((_CONTAINER / "memory.current").read_text())
+        lines = (_CONTAINER / "memory.stat").read_text().splitlines()
+        cached = next(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+    except (OSError, StopIteration, ValueError, IndexError):
+        return default
+    return max(0, limit - used + cached)
 
 
 def read_bytes(path: Path, name: object, kind: type[UserError] = BadItem) -> bytes:

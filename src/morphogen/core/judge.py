@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .extractor import Extractor
 
 Items = TypeVar("Items")
+Advance = Callable[[int, int], None]  # takes how many of how many steps are done
 
 
 @dataclass
@@ -78,15 +79,30 @@ class Judge(ABC, Generic[Items]):
 
     @abstractmethod
     def fit_extractor(
-        self, blocks: Iterable[Items], labels: Sequence[str] | None, *, codec: Codec[Items], seed: int
+        self,
+        blocks: Iterable[Items],
+        labels: Sequence[str] | None,
+        *,
+        codec: Codec[Items],
+        seed: int,
+        advance: Advance | None = None,
     ) -> Extractor[Items]:
-        """Return the default extractor, fitted to blocks of training items. Raises UserError with too few."""
+        """Return the default extractor, fitted to blocks of training items. Raises UserError with too few.
+
+        One that is trained calls `advance` after each step.
+        """
 
     def quick_extractor(
-        self, blocks: Iterable[Items], labels: Sequence[str] | None, *, codec: Codec[Items], seed: int
+        self,
+        blocks: Iterable[Items],
+        labels: Sequence[str] | None,
+        *,
+        codec: Codec[Items],
+        seed: int,
+        advance: Advance | None = None,
     ) -> Extractor[Items]:
         """Return an extractor that takes seconds, for `Comparison.quick`: by default the usual one."""
-        return self.fit_extractor(blocks, labels, codec=codec, seed=seed)
+        return self.fit_extractor(blocks, labels, codec=codec, seed=seed, advance=advance)
 
     @abstractmethod
     def restore_extractor(self, config: dict[str, Any], tensors: dict[str, Tensor]) -> Extractor[Items]:

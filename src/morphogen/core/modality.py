@@ -57,6 +57,14 @@ class Parts(NamedTuple):
     test: Any = None  # the file's own test split, bool by item
 
 
+class FirstFamily(NamedTuple):
+    """The family that a fit begins with where the user names none."""
+
+    name: str
+    reason: str = ""  # why it is another one than `default_family`, a clause about these items; "": it is that
+    expect: str = ""  # from how many minutes, a clause
+
+
 class Modality(ABC, Generic[Items]):
     """One kind of data. `Items` is its own collection: a list of pictures, a table of rows."""
 
@@ -123,6 +131,13 @@ class Modality(ABC, Generic[Items]):
     def judge(self) -> Judge[Items] | None:
         """Return how items of this modality are judged; None: by comparing encoded items."""
         return None
+
+    def first_family(self, items: Iterable[Any], options: Any) -> FirstFamily:
+        """Return the family to begin with for such items, encoded with these options.
+
+        `items` are a few single ones, as `read` returns them; they are read only as far as they are iterated over.
+        """
+        return FirstFamily(self.default_family)
 
     def mask(self, items: Items, mask: Any) -> Any:
         """Return what is missing of each item by an instance of `Mask`, as `Codec.observe` takes it.

@@ -166,6 +166,7 @@ class GenerativeModel(nn.Module, ABC):
     initialize_items: ClassVar[int] = 10_000  # most items that `initialize` reads, spread over all
     min_steps: ClassVar[int] = 1500  # that training should have: the probe chooses the batch by it
     preferred_steps: ClassVar[int] = 0  # up to which more steps are worth more than a larger batch
+    min_steps_per_epoch: ClassVar[int] = 1  # the probe chooses no batch with fewer
     fixed_size: ClassVar[bool] = False  # the probe does not choose its size
     max_epochs: ClassVar[float] = 0.0  # after which training ends before its budget; 0: never
     min_tokens_per_parameter: ClassVar[float] = 0.0  # below it the probe picks a smaller network
@@ -175,8 +176,8 @@ class GenerativeModel(nn.Module, ABC):
         self.space, self.conditions, self.options = space, dict(conditions), options
 
     @classmethod
-    def resolve_options(cls, options: Any, items: int) -> Any:
-        """Return the options with every None that depends on the number of training items replaced."""
+    def resolve_options(cls, options: Any, space: Space, items: int) -> Any:
+        """Return the options with every None that depends on the space or the number of training items replaced."""
         return options
 
     def phases(self) -> Sequence[Phase]:

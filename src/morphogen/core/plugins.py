@@ -58,6 +58,11 @@ def known(group: str) -> dict[str, str]:
     return dict(sorted(modules.items()))
 
 
+def spelled(name: str) -> str:
+    """Return the name of a plug-in however it is spelled: a hyphen stands for an underscore."""
+    return name.replace("-", "_")
+
+
 def load(group: str, name: str, part: str = "") -> ModuleType:
     """Import the plug-in's module, or its part (`options`, `codec` …). Nothing else is imported.
 

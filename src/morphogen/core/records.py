@@ -65,6 +65,7 @@ class ModelConfig(Record):
     family: Name
     modality: Name
     space: dict[str, Any]
+    latent: dict[str, Any] | None = None  # the space of an autoencoder's latents
     conditions: dict[FileName, dict[str, Any]]
     options: dict[str, Any]
     precision: Literal["fp32", "bf16", "fp16"]

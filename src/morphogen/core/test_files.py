@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from . import files
 from .config import Frozen, build
 from .errors import BadItem, UserError, one_line, unknown
 from .files import as_path, guard, inside
@@ -96,3 +97,17 @@ def test_spaces_are_strict(change: dict[str, object]) -> None:
     assert space_from_json(data) == Grid(3, (4, 5), step=0.5)
     with pytest.raises(UserError):
         space_from_json({**data, **change})
+
+
+def test_memory_is_that_of_the_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = files.memory_left()
+    monkeypatch.setattr(files, "_CONTAINER", tmp_path)
+    assert files.memory_left() > 0.5 * machine
+    (tmp_path / "memory.current").write_text("900\n")
+    (tmp_path / "memory.stat").write_text("anon 300\ninactive_file 500\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert files.memory_left() > 0.5 * machine
+    (tmp_path / "memory.max").write_text("1000\n")
+    assert files.memory_left() == 600
+    (tmp_path / "memory.max").write_text("100\n")
+    assert files.memory_left() == 0

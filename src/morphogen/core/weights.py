@@ -64,7 +64,7 @@ class AllocationLimit(TorchFunctionMode):
             sizes = (kwargs or {}).get("size", args)
             self.left -= _BYTES * math.prod(sizes[0] if sizes and isinstance(sizes[0], Sequence) else sizes)
         elif func is torch.arange:
-            self.left -= _BYTES * int(max(one for one in args if isinstance(one, int | float)))
+            self.left -= _BYTES * int(max((one for one in args if isinstance(one, int | float)), default=0))
         if self.left < 0:
             raise UserError(self.message)
         return func(*args, **(kwargs or {}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -17,7 +18,9 @@ from morphogen.core.files import guard
 from .base import ClassColumn, Source, name_by_content
 from .choose_column import HEAD, ItemColumn
 
-_LONGEST_HEADER = 1 << 20  # characters
+_HEAD_SIZE = 1 << 20  # characters by which the delimiter is inferred
+_HEAD_ROWS = 50
+_SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # the line by which Excel is told the delimiter
 _LARGEST_CELL = 2**31 - 1  # characters of a csv cell; by itself the module stops at 131,072
 _DELIMITERS = ",;\t|"
 
@@ -122,10 +125,23 @@ def open_csv(path: Path, column: ItemColumn) -> CellSource:
 def _csv_records(path: Path) -> Iterator[Fields]:
     csv.field_size_limit(_LARGEST_CELL)
     with guard(path, "is not a readable csv file", "expected UTF-8 text"), _open_text(path) as file:
-        header = file.readline(_LONGEST_HEADER)
+        head = file.read(_HEAD_SIZE)
+        separator = _SEPARATOR.fullmatch(head.partition("\n")[0])
         file.seek(0)
-        delimiter = max(_DELIMITERS, key=header.count)
-        yield from csv.DictReader(file, delimiter=delimiter)
+        if separator:
+            file.readline()
+        yield from csv.DictReader(file, delimiter=separator[1] if separator else _delimiter(head))
+
+
+def _delimiter(head: str) -> str:
+    """Return what divides most rows into as many cells as the header; of two such, what makes more cells."""
+
+    def score(mark: str) -> tuple[float, int]:
+        rows = [row for row in islice(csv.reader(head.splitlines(keepends=True), delimiter=mark), _HEAD_ROWS) if row]
+        cells = len(rows[0]) if rows else 1
+        return (sum(len(row) == cells for row in rows) / len(rows), cells) if cells > 1 else (0.0, 1)
+
+    return max(_DELIMITERS, key=score)
 
 
 def jsonl_head(path: Path) -> Head:

@@ -48,8 +48,8 @@ class EncodedStore:
         self._dtype, self._steps = _compact(self.space)
         self._size = self.space.dimensions * self._dtype.itemsize
         self._count, rest = divmod(os.fstat(self._file).st_size - self._header, self._size)
-        if rest:
-            raise UserError(f"{path} is cut short in example {self._count}; remove it and fit again")
+        if rest or self._count < 0:
+            raise UserError(f"{path} is cut short in example {max(0, self._count)}; remove it and fit again")
 
     @classmethod
     def build(cls, path: Path, space: Space, chunks: Iterable[Tensor]) -> Self:

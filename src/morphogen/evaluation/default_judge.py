@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..core.codec import Codec
 from ..core.extractor import Extractor
-from ..core.judge import Judge
+from ..core.judge import Advance, Judge
 from ..core.modality import Modality
 
 _WIDTH = 256  # features
@@ -56,7 +56,13 @@ class DefaultJudge(Judge[Any]):
         self.modality = modality
 
     def fit_extractor(
-        self, blocks: Iterable[Any], labels: Sequence[str] | None, *, codec: Codec[Any], seed: int
+        self,
+        blocks: Iterable[Any],
+        labels: Sequence[str] | None,
+        *,
+        codec: Codec[Any],
+        seed: int,
+        advance: Advance | None = None,
     ) -> EncodedItems:
         return EncodedItems(codec, self.modality)
 

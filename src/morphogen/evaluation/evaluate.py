@@ -88,7 +88,7 @@ def evaluate(
                 folder.mkdir(parents=True, exist_ok=True)
             progress.stage("reading the data and preparing the extractor")
             plan = check_data(plan, data is not None and not plan.splits.note, results)
-            plan, chosen = choose_extractor(plan, extractor, extractor_weights, folder, results)
+            plan, chosen = choose_extractor(plan, extractor, extractor_weights, folder, results, progress.advance)
         batches = _generate(plan, controls, batch, rank, ranks, progress, limited=quick and count is None)
         if rank:
             return None

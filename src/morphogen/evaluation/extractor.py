@@ -14,7 +14,7 @@ from ..core.config import replacing, write_json
 from ..core.errors import UserError
 from ..core.extractor import Extractor
 from ..core.files import guard
-from ..core.judge import Judge, pretrained_names
+from ..core.judge import Advance, Judge, pretrained_names
 from ..core.modality import modalities, modality
 from ..core.records import Name, Record, read_record
 from ..core.weights import load_tensors
@@ -88,6 +88,7 @@ def fit_or_restore(
     labels: list[str] | None,
     codec: Codec[Any],
     trained_on: str = "",
+    advance: Advance | None = None,
 ) -> Extractor[Any]:
     """Return the modality's default extractor, fitted to `blocks`, whose digest is `trained_on`, and saved in `folder`.
 
@@ -95,7 +96,7 @@ def fit_or_restore(
     """
     if (saved := saved_extractor(pipeline, folder, trained_on)) is not None:
         return restore(saved)
-    extractor = judge.fit_extractor(blocks, labels, codec=codec, seed=0)
+    extractor = judge.fit_extractor(blocks, labels, codec=codec, seed=0, advance=advance)
     if folder is not None and not isinstance(judge, DefaultJudge):
         save(extractor, folder, trained_on)
     return extractor

@@ -13,7 +13,7 @@ import torch
 from ..core.codec import Codec
 from ..core.errors import UserError, unknown
 from ..core.extractor import Extractor
-from ..core.judge import Judge
+from ..core.judge import Advance, Judge
 from ..core.modality import Modality, modality
 from ..core.results import Results
 from ..latent_codec import innermost
@@ -175,7 +175,12 @@ def check_data(plan: Plan, new: bool, results: Results) -> Plan:
 
 
 def choose_extractor(
-    plan: Plan, name: str | Path | None, weights: str | Path | None, folder: Path | None, results: Results
+    plan: Plan,
+    name: str | Path | None,
+    weights: str | Path | None,
+    folder: Path | None,
+    results: Results,
+    advance: Advance | None = None,
 ) -> tuple[Plan, Extractor[Any]]:
     """Return the extractor, and the plan without the items that it had to be trained on.
 
@@ -202,7 +207,7 @@ def choose_extractor(
             results.skip(reason, "half of the held-out items")
     if plan.quick:
         blocks = plan.as_seen(items)
-        return plan, plan.judge.quick_extractor(blocks, items.labels, codec=plan.codec, seed=0)
+        return plan, plan.judge.quick_extractor(blocks, items.labels, codec=plan.codec, seed=0, advance=advance)
     extractor = fit_or_restore(
         plan.judge,
         pipeline=plan.pipeline,
@@ -211,5 +216,6 @@ def choose_extractor(
         labels=items.labels,
         codec=plan.codec,
         trained_on=items.digest() if plan.train is not None else "",
+        advance=advance,
     )
     return plan, extractor

@@ -41,8 +41,12 @@ class Progress:
         elif self._say:
             self._say(f"{what} …")
 
-    def advance(self, finished: int) -> None:
-        """Set how many items of the stage are finished."""
+    def advance(self, finished: int, total: int | None = None) -> None:
+        """Set how many items of the stage are finished; `total`: of how many, where that was not known before."""
+        if total is not None and total != self._total:  # what came before says nothing of the pace
+            self._total, self._started = total, time.monotonic()
+            if self._bar is not None:
+                self._bar.reset(self._task, total=total)
         if self._bar is not None:
             self._bar.update(self._task, completed=finished)
             return

@@ -19,6 +19,8 @@ def complete(matcher: LLMatcher, token_bytes: Sequence[bytes], end: int, most: i
     At each place a closing token is taken, if one leads to a new place: inside a text of any length a bracket does not.
     Else the other tokens that do are compared by what they take to complete, such as the names of optional keys.
     """
+    if most < 0:
+        return None
     return _Search(token_bytes, end).run(matcher.deep_copy(), most, compares=True)
 
 

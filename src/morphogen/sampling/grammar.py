@@ -54,8 +54,13 @@ class Grammar:
         """
         rust = package("a regular expression")
         purpose = f"the regular expression '{pattern}'"
+        try:
+            quoted = rust.regex_to_lark(pattern, "d")
+        except UnicodeEncodeError:
+            raise UserError(f"{purpose} holds half of a character; correct it") from None
+        if (len(pattern) - len(pattern.rstrip("\\"))) % 2:  # it would hide the end of the grammar's own quotes
+            raise UserError(f"{purpose} does not compile: it ends inside an escape")
         # First by itself: `_spelled` allows invalid UTF-8.
-        quoted = rust.regex_to_lark(pattern, "d")
         compile_grammar(f"start: T\nT: /{quoted}/", token_bytes, end, purpose)
         return cls._spelled(f"/(?u:{quoted})/", token_bytes, end, purpose)
 
@@ -77,15 +82,19 @@ class Grammar:
         package("a JSON schema")
         try:
             schema = json.loads(schema) if isinstance(schema, str) else schema
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"the JSON schema is not JSON: {error}") from None
         if isinstance(schema, bool):
             schema = {} if schema else {"not": {}}
         if not isinstance(schema, Mapping):
             raise UserError(f"a JSON schema is an object or a boolean, and this is a {type(schema).__name__}")
-        # llguidance reads its options there; wherever JSON allows white space, at most one space.
-        options = {"whitespace_pattern": " ?", **schema.get("x-guidance", {})}
-        text = json.dumps({**schema, "x-guidance": options})
+        options = schema.get("x-guidance", {})  # which llguidance reads
+        if not isinstance(options, Mapping):
+            raise UserError(f"x-guidance in the JSON schema is {options!r:.60}; expected options by name")
+        try:  # wherever JSON allows white space, at most one space
+            text = json.dumps({**schema, "x-guidance": {"whitespace_pattern": " ?", **options}})
+        except (TypeError, ValueError, RecursionError) as error:
+            raise UserError(f"the JSON schema cannot be written as JSON: {error}") from None
         source = OPTIONS + f"start: %json {text}"
         grammar = cls._satisfiable(source, source, token_bytes, end, "the JSON schema")
         # Unlike a regular expression, a context-free grammar cannot be intersected with what the vocabulary spells.

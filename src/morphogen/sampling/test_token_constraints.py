@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -266,3 +266,31 @@ def test_a_text_ends_at_the_stop_string_that_is_complete_first() -> None:
     assert trim("stop here stop", "stop", ["stop"]) == "stop here "
     assert trim("abc", "", ["bc", "abc"]) == ""
     assert trim("abc", "abc", ["c"]) == "abc"
+
+
+@pytest.mark.parametrize(
+    ("compile_it", "message"),
+    [
+        (lambda: Grammar.json({"x-guidance": 5}, BYTES, END), "x-guidance in the JSON schema is 5; expected options"),
+        (lambda: Grammar.json("[" * 100_000, BYTES, END), "the JSON schema is not JSON: maximum recursion depth"),
+        (lambda: Grammar.json({"enum": {1, 2}}, BYTES, END), "cannot be written as JSON: Object of type set"),
+        (lambda: Grammar.json({"const": "\ud800"}, BYTES, END), "does not compile"),
+        (lambda: Grammar.regex("\ud800", BYTES, END), "holds half of a character; correct it"),
+        (lambda: Grammar.regex("ab\\", BYTES, END), "does not compile: it ends inside an escape"),
+        (lambda: Grammar.choice(["\ud800"], BYTES, END), "does not compile"),
+    ],
+)
+def test_what_is_no_grammar_is_refused(compile_it: Callable[[], Grammar], message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        compile_it()
+    assert Grammar.regex("a\\\\", BYTES, END).allowed() is not None
+
+
+def test_no_token_follows_the_limit() -> None:
+    grammar = Grammar.regex(".*", BYTES, END)
+    grammar.limit(2)
+    for token in b"ab":
+        grammar.advance(token)
+    allowed = grammar.allowed()
+    assert allowed is not None
+    assert allowed.nonzero().flatten().tolist() == [END]

@@ -21,7 +21,6 @@ from ..core.errors import UserError
 from ..core.files import as_path
 from ..core.isolation import isolated
 from ..core.log import say as log
-from ..core.modality import modality as modality_of
 from ..data.base import Source
 from ..data.remembered import remember
 from ..data.sources import EMBEDDED, open_source
@@ -34,7 +33,7 @@ from .output_lock import OutputLock
 from .prepare import prepare
 from .probe import Choice, Probe, build_model
 from .processes import start_processes
-from .resolve import Job, resolve
+from .resolve import Job, choose_family, resolve
 from .run import train_model
 from .signals import Interrupted
 from .spec import FitSpec, Prepared, Probed, Say, minutes_of
@@ -67,7 +66,7 @@ def fit(
     `source` is a path, a Hub id, an array, a frame, a list of items, `(items, labels)`, or an opened source; `column`
     is that of its items, `separator` divides a text file into documents. Without `out` the folder is a temporary one
     that is deleted with the pipeline: `Pipeline.save` keeps the model. `family` is by default the modality's first
-    choice. `minutes` is the whole budget, reading and encoding included, from `started` on, a time by
+    choice for such items. `minutes` is the whole budget, reading and encoding included, from `started` on, a time by
     `time.monotonic()`, by default now. `train` holds TrainOptions, `options` those of the model, `codec` those of the
     modality. With `autoencoder`, a trained model or its folder, the family models its latents. With `super_resolution`,
     a factor, the model enlarges its condition `low_res`. Lines about the progress go to `say`, by default the logger
@@ -85,12 +84,13 @@ def fit(
             if process.is_main_process:
                 opened = open_source(source, modality, column, separator)
                 model = _artifact(autoencoder)
+                whole = model is None and super_resolution is None
                 values = {
                     "source": _reopening(opened, folder),
                     "column": opened.column,
                     "separator": opened.separator,
                     "modality": opened.modality,
-                    "family": modality_of(opened.modality).default_family if family is None else family,
+                    "family": choose_family(family, opened, codec or {}, minutes, say or _say_nothing, whole=whole),
                     "conditions": (condition,) if isinstance(condition, str) else condition or (),
                     "autoencoder": None if model is None else model.hash,
                     "super_resolution": super_resolution,
@@ -188,7 +188,8 @@ def _start(
     spec.write(out)
     prepared = prepare(job, out, say).write(out)
     check_batch(spec.train.batch, prepared.examples)
-    options = job.model.resolve_options(job.options, prepared.examples)
+    codec, *_ = open_dataset(out, spec, prepared)
+    options = job.model.resolve_options(job.options, codec.space, prepared.examples)
     say("probing …")
     choice = _probe(job, prepared, options, out, process, threads, _seconds_left(spec, started))
     say(

@@ -151,7 +151,8 @@ class Probe:
 
         precision = max(speeds, key=unloaded)
         threads, speed = max(speeds[precision].items(), key=lambda item: item[1].rate(at_once, 1))
-        batch = self.options.batch or speed.batch(self.seconds, self.items, self.processes)
+        most = self.items // model.min_steps_per_epoch
+        batch = self.options.batch or speed.batch(self.seconds, most, self.processes)
         rate, seconds = speed.rate(batch, self.processes), (self.seconds or 0.0) * speed.share
         enough = rate * seconds >= max(needed_items(model.space, seconds), speed.min_steps * batch)
         enough = enough and not self._too_large(model)

@@ -18,9 +18,12 @@ from ..core.model import GenerativeModel, LatentModel
 from ..core.noise import Noise
 from ..core.space import Space
 from ..data.base import Source
+from ..data.first_family import first_family
 from ..latent_codec import LatentCodec
 from .options import model_options
-from .spec import LOW_RES, FitSpec
+from .spec import LOW_RES, FitSpec, Say
+
+_FEW_MINUTES = 60  # in which a model of every single value falls behind on large items
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,34 @@ def resolve(spec: FitSpec, source: Source, autoencoder: Artifact | None) -> Job:
     _check_super_resolution(job)
     _check_conditions(job)
     return job
+
+
+def choose_family(
+    family: str | None,
+    source: Source,
+    codec: Mapping[str, Any],
+    minutes: float | None,
+    say: Say,
+    *,
+    whole: bool,
+) -> str:
+    """Return the name of the family, by default the one to begin with; say why it is that, or why it would be better.
+
+    `minutes` is the budget; None: steps are counted. Not `whole`: another model, or a condition, holds a part of each
+    item, so that its size decides nothing.
+    """
+    family = plugins.spelled(family) if isinstance(family, str) else family  # FitSpec refuses what is no name
+    if not whole or not isinstance(family, str | None):
+        return modality_of(source.modality).default_family if family is None else family
+    first = first_family(source, codec)
+    if family is None:
+        if first.reason:
+            say(f"family {first.name}, since {first.reason}; expect {first.expect} (choose another with --family)")
+        return first.name
+    models_all = not any(issubclass(plugins.model_for(family, kind), LatentModel) for kind in plugins.models(family))
+    if first.reason and models_all and minutes is not None and minutes < _FEW_MINUTES:
+        say(f"{first.reason}: expect noise or blobs; --family {first.name} makes {first.expect}")
+    return family
 
 
 def kind_to_model(family: str, modality: Modality[Any], autoencoder: Artifact | None) -> type[Space]:

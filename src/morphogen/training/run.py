@@ -31,7 +31,9 @@ from .spec import FitSpec, Prepared, Probed, Say
 from .threads import Change, ThreadTuner, candidates
 from .tracker import Tracker
 
-_MIN_STEPS = 1000  # whatever few epochs a model is content with
+# Whatever few epochs a model is content with, it takes so many steps, but three times its epochs at most; with a
+# thousand items 1,000 steps are hundreds of epochs.
+_MIN_STEPS, _FEWEST_STEPS, _MOST_REPEATS = 1000, 200, 3
 _VALIDATING = 0.1  # of the seconds of training
 
 
@@ -267,5 +269,6 @@ def _budget(spec: FitSpec, probed: Probed, model: GenerativeModel, examples: int
     """Return the budget; a model that needs few epochs may end before its seconds are used."""
     steps = spec.train.steps
     if steps is None and model.max_epochs:
-        steps = max(_MIN_STEPS, round(model.max_epochs * examples / probed.batch))
+        enough = round(model.max_epochs * examples / probed.batch)
+        steps = max(enough, min(_MIN_STEPS, max(_FEWEST_STEPS, _MOST_REPEATS * enough)))
     return Budget(steps, probed.seconds)

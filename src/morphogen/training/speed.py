@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
+from ..core.errors import UserError
+from ..core.files import memory_left
 from ..core.model import Batch, GenerativeModel, Phase
 from ..nn.distributed import alone
 from ..nn.nd import autocast
@@ -18,6 +21,7 @@ from .options import TrainOptions
 
 _BATCHES = (16, 32, 64, 128, 256, 512)
 _WINDOW_BATCHES = (4, 8, *_BATCHES)
+_FEW = 64  # items, by which the memory of all others is known
 _ROUNDS = 3  # of which the median counts
 _ROUND_SECONDS = 0.1  # of the steps of a round, of which there is one at least
 _HOPELESS, _SLACK = 3.0, 0.1  # a number of threads that is so many times slower, and seconds, is not tried further
@@ -39,17 +43,21 @@ class Speed:
     preferred_steps: int = 0
     sizes: tuple[int, ...] = _BATCHES
     load: float = 1.0
+    memory: float = 0.0  # bytes that an item takes until its gradient is computed
 
     def rate(self, batch: int, processes: int) -> float:
         """Return the items per second of all processes together, which share a batch."""
         return batch / (batch / processes * self.item + self.step)
 
     def batch(self, seconds: float | None, items: int, processes: int) -> int:
-        """Return the largest batch that leaves enough steps in `seconds` and is no larger than the data.
+        """Return the largest batch that leaves enough steps in `seconds` and is no larger than the data and the memory.
 
         It does not depend on the load of this moment.
         """
-        sizes = [size for size in self.sizes if size == self.sizes[0] or size <= max(items, processes)]
+        most = max(items, processes)
+        if self.memory:
+            most = min(most, int(memory_left() / self.memory))
+        sizes = [size for size in self.sizes if size == self.sizes[0] or size <= most]
         if not seconds:
             return max(size for size in sizes if size <= 8 * self.sizes[0])
         steps = max(self.min_steps, self.preferred_steps)
@@ -75,7 +83,8 @@ class Stopwatch:
     """Times steps of a model, which change it."""
 
     def __init__(self, model: GenerativeModel, precision: str, options: TrainOptions) -> None:
-        self._model, self._precision = model, precision
+        self._model, self._precision, self._batch = model, precision, options.batch
+        self._memory = 0.0  # bytes of an item
         self._phases = [phase for phase in model.phases() if phase.span[0] == 0 < phase.span[1]]
         self._optimizers = {
             name: ModuleOptimizer(model.get_submodule(name), phase, options, precision)
@@ -83,10 +92,19 @@ class Stopwatch:
         }
 
     def affordable(self, sample: Callable[[int], Batch], most: int, deadline: float) -> Batch:
-        """Return a batch of at most so many items, of which two steps end before the deadline."""
-        count = max(1, most // 16)
+        """Return a batch of at most so many items, of which two steps end before the deadline.
+
+        Raises UserError where a batch that was asked for needs more memory than there is.
+        """
+        count = max(1, min(most // 16, _FEW))
         while True:
             batch = sample(count)
+            self._memory = self._memory or self._bytes_of_item(batch)
+            if self._batch and self._memory * most > (left := memory_left()):
+                raise UserError(
+                    f"a batch of {self._batch:,} needs about {self._memory * most / 2**30:,.1f} GiB of memory, and "
+                    f"{left / 2**30:,.1f} GiB are free; lower --train.batch, or raise --train.grad-accumulation"
+                )
             self._step(batch)  # warms up
             if count == most or 2 * 4 * self._step(batch).total > deadline - time.perf_counter():
                 return batch
@@ -123,7 +141,30 @@ class Stopwatch:
             preferred_steps=model.preferred_steps,
             sizes=_WINDOW_BATCHES if model.space.variable_length else _BATCHES,
             load=load if model.device.type == "cpu" else 1.0,
+            memory=self._memory,
         )
+
+    def _bytes_of_item(self, batch: Batch) -> float:
+        """Return the bytes that an item takes until its gradient is computed, in the phase that takes most."""
+        own = {parameter.untyped_storage().data_ptr() for parameter in self._model.parameters()}
+        most = 0
+        for phase in self._phases:
+            storages: dict[int, int] = {}
+
+            def count(tensor: Tensor, storages: dict[int, int] = storages) -> Tensor:
+                storage = tensor.untyped_storage()
+                storages[storage.data_ptr()] = storage.nbytes()
+                return tensor
+
+            with (
+                alone(),
+                torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor),
+                autocast(self._precision, batch.x.device),
+            ):
+                loss = self._model(batch, phase.name)
+            del loss
+            most = max(most, sum(size for place, size in storages.items() if place not in own))
+        return most / len(batch.x)
 
     def _round(self, batch: Batch) -> _Times:
         """Return the mean of steps that take a tenth of a second or more."""

@@ -47,7 +47,9 @@ class AnyOrderMLP(nn.Module):
         super().__init__()
         sizes = list(tokens.sizes)
         self.count, self.options = len(sizes), options.resolve(0)
-        count, width, hidden = self.count, options.embedding, options.width
+        count, width, hidden = self.count, self.options.embedding, self.options.width
+        assert width is not None
+        assert hidden is not None
         # A field's positions are predicted together, in their own order.
         self.field, self.place = tokens.field, tokens.place
         # MLPs stand in slots, sorted by the size of their vocabulary; embeddings by position.

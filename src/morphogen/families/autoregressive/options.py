@@ -16,6 +16,10 @@ from ...sampling.token_controls import LengthControls, LogitControls, TokenContr
 # On 31,600 rows of Adult a dropout of .4 and a weight decay of .3 were best of a few. On 179,000 synthetic rows the
 # validation loss was 1.3572 with these, and 1.3537 with .1 and .03.
 _ROWS, _DROPOUT, _DECAY = 30_000, 0.4, 0.3
+# Of fewer rows a model of this width learns which rows they are: README.md, "Few rows".
+_FEW_ROWS, _WIDTH = 8_000, 256
+_NARROW, _VERY_FEW_ROWS, _NARROWEST = 128, 2_000, 64
+_MOST_DECAY = 8.0
 
 
 class TokensOptions(TransformerOptions):
@@ -40,13 +44,20 @@ class SequenceOptions(TransformerOptions):
 class RowOptions(Frozen):
     """How an autoregressive model of rows is built: one MLP for each field's token."""
 
-    width: int = Field(256, ge=16, multiple_of=16, description="Hidden units of each MLP.")
-    embedding: int = Field(256, ge=16, multiple_of=16, description="Width of the token embeddings.")
+    width: int | None = Field(
+        None,
+        ge=16,
+        multiple_of=16,
+        description="Hidden units of each MLP; None: 256, 128 below 8,000 rows, 64 below 2,000.",
+    )
+    embedding: int | None = Field(
+        None, ge=16, multiple_of=16, description="Width of the token embeddings; None: the width's default."
+    )
     dropout: float | None = Field(
         None, ge=0, lt=1, description="Dropout after each hidden layer; None: .4, less from 30,000 rows on."
     )
     weight_decay: float | None = Field(
-        None, ge=0, description="Decoupled weight decay; None: .3, less from 30,000 rows on."
+        None, ge=0, description="Decoupled weight decay; None: .3, less from 30,000 rows on, more below 8,000."
     )
     in_order: float = Field(
         0.5,
@@ -56,14 +67,21 @@ class RowOptions(Frozen):
     )
 
     def resolve(self, rows: int) -> RowOptions:
-        """Return the options for that many rows: dropout falls with their square root, weight decay with their number.
+        """Return the options for that many rows, 0 where it is unknown; fields that are set stay.
 
-        Fields that are set stay.
+        With more than 30,000 rows dropout falls with their square root and weight decay with their number; with fewer
+        than 8,000 weight decay rises as it would fall, and the network is narrower.
         """
-        share = min(1.0, _ROWS / max(1, rows))
-        dropout = round(_DROPOUT * share**0.5, 3) if self.dropout is None else self.dropout
-        decay = round(_DECAY * share, 4) if self.weight_decay is None else self.weight_decay
-        return self.model_copy(update={"dropout": dropout, "weight_decay": decay})
+        rows = rows or _ROWS
+        many, few = min(1.0, _ROWS / rows), max(1.0, _FEW_ROWS / rows)
+        width = _WIDTH if rows >= _FEW_ROWS else _NARROW if rows >= _VERY_FEW_ROWS else _NARROWEST
+        defaults = {
+            "width": width,
+            "embedding": width,
+            "dropout": round(_DROPOUT * many**0.5, 3),
+            "weight_decay": min(_MOST_DECAY, round(_DECAY * many * few, 4)),
+        }
+        return self.model_copy(update={name: value for name, value in defaults.items() if getattr(self, name) is None})
 
 
 class TransformerControls(LogitControls):

@@ -30,6 +30,7 @@ class AutoregressiveRow(GenerativeModel, LikelihoodModel, FieldwiseModel):
     early_stopping = True
     fixed_size = True
     min_steps = 600
+    min_steps_per_epoch = 5
     max_epochs = 20.0
     initialize_items = 2**22
 
@@ -52,7 +53,7 @@ class AutoregressiveRow(GenerativeModel, LikelihoodModel, FieldwiseModel):
         return {**self.__dict__, "_sampler": None}
 
     @classmethod
-    def resolve_options(cls, options: RowOptions, items: int) -> RowOptions:
+    def resolve_options(cls, options: RowOptions, space: Space, items: int) -> RowOptions:
         return options.resolve(items)
 
     def phases(self) -> tuple[Phase]:

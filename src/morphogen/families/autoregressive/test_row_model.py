@@ -246,13 +246,44 @@ def test_rows_of_many_fields_predict_some_at_a_time() -> None:
     assert likelihood == pytest.approx(-100 * np.log(3), rel=0.05)
 
 
-def test_regularisation_falls_with_the_number_of_rows() -> None:
-    few, many = (AutoregressiveRow.resolve_options(RowOptions(), rows) for rows in (1000, 120_000))
-    assert (few.dropout, few.weight_decay) == (0.4, 0.3)
-    assert (many.dropout, many.weight_decay) == (0.2, 0.075)
-    fixed = AutoregressiveRow.resolve_options(RowOptions(dropout=0.1, weight_decay=0.0), 120_000)
-    assert (fixed.dropout, fixed.weight_decay) == (0.1, 0.0)
+def test_options_depend_on_the_number_of_rows() -> None:
+    def resolved(rows: int, **options: Any) -> tuple[Any, ...]:
+        return tuple(dict(AutoregressiveRow.resolve_options(RowOptions(**options), SPACE, rows)).values())[:4]
+
+    assert resolved(100) == resolved(200) == (64, 64, 0.4, 8.0)
+    assert resolved(800) == (64, 64, 0.4, 3.0)
+    assert resolved(3_000) == (128, 128, 0.4, 0.8)
+    assert resolved(8_000) == resolved(30_000) == resolved(0) == (256, 256, 0.4, 0.3)
+    assert resolved(120_000) == (256, 256, 0.2, 0.075)
+    assert resolved(800, width=32, dropout=0.1, weight_decay=0.0) == (32, 64, 0.1, 0.0)
+    many = AutoregressiveRow.resolve_options(RowOptions(), SPACE, 120_000)
     assert AutoregressiveRow(SPACE, {}, many).phases()[0].weight_decay == 0.075
+
+
+def test_a_few_random_rows_are_not_learned_by_heart() -> None:
+    """Their fields do not depend on each other; training rows must not get likelier than new ones."""
+    random = torch.Generator().manual_seed(0)
+    space = Row((Field(8),) * 8)
+    train, new = (torch.randint(8, (200, 8), generator=random) for _ in range(2))
+
+    def gap(**options: Any) -> float:
+        torch.manual_seed(0)
+        model = AutoregressiveRow(space, {}, RowOptions(**options).resolve(len(train)))
+        (phase,) = model.phases()
+        model.initialize("model", [Batch(train)])
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=phase.lr, betas=phase.betas, weight_decay=phase.weight_decay
+        )
+        for _ in range(120):
+            model(Batch(train[torch.randint(200, (32,))])).total.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        model.eval()
+        known, unknown = (model.log_likelihood(Batch(x), Noise.consecutive(0, 200)).mean().item() for x in (train, new))
+        return known - unknown
+
+    assert gap(width=256, embedding=256, weight_decay=0.3) > 2
+    assert gap() < 1
 
 
 def test_calibration_keeps_to_its_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from ...core.errors import UserError
 from ...core.model import Batch, Denoiser, GenerativeModel, LikelihoodModel, Loss, Partial, Phase, Prediction, Request
 from ...core.noise import Noise
 from ...core.space import Grid, Space
+from ...nn.augmentation import PARAMETERS, augment, default_probability, is_picture, random_augmentation
 from ...nn.denoiser import DenoiserNetwork
 from ...nn.hidden_matrices import hidden_matrices
 from ...nn.masking import random_known
@@ -38,8 +40,11 @@ class GridDiffusion(GenerativeModel, Denoiser, LikelihoodModel):
 
     def __init__(self, space: Grid, conditions: Mapping[str, Space], options: GridOptions) -> None:
         patch, blocks = options.depth(space.size)
+        if options.augment and not is_picture(space.axes):
+            axes = ", ".join(space.axes) or "none"
+            raise UserError(f"options.augment needs the axes height and width, and these items have {axes}; drop it")
         # Saved as chosen here, because a later version may choose otherwise.
-        options = options.model_copy(update={"patch": patch, "blocks": blocks})
+        options = options.model_copy(update={"patch": patch, "blocks": blocks, "augment": options.augment or 0.0})
         super().__init__(space, conditions, options)
         self.schedule = SCHEDULES[options.schedule]()
         self.network = DenoiserNetwork(
@@ -51,9 +56,16 @@ class GridDiffusion(GenerativeModel, Denoiser, LikelihoodModel):
             dropout=options.dropout,
             condition_dropout=options.condition_dropout,
             extra=2 * space.channels if options.inpaint_prob else 0,
+            augmentation=PARAMETERS if options.augment else 0,
         )
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("deviation", torch.ones(()))
+
+    @classmethod
+    def resolve_options(cls, options: GridOptions, space: Space, items: int) -> GridOptions:
+        if options.augment is not None:
+            return options
+        return options.model_copy(update={"augment": default_probability(space, items)})
 
     def phases(self) -> Sequence[Phase]:
         return (Phase(muon=hidden_matrices(self)),)
@@ -66,6 +78,7 @@ class GridDiffusion(GenerativeModel, Denoiser, LikelihoodModel):
 
     def forward(self, batch: Batch, phase: str = "model") -> Loss:
         """Return the loss of README, equation 4."""
+        batch, augmentation = self.augmented(batch)
         options, x = self.options, (batch.x - self.mean) / self.deviation
         given = None
         if options.inpaint_prob:
@@ -74,7 +87,7 @@ class GridDiffusion(GenerativeModel, Denoiser, LikelihoodModel):
             given = Partial(x, known.unsqueeze(1) if self.space.size else known)
         total = denoising_loss(
             self.schedule,
-            self._network(x, given),
+            self._network(x, given, augmentation),
             x,
             batch.condition,
             prediction=options.prediction,
@@ -91,16 +104,32 @@ class GridDiffusion(GenerativeModel, Denoiser, LikelihoodModel):
     def _predict(self, x: Tensor, t: Tensor, condition: Mapping[str, Tensor], given: Partial | None) -> Prediction:
         return predict(self.schedule, self._network(x, given), x, t, condition, prediction=self.options.prediction)
 
-    def _network(self, x: Tensor, given: Partial | None) -> Network:
+    def augmented(self, batch: Batch) -> tuple[Batch, Tensor | None]:
+        """Return the batch as it is trained on, and the changes, which the network is told: README, equation 4a.
+
+        Conditions that are grids are changed as x is.
+        """
+        if not self.training or not self.options.augment:
+            return batch, None
+        change = random_augmentation(len(batch.x), self.space.size, self.options.augment, batch.x.device)
+        condition = {
+            name: augment(value, change) if name in self.network.conditioner.grids else value
+            for name, value in batch.condition.items()
+        }
+        return Batch(augment(batch.x, change), condition), change.parameters
+
+    def _network(self, x: Tensor, given: Partial | None, augmentation: Tensor | None = None) -> Network:
         """Return the network; if the model inpaints, with the known cells of standardised data like x as inputs."""
         if not self.options.inpaint_prob:
-            return self.network
+            return partial(self.network, augmentation=augmentation)
         inputs = torch.zeros(len(x), 2, *self.space.shape, device=x.device)
         if given is not None:
             inputs[:, 0], inputs[:, 1] = torch.where(given.known, given.x, 0.0), given.known
 
         def network(x: Tensor, noise_level: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
-            return self.network(torch.cat((x, inputs.flatten(1, 2).to(x.dtype)), dim=1), noise_level, condition)
+            return self.network(
+                torch.cat((x, inputs.flatten(1, 2).to(x.dtype)), dim=1), noise_level, condition, augmentation
+            )
 
         return network
 

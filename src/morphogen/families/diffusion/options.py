@@ -72,6 +72,13 @@ class GridOptions(SharedOptions):
     inpaint_prob: float = Field(
         0.0, ge=0, lt=1, description="Fraction of training items with random known cells; 0: the model cannot inpaint."
     )
+    augment: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Probability that a training picture is mirrored; and likewise turned, scaled, stretched, shifted. "
+        "The network is told, so that samples are not; None: chosen by the number of pictures.",
+    )
 
     def depth(self, size: Sequence[int]) -> tuple[int, tuple[int, ...]]:
         """Return `patch` and `blocks` for grids of that size."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -105,10 +105,12 @@ def fit_extractor(
     codec: ImageCodec,
     seed: int,
     steps: int | None = None,
+    advance: Callable[[int, int], None] | None = None,
 ) -> Cnn:
     """Return a network trained on these pictures: as a classifier of `labels`, or contrastively without labels.
 
-    The number of steps depends on that of the pictures, unless it is given.
+    The number of steps depends on that of the pictures, unless it is given; `advance` takes how many of how many are
+    done.
 
     Pictures are augmented by shifts, and without labels also by hidden rectangles and noise; never by brightness, to
     which features have to be sensitive. Raises UserError with fewer than ten pictures.
@@ -135,13 +137,15 @@ def fit_extractor(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = Network(channels, side, len(classes) or FEATURES)
-            _train(network, x, y if classes else None, steps)
+            _train(network, x, y if classes else None, steps, advance)
     finally:
         torch.set_num_threads(threads)
     return Cnn(network, channels, side, classes)
 
 
-def _train(network: Network, x: Tensor, y: Tensor | None, steps: int | None) -> None:
+def _train(
+    network: Network, x: Tensor, y: Tensor | None, steps: int | None, advance: Callable[[int, int], None] | None
+) -> None:
     """Train for a number of steps that depends only on the number of pictures, to be the same on any machine."""
     network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     half = torch.autocast("cpu", torch.bfloat16, enabled=not bf16_is_emulated())
@@ -163,6 +167,8 @@ def _train(network: Network, x: Tensor, y: Tensor | None, steps: int | None) -> 
         loss.backward()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
+        if advance is not None:
+            advance(step + 1, steps)
 
 
 def _logits(network: Network, x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from morphogen.core.errors import UserError
-from morphogen.core.judge import Comparison, Judge
+from morphogen.core.judge import Advance, Comparison, Judge
 from morphogen.core.results import Figure, Results
 
 if TYPE_CHECKING:
@@ -31,18 +31,37 @@ class ImageJudge(Judge[Pictures]):
     pretrained: ClassVar[Sequence[str]] = ("inception-2015", "dinov2", "clip")
 
     def fit_extractor(
-        self, blocks: Iterable[Pictures], labels: Sequence[str] | None, *, codec: Codec[Any], seed: int
+        self,
+        blocks: Iterable[Pictures],
+        labels: Sequence[str] | None,
+        *,
+        codec: Codec[Any],
+        seed: int,
+        advance: Advance | None = None,
     ) -> Extractor[Pictures]:
         from .features import fit_extractor
 
-        return fit_extractor(blocks, labels, codec=codec, seed=seed)  # type: ignore[arg-type]
+        return fit_extractor(blocks, labels, codec=codec, seed=seed, advance=advance)  # type: ignore[arg-type]
 
     def quick_extractor(
-        self, blocks: Iterable[Pictures], labels: Sequence[str] | None, *, codec: Codec[Any], seed: int
+        self,
+        blocks: Iterable[Pictures],
+        labels: Sequence[str] | None,
+        *,
+        codec: Codec[Any],
+        seed: int,
+        advance: Advance | None = None,
     ) -> Extractor[Pictures]:
         from .features import QUICK_STEPS, fit_extractor
 
-        return fit_extractor(blocks, labels, codec=codec, seed=seed, steps=QUICK_STEPS)  # type: ignore[arg-type]
+        return fit_extractor(
+            blocks,
+            labels,
+            codec=codec,  # type: ignore[arg-type]
+            seed=seed,
+            steps=QUICK_STEPS,
+            advance=advance,
+        )
 
     def restore_extractor(self, config: dict[str, Any], tensors: dict[str, Tensor]) -> Extractor[Pictures]:
         from .features import restore_extractor

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from morphogen.core.modality import Modality, Record
+from morphogen.core.modality import FirstFamily, Modality, Record
 from morphogen.core.space import Grid, Space, Tokens
 
 from .mask import Mask, find_masks
@@ -23,6 +23,7 @@ _SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".jfif", ".jpe", ".avif", ".apng"),
 )
+_PIXELS = 32 * 32  # up to which a model of single pixels is trained in minutes
 _UNKNOWN = 0.1  # strength of the claim on bytes in an unknown format
 
 
@@ -92,6 +93,24 @@ class ImageModality(Modality["list[Image.Image]"]):
         from .codec import ImageCodec
 
         return ImageCodec.load(folder)
+
+    def first_family(self, items: Iterable[Image.Image], options: Any) -> FirstFamily:
+        """Return a model of an autoencoder's latents above 32 x 32 pixels."""
+        from .inference import PictureStatistics
+
+        statistics = PictureStatistics(options)
+        statistics.add(items)
+        if not statistics.sizes:
+            return super().first_family(items, options)
+        height, width = statistics.choose().size
+        if height * width <= _PIXELS:
+            return super().first_family(items, options)
+        default_family = "latent_diffusion"
+        return FirstFamily(
+            default_family,
+            f"pictures of {width}x{height} have too many pixels to be modelled one by one in minutes",
+            "colours and shapes in ten minutes, fine detail in an hour",
+        )
 
     def preview(self, items: list[Image.Image]) -> Image.Image:
         from .preview import sheet

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .categories import Categories
 from .column import Cells, Column
 from .columns import Numbers
+from .date_parts import PARTS, Clock, DatePartColumn
 from .units import to_numbers
 
 
@@ -21,13 +22,18 @@ def joined(names: Sequence[str]) -> str:
 
 
 def members(name: str) -> list[str]:
-    """Return the columns of the table that a modelled column stands for: itself, or those that `joined` combined."""
-    if not name.startswith('["'):
+    """Return the columns of the table that a modelled column stands for: itself, or those that `joined` combined.
+
+    A part of a date stands for the date.
+    """
+    if not name.startswith(('["', '{"')):
         return [name]
     try:
         names = json.loads(name)
     except ValueError:
         return [name]
+    if isinstance(names, dict) and len(names) == 1 and set(names) <= set(PARTS):
+        return [str(of) for of in names.values()]
     return names if isinstance(names, list) and len(names) > 1 else [name]
 
 
@@ -52,6 +58,14 @@ def encode_cells(column: Column, values: Any) -> Cells:
     table = column.encode(distinct, np.zeros(len(distinct), dtype=np.bool_))
     indices = encoded.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False)
     return np.append(table, column.missing_cell)[indices]
+
+
+def encode_date_part(part: DatePartColumn, column: Column, values: Any) -> Cells:
+    """Return the cell of one part of each date or time of an Arrow array, which `column` encodes."""
+    clock = Clock.of(values.type)
+    assert clock is not None
+    assert isinstance(column, Numbers)
+    return part.encode_dates(*to_numbers(values), column, clock)
 
 
 def encode_combinations(column: Categories, parts: Sequence[Any]) -> Cells:

@@ -19,12 +19,13 @@ from morphogen.core.space import Row, Space
 
 from . import files
 from .categories import Categories
-from .cells import cast, encode_cells, encode_combinations, members, plain
+from .cells import cast, encode_cells, encode_combinations, encode_date_part, members, plain
 from .column import Column
+from .column_state import column_from_state
 from .column_types import ColumnType
-from .columns import column_from_state
 from .conditions import expand
 from .constraints import Constraint, closure, parse_constraint
+from .date_parts import DatePartColumn
 from .decoding import Decoder
 from .formats.column import ColumnFormat, Unreadable
 from .formats.convert import convert, format_after
@@ -34,6 +35,7 @@ from .notes import stored_values
 from .options import Options
 from .row_conditions import Conditions, RowConditions
 from .schema_file import formats_in_words, read_schema, to_toml
+from .state import check_state
 
 
 class TableCodec(Codec[Any]):
@@ -94,7 +96,9 @@ class TableCodec(Codec[Any]):
         """
         cells = []
         for name, column in self.columns.items():
-            if name in self.schema.names:
+            if isinstance(column, DatePartColumn):
+                cells.append(encode_date_part(column, self.columns[column.of], self._cast(items, column.of)))
+            elif name in self.schema.names:
                 cells.append(encode_cells(column, self._cast(items, name)))
             else:
                 assert isinstance(column, Categories)
@@ -212,12 +216,16 @@ class TableCodec(Codec[Any]):
     def field_table(self, values: Tensor, like: Any) -> Any:
         """Return a table with one column of numbers for each modelled column, or combination of columns.
 
-        It is a data frame where the aligned table `like` came as one.
+        Numbers of the parts of a date are added to those of its column. It is a data frame where the aligned table
+        `like` came as one.
         """
         import pyarrow as arrow
 
-        names = [" + ".join(members(name)) for name in self.columns]
-        table = arrow.table({name: arrow.array(values[:, field].numpy()) for field, name in enumerate(names)})
+        columns: dict[str, Tensor] = {}
+        for field, name in enumerate(self.columns):
+            title, own = " + ".join(members(name)), values[:, field]
+            columns[title] = columns[title] + own if title in columns else own
+        table = arrow.table({title: arrow.array(own.numpy()) for title, own in columns.items()})
         return files.to_input_type(files.with_rows_of(table, like))
 
     def schema_text(self) -> str:
@@ -237,6 +245,7 @@ class TableCodec(Codec[Any]):
     def from_state(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
         import pyarrow as arrow
 
+        check_state(config)
         schema = arrow.ipc.read_schema(arrow.py_buffer(base64.b64decode(config["schema"])))
         column_types = {name: ColumnType(*one) for name, one in config["column_types"].items()}
         columns = {name: column_from_state(one, one["kind"]) for name, one in config["columns"].items()}

@@ -6,6 +6,7 @@ The last cell of every column stands for a missing value.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from numpy.typing import NDArray
 
 from morphogen.core.space import Field
 
-from .categories import Categories
 from .column import CellCondition, Cells, Column, Mask
 from .units import Units
+
+Place = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], NDArray[Any]]  # units, from bottom, to before top
 
 
 class Numbers(Column):
@@ -144,14 +146,20 @@ class Bins(Numbers):
         inside: NDArray[np.float64],
         low: NDArray[np.float64],
         high: NDArray[np.float64],
+        *,
+        place: Place | None = None,
     ) -> NDArray[Any]:
-        """Return decoded values, those in ordered cells moved to the part of their cell from low to high inclusive."""
+        """Return decoded values, those in ordered cells moved to the part of their cell from low to high inclusive.
+
+        Of whole units, `place` may choose others in the same part.
+        """
         least, most = self._counted(low, high)
         bottom, top = self._ends(cells)
         bottom = np.maximum(bottom, least)
         if self.units.whole:
             width = np.maximum(np.minimum(top, most + 1) - bottom, 1)
             counted = bottom + np.minimum((inside * width).astype(np.int64), width - 1)
+            counted = counted if place is None else place(counted, bottom, bottom + width)
         else:
             counted = bottom + inside * np.maximum(np.minimum(top, most) - bottom, 0)
         moved = self.units.restore(counted)
@@ -235,17 +243,3 @@ def _nearest(ordered: NDArray[Any], values: NDArray[Any]) -> NDArray[np.int64]:
     with np.errstate(invalid="ignore"):
         lower = (values == below) | (values - below <= ordered[above] - values)
     return above - lower
-
-
-def column_from_state(state: dict[str, Any], kind: str) -> Column:
-    """Return the column that `state` described."""
-    if kind == "categories":
-        # JSON turns combinations of several columns into lists.
-        values = [tuple(value) if isinstance(value, list) else value for value in state["values"]]
-        other = tuple(state["other"]) if isinstance(state["other"], list) else state["other"]
-        return Categories(values, state["counts"], other=other, pseudonyms=state["pseudonyms"])
-    units = Units(**state["units"])
-    dtype = np.int64 if units.whole else np.float64
-    if kind == "values":
-        return Values(units, np.array(state["values"], dtype=dtype))
-    return Bins(units, np.array(state["edges"], dtype=dtype), np.array(state["spikes"], dtype=dtype))

@@ -17,7 +17,8 @@ from .categories import Categories
 from .cells import cast, category_array, members, plain_type
 from .column import CellCondition, Column
 from .column_types import ColumnType
-from .columns import Numbers
+from .columns import Bins, Numbers
+from .date_parts import Clock, DatePartColumn, Wishes
 from .generated import typed
 from .personal.make import make_columns
 from .personal.recipe import Recipe
@@ -63,10 +64,13 @@ class Decoder:
         numbers: dict[str, NumberColumn] = {}
         arrays: dict[str, Any] = {}
         made = make_columns(self._recipes, words, noise.seeds.tolist())
+        wishes = self._wishes(cells)
         for (name, column), own in zip(self.columns.items(), cells.T, strict=True):
+            if isinstance(column, DatePartColumn):
+                continue
             inside = (words[members(name)[0]] >> np.uint64(11)).astype(np.float64) * 2.0**-53
             if isinstance(column, Numbers):
-                numbers[name] = self._numbers(name, column, own, inside, known)
+                numbers[name] = self._numbers(name, column, own, inside, known, wishes.get(name))
             else:
                 assert isinstance(column, Categories)
                 arrays |= (
@@ -86,17 +90,43 @@ class Decoder:
                 arrays[name] = self._sum(name, arrays)
         return arrow.table([arrays[name] for name in self.schema.names], schema=self.schema)
 
+    def _wishes(self, cells: NDArray[np.int64]) -> dict[str, Wishes]:
+        """Return the parts that the dates of each column should have, of the rows `(B, fields)` whose cell is wide."""
+        parts: dict[str, dict[str, NDArray[np.int64]]] = {}
+        at = {name: field for field, name in enumerate(self.columns)}
+        for column, own in zip(self.columns.values(), cells.T, strict=True):
+            if isinstance(column, DatePartColumn) and isinstance(self.columns[column.of], Bins):
+                values, missing = column.decode(own, np.zeros(len(own)))
+                open_ = cells[:, at[column.of]] < self.columns[column.of].field.ordered
+                parts.setdefault(column.of, {})[column.part] = np.where(missing | ~open_, -1, values)
+        wishes = {}
+        for name, own_parts in parts.items():
+            column, clock = self.columns[name], Clock.of(self.schema.field(name).type)
+            assert isinstance(column, Bins)
+            assert clock is not None
+            wishes[name] = Wishes(clock, column.units, own_parts)
+        return wishes
+
     def _numbers(
-        self, name: str, column: Numbers, cells: NDArray[np.int64], inside: NDArray[np.float64], known: Known | None
+        self,
+        name: str,
+        column: Numbers,
+        cells: NDArray[np.int64],
+        inside: NDArray[np.float64],
+        known: Known | None,
+        wishes: Wishes | None,
     ) -> NumberColumn:
         values, missing = column.decode(cells, inside)
+        if wishes is not None and isinstance(column, Bins):
+            anywhere = np.full(len(cells), np.inf)
+            values = column.within(values, cells, inside, -anywhere, anywhere, place=wishes.place)
         fixed = np.zeros(len(cells), dtype=np.bool_)
         if known is not None:
             given, is_known = known[name]
             exact, is_missing = to_numbers(given)
             fixed = is_known & ~is_missing
             values = np.where(fixed, exact, values)
-        return NumberColumn(column, cells, inside, values, missing, fixed)
+        return NumberColumn(column, cells, inside, values, missing, fixed, wishes)
 
     def _categories(self, name: str, column: Categories, cells: NDArray[np.int64]) -> dict[str, Any]:
         indices = column.indices(cells)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -12,6 +13,8 @@ from morphogen.core.config import replacing
 from morphogen.core.errors import BadItem, UserError, needs_extra
 
 from .formats.form import Form, Labels, form_of, with_columns, with_form
+
+_NAMELESS_INDEX = re.compile(r"__index_level_\d+__")
 
 __all__ = [
     "Form",
@@ -45,12 +48,17 @@ def read(source: Path | str) -> Any:
 
     try:
         if ".parquet" in path.suffixes:
-            return _checked(from_arrow(parquet.read_table(path), "parquet"), str(path))
+            return _checked(from_arrow(_without_counter(parquet.read_table(path)), "parquet"), str(path))
         return _checked(read_csv(path), str(path))
     except FileNotFoundError:
         raise BadItem(f"{path} does not exist") from None
     except (OSError, EOFError, zlib.error, arrow.ArrowException) as error:
         raise BadItem(f"{path} cannot be read as a table: {str(error).splitlines()[0]}; correct it") from None
+
+
+def _without_counter(table: Any) -> Any:
+    """Return an Arrow table without the columns in which pandas stores an index that has no name."""
+    return table.drop_columns([name for name in table.column_names if _NAMELESS_INDEX.fullmatch(name)])
 
 
 def is_frame(value: Any) -> bool:

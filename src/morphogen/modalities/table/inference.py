@@ -18,7 +18,9 @@ from .categories import Categories
 from .cells import joined, plain
 from .column import Column
 from .column_types import ColumnType, infer, is_categorical
+from .columns import Numbers
 from .constraints import Constraint, check_consistent, parse_constraint, verify
+from .date_parts import Clock, part_key, split_dates
 from .formats.form import form_of as form_of_table
 from .formats.words import TextFormat
 from .generated import KINDS, form_of, language_of, made_anew, people_of
@@ -81,7 +83,7 @@ def infer_table(table: Any, options: Options) -> InferredTable:
         elif inferred.kind in KINDS:
             inferred = form_of(name, column, inferred)
         else:
-            columns[name] = _column(table, name, inferred.kind, options)
+            columns |= _columns(table, name, inferred.kind, options)
         column_types[name] = inferred
     language, people = language_of(table, column_types), people_of(table, column_types)
     for name, kind in column_types.items():
@@ -188,6 +190,16 @@ def _constant(column: Any, rare: int) -> Any:
         return int(to_numbers(present)[0][0])
     value = present[0].as_py()
     return value if isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def _columns(table: Any, name: str, kind: str, options: Options) -> dict[str, Column]:
+    """Return the encoding of a column that is modelled by itself, and those of its parts where it holds dates."""
+    column, clock = _column(table, name, kind, options), Clock.of(table.schema.field(name).type)
+    if clock is None or not isinstance(column, Numbers):
+        return {name: column}
+    ticks, missing = to_numbers(table.column(name))
+    column, parts = split_dates(name, column, ticks[~missing], clock, options.rare)
+    return {name: column} | {part_key(part): part for part in parts}
 
 
 def _column(table: Any, name: str, kind: str, options: Options) -> Column:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
-from morphogen.core.judge import Comparison, Judge, Sample
+from morphogen.core.judge import Advance, Comparison, Judge, Sample
 from morphogen.core.results import Results
 
 if TYPE_CHECKING:
@@ -30,7 +30,13 @@ class TableJudge(Judge[Any]):
     utility_by_label: ClassVar[bool] = False
 
     def fit_extractor(
-        self, blocks: Iterable[Any], labels: Sequence[str] | None, *, codec: Codec[Any], seed: int
+        self,
+        blocks: Iterable[Any],
+        labels: Sequence[str] | None,
+        *,
+        codec: Codec[Any],
+        seed: int,
+        advance: Advance | None = None,
     ) -> Extractor[Any]:
         from .features import fit_extractor
 
@@ -49,7 +55,7 @@ class TableJudge(Judge[Any]):
         from .cells import members, row_contents
 
         columns: Mapping[str, Any] = codec.columns  # type: ignore[attr-defined]
-        names = [name for field in columns for name in members(field)]
+        names = list(dict.fromkeys(name for field in columns for name in members(field)))  # dates have several fields
         return row_contents(codec.align(items).select(names))
 
     def baseline(self, items: Any, seed: int) -> Any:

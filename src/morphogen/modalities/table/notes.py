@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .categories import Categories
@@ -10,6 +10,7 @@ from .cells import members
 from .column import Column
 from .column_types import ColumnType
 from .columns import Bins, Values
+from .date_parts import DatePartColumn
 from .generated import KINDS
 from .options import Options
 
@@ -21,7 +22,14 @@ def notes(
     table: Any, column_types: Mapping[str, ColumnType], columns: Mapping[str, Column], options: Options
 ) -> list[str]:
     """Return a line for each column, then warnings, then what of the values is output as it is."""
-    lines = [_note(name, one, columns.get(name), table.column(name)) for name, one in column_types.items()]
+    parts: dict[str, list[str]] = {}
+    for column in columns.values():
+        if isinstance(column, DatePartColumn):
+            parts.setdefault(column.of, []).append(column.part)
+    lines = [
+        _note(name, one, columns.get(name), table.column(name), parts.get(name, ()))
+        for name, one in column_types.items()
+    ]
     warnings = [_warning(name, column, table, options) for name, column in columns.items()]
     stored = [f"  output: {line}" for line in stored_values(column_types, columns)]
     made = [name for name, one in column_types.items() if one.kind in KINDS]
@@ -48,7 +56,7 @@ def stored_values(column_types: Mapping[str, ColumnType], columns: Mapping[str, 
     return [f"{words} {', '.join(names)}" for words, names in lines if names]
 
 
-def _note(name: str, column_type: ColumnType, column: Column | None, values: Any) -> str:
+def _note(name: str, column_type: ColumnType, column: Column | None, values: Any, parts: Sequence[str]) -> str:
     """Return a line that says what a column is and how it is encoded."""
     present = len(values) - values.null_count
     if isinstance(column, Categories) and column.pseudonyms:
@@ -67,6 +75,7 @@ def _note(name: str, column_type: ColumnType, column: Column | None, values: Any
         encoding = "made anew, not modelled"
     else:
         encoding = _UNMODELLED[column_type.kind]
+    encoding += f", modelled by {' and '.join(parts)}, too" if parts else ""
     missing = f", {values.null_count / len(values):.1%} missing" if values.null_count else ""
     form = f", {column_type.form}" if column_type.kind == "personal" else ""
     return f"  {name}: {column_type.kind}{form} ({column_type.reason}), {encoding}{missing}"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .column import CellCondition
 from .columns import Bins, Numbers
+from .date_parts import Wishes
 
 Ends = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -25,6 +26,7 @@ class NumberColumn:
     values: NDArray[Any]
     missing: NDArray[np.bool_]
     fixed: NDArray[np.bool_]  # given, not to be moved
+    wishes: Wishes | None = None  # of dates, which parts they should have
 
 
 def repair(
@@ -54,7 +56,8 @@ def repair(
                 below = np.where(numbers[lower].missing, -np.inf, numbers[lower].values.astype(np.float64))
                 low = np.fmax(low, np.nextafter(below, np.inf) if strict else below)
         if isinstance(one.column, Bins):
-            moved = one.column.within(one.values, one.cells, one.inside, low, high)
+            place = None if one.wishes is None else one.wishes.place
+            moved = one.column.within(one.values, one.cells, one.inside, low, high, place=place)
             one.values = np.where(one.fixed, one.values, moved)
         if name in exact and not any(name in pair for pair in pairs):
             # Ends are floats, which may lack the last digits of a whole number.
@@ -87,6 +90,10 @@ def _choose_value(one: NumberColumn, values: Sequence[float]) -> tuple[NDArray[n
         return np.zeros(len(one.cells), np.bool_), one.values
     own_cells = one.column.encode(choices, np.zeros(len(choices), np.bool_))
     fits = (one.cells[:, None] == own_cells[None]) & ~one.fixed[:, None] & ~one.missing[:, None]
+    if one.wishes is not None and len(choices) > 1:
+        missed = np.stack([one.wishes.mismatch(np.full(len(fits), choice)) for choice in choices], axis=1)
+        missed = np.where(fits, missed, np.iinfo(np.int64).max)
+        fits &= missed == missed.min(1, keepdims=True)
     number = (one.inside * fits.sum(1)).astype(np.int64)  # of the choice, among those that fit
     choice = choices[(fits.cumsum(1) > number[:, None]).argmax(1)]
     return fits.any(1), choice

@@ -21,6 +21,7 @@ from .columns import Numbers, Values
 from .conditions import ALL, parse_condition
 from .constraint_masks import Missing, Order, Without
 from .constraints import Constraint
+from .date_parts import Clock, DatePartColumn
 from .formats.form import form_of
 
 Conditions = Mapping[str, CellCondition]
@@ -40,8 +41,9 @@ class RowConditions:
         """`orders` is the transitive closure of the constraints that are orders (see `constraints.closure`)."""
         self._schema, self._formats = schema, form_of(schema).columns
         self._column_types, self._columns, self._constraints = column_types, columns, constraints
-        self._field = {member: field for field, name in enumerate(columns) for member in members(name)}
-        self._name = {member: name for name in columns for member in members(name)}
+        own = [(f, name) for f, (name, column) in enumerate(columns.items()) if not isinstance(column, DatePartColumn)]
+        self._field = {member: field for field, name in own for member in members(name)}
+        self._name = {member: name for _, name in own for member in members(name)}
         self._masks = self._constraint_masks(orders)
 
     def check_modelled(self, name: str) -> None:
@@ -74,15 +76,29 @@ class RowConditions:
             if not bool(likelihoods[field].any()):
                 together = ", ".join(one for one in members(self._name[name]) if one in conditions)
                 raise UserError(f"no row of the training data satisfies the conditions on {together} together")
+            likelihoods |= self._likelihoods_of_parts(name, condition)
         return Evidence(likelihoods, self._masks) if likelihoods or self._masks else None
+
+    def _likelihoods_of_parts(self, name: str, condition: CellCondition) -> dict[int, Tensor]:
+        """Return the likelihood of each part of a date that a condition on the date leaves no choice, or less."""
+        likelihoods = {}
+        for field, part in enumerate(self._columns.values()):
+            if isinstance(part, DatePartColumn) and part.of == name:
+                column, clock = self._columns[name], Clock.of(self._schema.field(name).type)
+                assert isinstance(column, Numbers)
+                assert clock is not None
+                own = part.likelihood_of_dates(condition, column, clock)
+                if condition.missing or not own[: part.missing_cell].all():
+                    likelihoods[field] = torch.from_numpy(own)
+        return likelihoods
 
     def imputation(self) -> Evidence:
         """Return the constraints, and that an imputed cell is not rare, nor missing unless a constraint says so."""
         decided = {one.columns[0] for one in self._constraints if one.form == "missing"}
         present = [
-            Without(self._field[name], column.field.size, column.missing_cell)
-            for name, column in self._columns.items()
-            if name in self._schema.names and name not in decided
+            Without(field, column.field.size, column.missing_cell)
+            for field, (name, column) in enumerate(self._columns.items())
+            if (column.of if isinstance(column, DatePartColumn) else name) in set(self._schema.names) - decided
         ]
         frequent = [
             Without(field, column.field.size, column.rare_cell)

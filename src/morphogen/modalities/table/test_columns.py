@@ -17,7 +17,8 @@ from morphogen.core.space import Field
 from morphogen.modalities.table.binning import SUBBINS, fit_numbers
 from morphogen.modalities.table.categories import Categories
 from morphogen.modalities.table.column import CellCondition
-from morphogen.modalities.table.columns import Bins, Values, column_from_state
+from morphogen.modalities.table.column_state import column_from_state
+from morphogen.modalities.table.columns import Bins, Values
 from morphogen.modalities.table.constraint_masks import Missing, Order, Without
 from morphogen.modalities.table.units import Units, find_units, to_column, to_numbers
 

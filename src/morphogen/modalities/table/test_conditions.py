@@ -55,9 +55,9 @@ def outcomes(condition: dict[str, Any], count: int = 40) -> list[Any]:
     columns = []
     for request in CODEC.requests(Query(condition=condition), Noise.consecutive(0, count)):
         assert request.evidence is not None
-        ((field, likelihood),) = request.evidence.likelihoods.items()
         x = torch.zeros(len(request), len(CODEC.columns), dtype=torch.int64)
-        x[:, field] = torch.multinomial(likelihood, len(request), replacement=True)
+        for field, likelihood in request.evidence.likelihoods.items():  # several of a date, which has parts
+            x[:, field] = torch.multinomial(likelihood, len(request), replacement=True)
         columns += CODEC.gather([CODEC.finish(x, request)]).column(name).to_pylist()
     return columns
 

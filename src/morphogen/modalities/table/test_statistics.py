@@ -73,3 +73,9 @@ def test_utility_of_classes_and_numbers() -> None:
         utility(
             train.append_column("name", names.slice(0, 6000)), test.append_column("name", names.slice(6000)), "name"
         )
+
+
+def test_one_column_has_no_pair_that_differs() -> None:
+    table = arrow.table({"x": list(range(60))})
+    assert trend(table, table) == 1
+    assert trend(table, arrow.table({"x": [0] * 60})) == 1

@@ -20,6 +20,7 @@ from morphogen.core.query import Query
 from morphogen.core.space import Field, Row
 from morphogen.modalities.table import files
 from morphogen.modalities.table.categories import Categories
+from morphogen.modalities.table.cells import members
 from morphogen.modalities.table.codec import TableCodec
 from morphogen.modalities.table.column import CellCondition
 from morphogen.modalities.table.column_types import infer
@@ -295,7 +296,7 @@ def test_known_cells_are_untouched() -> None:
     mask = RANDOM.random((ROWS, table.num_columns)) < 0.3
     observed = codec.observe(table, mask)
     for field, name in enumerate(codec.columns):
-        assert np.array_equal(observed.known[:, field].numpy(), ~mask[:, table.column_names.index(name)])
+        assert np.array_equal(observed.known[:, field].numpy(), ~mask[:, table.column_names.index(members(name)[0])])
     assert torch.equal(observed.x, codec.encode(table))
     other = torch.where(observed.known, observed.x, observed.x.roll(1, 0))
     merged = codec.merge_known(other, Noise.consecutive(0, ROWS), table, mask)

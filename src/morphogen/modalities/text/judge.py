@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
-from morphogen.core.judge import Comparison, Judge
+from morphogen.core.judge import Advance, Comparison, Judge
 from morphogen.core.results import Results
 
 from .statistics.passages import passage_length, passages, thin
@@ -36,7 +36,13 @@ class TextJudge(Judge[Texts]):
     preview_text: ClassVar[bool] = True
 
     def fit_extractor(
-        self, blocks: Iterable[Texts], labels: Sequence[str] | None, *, codec: Codec[Any], seed: int
+        self,
+        blocks: Iterable[Texts],
+        labels: Sequence[str] | None,
+        *,
+        codec: Codec[Any],
+        seed: int,
+        advance: Advance | None = None,
     ) -> Extractor[Texts]:
         from .features import fit_extractor
 

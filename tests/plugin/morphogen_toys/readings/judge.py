@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from morphogen.core.judge import Comparison, Judge
+from morphogen.core.judge import Advance, Comparison, Judge
 from morphogen.core.results import Figure, Results
 
 if TYPE_CHECKING:
@@ -26,7 +26,13 @@ class ReadingsJudge(Judge[list[Series]]):
     samples = 200
 
     def fit_extractor(
-        self, blocks: Iterable[list[Series]], labels: Sequence[str] | None, *, codec: Codec[list[Series]], seed: int
+        self,
+        blocks: Iterable[list[Series]],
+        labels: Sequence[str] | None,
+        *,
+        codec: Codec[list[Series]],
+        seed: int,
+        advance: Advance | None = None,
     ) -> Extractor[list[Series]]:
         from .features import RawReadings
 

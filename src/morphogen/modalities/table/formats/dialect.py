@@ -12,7 +12,7 @@ from typing import NamedTuple
 MARKS = ("", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "null", "None", "<NA>", "#N/A", "?", "-")
 _DELIMITERS = ",;\t|"
 _LINES = 50  # that are looked at
-_SEPARATOR_LINE = re.compile(r"sep=(.)", re.IGNORECASE)  # by which Excel is separator the delimiter
+_SEPARATOR_LINE = re.compile(r"sep=(.)", re.IGNORECASE)  # by which Excel is told the delimiter
 _DECIMAL_COMMA = re.compile(r"\d,\d")
 _YEARS = range(1800, 2200)
 
@@ -49,16 +49,14 @@ def infer_dialect(text: str, *, complete: bool, last_line_ends: bool) -> Head | 
     """
     mark, text = text.startswith("\ufeff"), text.removeprefix("\ufeff")
     all_lines = text.splitlines()
-    lines = [line for line in all_lines if line.strip()][:_LINES]
-    if not lines:
+    lines = [line for line in all_lines if line.strip(" ")][:_LINES]  # tabs alone may be a row of missing cells
+    if not any(line.strip() for line in lines):
         return None
     skipped = all_lines.index(lines[0])
     if not complete and len(lines) > 2 and len(lines) < _LINES:
         lines = lines[:-1]
     separator = _SEPARATOR_LINE.fullmatch(lines[0].strip('"'))
-    # A remark may stand above the rows, as in UCI's test files.
-    remark = lines[0].startswith("|") and not any("|" in line for line in lines[1:])
-    above = 1 if len(lines) > 1 and (separator or remark) else 0
+    above = 1 if len(lines) > 1 and separator else _remarks(lines)
     lines = lines[above:]
     delimiter = separator[1] if separator else _delimiter(lines)
     rows = [row for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True) if row]
@@ -84,6 +82,15 @@ def infer_dialect(text: str, *, complete: bool, last_line_ends: bool) -> Head | 
         nameless=tuple(name for name, cell in zip(names, cells, strict=True) if header and not cell),
     )
     return Head(dialect, names, skipped + above)
+
+
+def _remarks(lines: Sequence[str]) -> int:
+    """Return how many lines above the header are remarks: `# …` and, as in UCI's test files, `|…`, without cells."""
+    count = next((number for number, line in enumerate(lines) if not line.startswith("#")), 0)
+    if count:
+        mark = _delimiter(lines[count:])
+        return 0 if any(mark in line for line in lines[:count]) or mark not in lines[count] else count
+    return int(len(lines) > 1 and lines[0].startswith("|") and not any("|" in line for line in lines[1:]))
 
 
 def _delimiter(lines: Sequence[str]) -> str:
@@ -129,15 +136,21 @@ def _raw_cells(line: str, delimiter: str) -> list[str]:
 def is_header(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
     """Return whether the first line holds names.
 
-    A word above numbers is a name. Where there is none, names are no numbers, unless they count something such as
-    years and the cells below do not; and no name stands in a cell below it.
+    A word above numbers is a name, and so is a date. Where there is none, names are no numbers, unless they count
+    something such as years and the cells below do not; and no name stands in a cell below it.
     """
+    from .moment_patterns import is_moment
+    from .numbers import is_number
+
     columns = [[row[number] for row in rest if number < len(row)] for number in range(len(first))]
     present = [[cell for cell in column if cell.strip() not in MARKS] for column in columns]
     numbers = [number for number, cell in enumerate(first) if looks_like_a_value(cell)]
     for number, (cell, below) in enumerate(zip(first, present, strict=True)):
         is_word = number not in numbers and cell.strip() not in MARKS
         if is_word and below and all(map(looks_like_a_value, below)):
+            return True
+        are_numbers = all(is_number(one.strip()) and not is_moment(one.strip()) for one in below)
+        if below and are_numbers and is_moment(cell.strip()):
             return True
     if all(cell.strip() in MARKS for cell in first) or any(cell.strip() in MARKS[1:] for cell in first):
         return False

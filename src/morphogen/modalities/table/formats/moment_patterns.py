@@ -4,24 +4,47 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 
 from .column import proven
-from .moments import SHORT_MONTHS, MomentFormat
+from .moments import MomentFormat
+from .month_names import naming
 
 _DATE = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})|(\d{1,2})([-/.])(\d{1,2})\6(\d{4}|\d{2})|\d{8}")
-_NAMED = re.compile(r"(\d{1,2})([ -])([A-Za-z]{3,9})([ -])(\d{4}|\d{2})|([A-Za-z]{3,9}) (\d{1,2}), (\d{4})")
+_NAMED = re.compile(
+    r"(\d{1,2})(\. |[ /-]| de )([^\W\d_]{3,10}\.?)([ /-]| de )(\d{4}|\d{2})|([^\W\d_]{3,9}\.?) (\d{1,2}), (\d{4})"
+)
 _TIME = re.compile(r"(\d{1,2}):(\d{2})(:(\d{2})(\.(\d{1,6}))?)?( ?)([AaPp][Mm])?")
 _DIGITS = re.compile(r"\d{8}(\d{4}(\d{2})?)?")
 _ZONE = re.compile(r"(Z| ?UTC| ?GMT| ?[+-]\d{2}:?\d{2})$")
+_OFFSET = r"[+-]\d{2}:?\d{2}$"
+# Zones with summer time, and their offsets in minutes; of two that agree, the larger city.
+_ZONES = {
+    "Europe/Berlin": (60, 120),
+    "Europe/London": (0, 60),
+    "Europe/Athens": (120, 180),
+    "America/New_York": (-300, -240),
+    "America/Chicago": (-360, -300),
+    "America/Denver": (-420, -360),
+    "America/Los_Angeles": (-480, -420),
+    "America/Anchorage": (-540, -480),
+    "America/Halifax": (-240, -180),
+    "America/St_Johns": (-210, -150),
+    "America/Santiago": (-240, -180),
+    "Asia/Jerusalem": (120, 180),
+    "Australia/Sydney": (600, 660),
+    "Australia/Adelaide": (570, 630),
+    "Pacific/Auckland": (720, 780),
+}
 _FIRST_YEAR, _LAST_YEAR = 1850, 2150  # of dates that are written in digits alone
 
 
 def is_moment(cell: str) -> bool:
     """Return whether a cell may be a date or a time."""
-    return next(_patterns(cell), None) is not None
+    return next(_formats(cell), None) is not None
 
 
 def infer_moments(cells: Any) -> MomentFormat | None:
@@ -36,16 +59,37 @@ def infer_moments(cells: Any) -> MomentFormat | None:
     longest = max(texts[:1000], key=len)
     if _DIGITS.fullmatch(longest) and not _plausible(texts):
         return None
-    able = [one for pattern in _patterns(longest) if proven(one := MomentFormat(pattern=pattern), cells)]
+    able = [one for one in _formats(longest) if proven(one, cells)]
     rising = [one for one in able[:2] if _rises(one, cells)]
-    return next(iter(rising or able), None) or _infer_loosely(cells, longest)
+    return next(iter(rising or able), None) or _infer_zone(cells, longest) or _infer_loosely(cells, longest)
+
+
+def _infer_zone(cells: Any, longest: str) -> MomentFormat | None:
+    """Return the format of moments whose offsets are those of a zone with summer time; None: they are not."""
+    import pyarrow.compute as compute
+
+    texts = compute.extract_regex(cells, f"(?P<offset>{_OFFSET[:-1]})$")
+    offsets = set(compute.unique(compute.struct_field(texts, "offset")).to_pylist())
+    if None in offsets:
+        return None
+    minutes = {int(f"{one[0]}1") * (60 * int(one[1:3]) + int(one[-2:])) for one in offsets}
+    for zone, own in _ZONES.items():
+        for one in _formats(longest) if minutes == set(own) else ():
+            pattern = re.sub(_OFFSET, "%:z" if one.pattern[-3] == ":" else "%z", one.pattern)
+            if proven(able := replace(one, pattern=pattern, zone=zone), cells):
+                return able
+    return None
 
 
 def _infer_loosely(cells: Any, longest: str) -> MomentFormat | None:
     """Return the format of moments of ISO 8601 that are not all written alike; None: they are not."""
+    import pyarrow.compute as compute
+
     second = "%S.%6f" if "." in longest else "%S"
     join = "T" if "T" in longest else " "
     for pattern in (f"%H:%M:{second}", f"%Y-%m-%d{join}%H:%M:{second}", f"%Y-%m-%d{join}%H:%M:{second}Z"):
+        if pattern.startswith("%H") and not compute.all(compute.match_substring(cells, ":")).as_py():
+            continue  # to Arrow, `10` is ten o'clock
         one = MomentFormat(pattern=pattern, loose=True)
         try:
             one.read_distinct(cells)
@@ -76,11 +120,11 @@ def _rises(one: MomentFormat, cells: Any) -> bool:
     return len(steps) > 1 and bool((steps > 0).all() or (steps < 0).all())
 
 
-def _patterns(text: str) -> Iterator[str]:
-    """Yield the patterns that a cell may have."""
+def _formats(text: str) -> Iterator[MomentFormat]:
+    """Yield the formats that a cell may have."""
     if _DIGITS.fullmatch(text):
         if _plausible([text]):
-            yield {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}[len(text)]
+            yield MomentFormat(pattern={8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}[len(text)])
         return
     zone = _ZONE.search(text)
     end = zone[0] if zone and ":" in text[: zone.start()] else ""
@@ -91,21 +135,24 @@ def _patterns(text: str) -> Iterator[str]:
         clock, bare = time[0], bare[: time.start()]
     join = bare[len(bare.rstrip(" T,")) :] if clock and bare else ""
     date = bare.removesuffix(join)
-    for day in _date_patterns(date) if date else [""]:
+    named = _NAMED.fullmatch(date)
+    days = _named_days(named) if named else [MomentFormat(pattern=one) for one in _date_patterns(date) if date]
+    for day in days if date else [MomentFormat(pattern="")]:
         for hour in _time_patterns(clock) if clock else [""]:
-            if day or hour:
-                yield f"{day}{join}{hour}{end}"
+            if day.pattern or hour:
+                yield replace(day, pattern=f"{day.pattern}{join}{hour}{end}")
+
+
+def _named_days(match: re.Match[str]) -> Iterator[MomentFormat]:
+    """Yield the formats of a date with the name of a month."""
+    for letter, language, case in naming(match[3] or match[6]):
+        for day in ("%d", "%-d"):
+            year = "%y" if match[5] and len(match[5]) == 2 else "%Y"
+            pattern = f"%{letter} {day}, %Y" if match[6] else f"{day}{match[2]}%{letter}{match[4]}{year}"
+            yield MomentFormat(pattern=pattern, language=language, case=case)
 
 
 def _date_patterns(text: str) -> list[str]:
-    if match := _NAMED.fullmatch(text):
-        name = match[3] or match[6]
-        month = "%b" if name in SHORT_MONTHS else "%B"
-        if match[6]:
-            return [f"{month} {day}, %Y" for day in ("%d", "%-d")]
-        year = "%Y" if len(match[5]) == 4 else "%y"
-        options = [month] if name != "May" else ["%b", "%B"]
-        return [f"{day}{match[2]}{one}{match[4]}{year}" for one in options for day in ("%d", "%-d")]
     match = _DATE.fullmatch(text)
     if match is None:
         return []

@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .column import ColumnFormat, Unreadable, strings
+from .month_names import Case, month_names
 
-_MONTHS = tuple(
-    "January February March April May June July August September October November December".split()  # noqa: SIM905
-)
-SHORT_MONTHS = tuple(month[:3] for month in _MONTHS)
-# Directives of strftime; `-` leaves out leading zeros, as in the C library of Linux, and `%3f` is three decimal places.
-_DIRECTIVE = re.compile(r"%(-?)(\d?)([YymdHIMSfpPBb])")
+# Directives of strftime; `-` leaves out leading zeros, as in the C library of Linux, `%3f` is three decimal places, and
+# `%:z` is an offset such as +01:00.
+_DIRECTIVE = re.compile(r"%([-:]?)(\d?)([YymdHIMSfpPBbz])")
+_HALVES = {"p": ("AM", "PM"), "P": ("am", "pm")}
 _WIDTHS = {"Y": 4, "y": 2, "m": 2, "d": 2, "H": 2, "I": 2, "M": 2, "S": 2}
 
 
@@ -28,13 +27,26 @@ class MomentFormat(ColumnFormat):
 
     What the pattern spells out, such as a zone that all cells share, is the same in every cell. `whole_numbers`: cells
     are int64, such as 20240320. `loose`: cells are any that ISO 8601 allows, such as with zones or seconds that only
-    some have, and are written alike; those with zones in UTC.
+    some have, and are written alike; those with zones in UTC. `zone` is the time zone whose offsets `%z` writes, with
+    summer time; its moments are timestamps of that zone. Months have the names of a `language`, in a `case`.
     """
 
     kind: ClassVar[str] = "moment"
     pattern: str
     whole_numbers: bool = False
     loose: bool = False
+    zone: str = ""
+    language: str = "en"
+    case: Case = ""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError on a zone, language or case that is unknown."""
+        import pyarrow as arrow
+        import pyarrow.compute as compute
+
+        month_names(self.language, "B", self.case)
+        if self.zone:
+            compute.local_timestamp(arrow.array([0]).cast(arrow.timestamp("s", self.zone)))
 
     @property
     def textual(self) -> bool:  # type: ignore[override]
@@ -54,7 +66,11 @@ class MomentFormat(ColumnFormat):
             return arrow.date32()
         if not letters & set("Yy"):
             return arrow.time64("us") if fine else arrow.time32("s")
-        return arrow.timestamp("us" if fine else "s")
+        return arrow.timestamp("us" if fine else "s", self.zone or None)
+
+    def _names(self, letter: str) -> tuple[str, ...]:
+        """Return the words that a directive is written as."""
+        return month_names(self.language, letter, self.case) if letter in "Bb" else _HALVES[letter]
 
     @cached_property
     def _expression(self) -> str:
@@ -63,10 +79,10 @@ class MomentFormat(ColumnFormat):
         for number, match in enumerate(_DIRECTIVE.finditer(self.pattern)):
             parts.append(re.escape(self.pattern[end : match.start()]))
             bare, width, letter = match.groups()
-            if letter in "Bb":
-                body = "|".join(_MONTHS if letter == "B" else SHORT_MONTHS)
-            elif letter in "pP":
-                body = "AM|PM" if letter == "p" else "am|pm"
+            if letter in "BbpP":
+                body = "|".join(map(re.escape, self._names(letter)))
+            elif letter == "z":
+                body = f"[+-][0-9]{{2}}{bare}[0-9]{{2}}"
             elif letter == "f":
                 body = f"[0-9]{{{width}}}"
             else:
@@ -88,13 +104,15 @@ class MomentFormat(ColumnFormat):
         for number, (_, width, letter) in enumerate(self._fields):
             field = compute.fill_null(matches.field(number), "")
             if letter in "BbpP":
-                names = {"B": _MONTHS, "b": SHORT_MONTHS, "p": ("AM", "PM"), "P": ("am", "pm")}[letter]
-                own = compute.index_in(field, strings(names)).fill_null(0).to_numpy() + (letter in "Bb")
+                own = compute.index_in(field, strings(self._names(letter))).fill_null(0).to_numpy() + (letter in "Bb")
+            elif letter == "z":
+                own = _offsets(field)
             else:
                 own = compute.if_else(compute.equal(field, ""), "0", field).cast(arrow.int64()).to_numpy()
             values[letter] = np.asarray(own, np.int64) * (10 ** (6 - int(width)) if letter == "f" else 1)
         days, impossible = _days(values)
         seconds, wrong_time = _seconds(values)
+        seconds = seconds - values.get("z", np.zeros_like(seconds))
         wrong = wrong | impossible | wrong_time
         if wrong.any():
             raise Unreadable(texts[int(wrong.argmax())].as_py(), self.words)
@@ -135,7 +153,19 @@ class MomentFormat(ColumnFormat):
         else:
             fine = arrow.time64("us") if types.is_time(values.type) else arrow.timestamp("us")
             micros = compute.cast(compute.cast(values, fine, safe=False), arrow.int64()).to_numpy()
-        columns = [_field(letter, width, bare, micros) for bare, width, letter in self._fields]
+        offset = np.zeros_like(micros)
+        if self.zone:
+            moments = arrow.array(micros).cast(arrow.timestamp("us", self.zone))
+            local = compute.local_timestamp(moments).cast(arrow.int64()).to_numpy()
+            micros, offset = local, (local - micros) // 1_000_000
+        columns = []
+        for bare, width, letter in self._fields:
+            if letter == "z":
+                columns.append(_offset_texts(offset, bare))
+            elif letter in "BbpP":
+                columns.append(_words(self._names(letter), micros, letter))
+            else:
+                columns.append(_field(letter, width, bare, micros))
         template = _DIRECTIVE.sub("%s", self.pattern)
         texts = strings([template % row for row in zip(*columns, strict=True)])
         return compute.cast(texts, arrow.int64()) if self.whole_numbers else texts
@@ -182,16 +212,12 @@ def _field(letter: str, width: str, bare: str, micros: NDArray[np.int64]) -> lis
     """Return one part of each moment, counted in microseconds since 1970, as text."""
     days, rest = micros // 86_400_000_000, micros % 86_400_000_000
     hour = rest // 3_600_000_000
-    if letter in "YymdBb":
+    if letter in "Yymd":
         date = days.astype("M8[D]")
         year = date.astype("M8[Y]").astype(np.int64) + 1970
         month = date.astype("M8[M]").astype(np.int64) % 12
         day = (date - date.astype("M8[M]")).astype(np.int64) + 1
-        if letter in "Bb":
-            return [(_MONTHS if letter == "B" else SHORT_MONTHS)[number] for number in month.tolist()]
         numbers = {"Y": year, "y": year % 100, "m": month + 1, "d": day}[letter]
-    elif letter in "pP":
-        return [("pm" if late else "am") if letter == "P" else ("PM" if late else "AM") for late in hour >= 12]
     elif letter == "f":
         numbers = rest % 1_000_000 // 10 ** (6 - int(width))
         return [f"{number:0{width}d}" for number in numbers.tolist()]
@@ -199,3 +225,27 @@ def _field(letter: str, width: str, bare: str, micros: NDArray[np.int64]) -> lis
         minutes, seconds = rest // 60_000_000 % 60, rest // 1_000_000 % 60
         numbers = {"H": hour, "I": (hour + 11) % 12 + 1, "M": minutes, "S": seconds}[letter]
     return [str(one) if bare else f"{one:0{_WIDTHS[letter]}d}" for one in numbers.tolist()]
+
+
+def _words(names: tuple[str, ...], micros: NDArray[np.int64], letter: str) -> list[str]:
+    """Return the name of each moment's month, or of its half of the day."""
+    if letter in "pP":
+        numbers = micros // 3_600_000_000 % 24 // 12
+    else:
+        numbers = (micros // 86_400_000_000).astype("M8[D]").astype("M8[M]").astype(np.int64) % 12
+    return [names[number] for number in numbers.tolist()]
+
+
+def _offsets(texts: Any) -> NDArray[np.int64]:
+    """Return the seconds of offsets such as +01:00; 0 where a text is empty."""
+    seconds = {
+        text: int(f"{text[0]}1") * (int(text[1:3]) * 3600 + int(text[-2:]) * 60) if text else 0
+        for text in texts.unique().to_pylist()
+    }
+    return np.array([seconds[text] for text in texts.to_pylist()], np.int64)
+
+
+def _offset_texts(seconds: NDArray[np.int64], colon: str) -> list[str]:
+    """Return offsets in seconds as text."""
+    minutes = [(one < 0, *divmod(abs(one) // 60, 60)) for one in seconds.tolist()]
+    return [f"{'-' if below else '+'}{hours:02d}{colon}{rest:02d}" for below, hours, rest in minutes]

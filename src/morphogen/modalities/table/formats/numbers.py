@@ -28,7 +28,7 @@ _WRITTEN = re.compile(
     rf"(?P<suffix>(?:{_SPACE}(?:{_CURRENCY}|{_UNIT}))?)(?P<after>-?)(?P<close>\))?"
 )
 
-Style = Literal["integer", "fixed", "shortest", "point", "scientific", "scaled"]
+Style = Literal["integer", "fixed", "shortest", "point", "scientific", "general", "scaled"]
 
 
 @final
@@ -37,9 +37,11 @@ class NumberFormat(ColumnFormat):
     """Numbers; whole ones and `scaled` ones are int64, all others float64.
 
     `style`: `integer`; `fixed`, always `digits` decimal places; `shortest`, as many as it takes; `point`, the same and
-    at least one; `scientific`, `digits` places and an exponent; `scaled`, as fixed, but with more digits than float64
-    holds, so that plain values are counted in units of the last place. `negative` says where a minus stands: before
-    all, after all, inside (behind the prefix), or as parentheses around all.
+    at least one; `scientific`, `digits` places and an exponent of at least `exponent_digits`; `general`, as fixed, but
+    numbers nearer to zero than `least_plain`, and from `most_plain` on, scientific with `mantissa_digits` places;
+    `scaled`, as fixed, but with more digits than float64 holds, so that plain values are counted in units of the last
+    place. `negative` says where a minus stands: before all, after all, inside (behind the prefix), or as parentheses
+    around all.
     """
 
     kind: ClassVar[str] = "number"
@@ -52,6 +54,10 @@ class NumberFormat(ColumnFormat):
     negative: Literal["before", "after", "inside", "parentheses"] = "before"
     plus: bool = False
     capital: bool = False  # an exponent is E
+    exponent_digits: int = 2
+    mantissa_digits: int = 0
+    least_plain: float = 0.0
+    most_plain: float | None = None
 
     @property
     def _bare(self) -> bool:
@@ -151,12 +157,20 @@ class NumberFormat(ColumnFormat):
         if self.style == "scaled":
             digits = str(round(value)).rjust(self.digits + 1, "0")
             return f"{digits[: -self.digits]}.{digits[-self.digits :]}"
-        if self.style == "fixed":
+        is_plain = self.least_plain <= value and (self.most_plain is None or value < self.most_plain)
+        if self.style == "general" and math.isfinite(value) and value and not is_plain:
+            return self._exponent(f"{value:.{self.mantissa_digits}e}")
+        if self.style in ("fixed", "general"):
             return f"{value:.{self.digits}f}"
         if self.style == "scientific":
-            return f"{value:.{self.digits}e}"
-        text = repr(float(value))
+            return self._exponent(f"{value:.{self.digits}e}")
+        text = self._exponent(repr(float(value)))
         return text.removesuffix(".0") if self.style == "shortest" else text
+
+    def _exponent(self, text: str) -> str:
+        """Return a number of Python's with as many digits in its exponent as the column has."""
+        mantissa, mark, exponent = text.partition("e")
+        return f"{mantissa}e{exponent[0]}{exponent[1:].lstrip('0').zfill(self.exponent_digits)}" if mark else text
 
     @property
     def words(self) -> str:
@@ -268,21 +282,45 @@ def _styles(texts: Sequence[str]) -> Iterator[dict[str, Any]]:
         return
     places = {len(text.partition("e")[0].partition(".")[2]) for text in texts}
     exponents = {"e" in text for text in texts}
+    widths = [len(text.partition("e")[2].lstrip("+-")) for text in texts if "e" in text]
+    digits = {"exponent_digits": min(widths, default=2)}
     if len(places) == 1 and exponents == {True}:
-        yield {"style": "scientific", "digits": max(places)}
+        yield {"style": "scientific", "digits": max(places), **digits}
+    if exponents == {True, False}:
+        yield from _general(texts, digits)
     if len(places) == 1 and exponents == {False}:
         yield {"style": "fixed", "digits": max(places)}
         yield {"style": "scaled", "digits": max(places)}
     pointed = sum("." in text for text in texts) == len(texts)
-    yield {"style": "point" if pointed else "shortest"}
+    yield {"style": "point" if pointed else "shortest", **digits}
+
+
+def _general(texts: Sequence[str], digits: dict[str, int]) -> Iterator[dict[str, Any]]:
+    """Yield the style of numbers of which the smallest and the largest alone have an exponent."""
+    plain, scientific = ([text for text in texts if ("e" in text) == has_exponent] for has_exponent in (False, True))
+    places, mantissa_places = (
+        {len(text.partition("e")[0].partition(".")[2]) for text in own} for own in (plain, scientific)
+    )
+    sizes, extremes = ([size for text in own if 0 < (size := float(text)) < math.inf] for own in (plain, scientific))
+    if len(places) != 1 or len(mantissa_places) != 1 or not sizes or not extremes:
+        return
+    style: dict[str, Any] = {"style": "general", "digits": max(places), "mantissa_digits": max(mantissa_places)}
+    if min(extremes) < min(sizes):
+        style["least_plain"] = float(f"1e{math.floor(math.log10(min(sizes)))}")
+    if max(extremes) > max(sizes):
+        style["most_plain"] = float(f"1e{math.floor(math.log10(max(sizes))) + 1}")
+    yield {**style, **digits}
 
 
 def _keeps_values(candidate: NumberFormat, cells: Any, bodies: Sequence[str]) -> bool:
     """Return whether each value, though not each text, comes back, and none has more digits than float64 holds."""
-    if any(len(re.sub(r"e.*|\D", "", body).strip("0")) > _EXACT_DIGITS for body in bodies):
-        return False
     try:
         values = candidate.read_distinct(cells)
+        for body, value in zip(bodies, values.to_pylist(), strict=True):
+            long = len(re.sub(r"e.*|\D", "", body).strip("0")) > _EXACT_DIGITS
+            # As C writes a double with %.17g; 1e400 would become infinite.
+            if (long and f"{abs(value):.17g}" != body) or (math.isinf(value) and "inf" not in body):
+                return False
         return bool(candidate.read_distinct(candidate.write_distinct(values)).equals(values))
     except ValueError:
         return False

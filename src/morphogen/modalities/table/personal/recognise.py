@@ -8,17 +8,18 @@ from typing import NamedTuple
 
 from .checksums import CHECKSUMS, plain
 from .lists import match_names, without_title
-from .words import form_of_name, is_called_person, is_called_thing
+from .words import form_of_name, is_called_attribute, is_called_person, is_called_thing
 
 _MOST = 0.9  # share of the values that have to have a form
 _SOME = 0.5  # the same where the column's name says it, too
 _FEW = 10  # values, fewer of which pass a checksum or are first names by chance
 _FULL, _FULL_CALLED = 0.3, 0.15  # share of the values that are a first and a last name
 _FIRST, _LAST = 0.7, 0.8  # share of the values that are a first name, a last name
+_BYTE = r"(25[0-5]|2[0-4]\d|1?\d?\d)"
 _PATTERNS = (
     ("email", re.compile(r"[^@\s]+@[^@\s]+\.[^\W\d]{2,}"), "values look like email addresses"),
     ("uuid", re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE), "values look like UUIDs"),
-    ("ip", re.compile(r"(\d{1,3}\.){3}\d{1,3}"), "values look like IP addresses"),
+    ("ip", re.compile(rf"({_BYTE}\.){{3}}{_BYTE}"), "values look like IP addresses"),
     ("code", re.compile(r"([0-9A-F]{2}[:-]){5}[0-9A-F]{2}", re.IGNORECASE), "values look like MAC addresses"),
     ("national id", re.compile(r"\d{3}-\d{2}-\d{4}"), "values look like social security numbers"),
 )
@@ -53,7 +54,7 @@ def recognise(
     """
     if not values:
         return None
-    called = form_of_name(name)
+    called = "" if is_called_attribute(name) else form_of_name(name)
     for form, pattern, reason in _PATTERNS:
         share = _share(values, lambda value, pattern=pattern: bool(pattern.fullmatch(value.strip())))
         if share >= _MOST or (share >= _SOME and called == form):

@@ -233,3 +233,15 @@ def test_an_exclusion_excludes_all_it_holds_and_half_of_all_others() -> None:
     assert all(one.upper() in exclusion for one in held)
     assert 0.45 < sum(one in exclusion for one in others) / 2000 < 0.55
     assert "x" not in Exclusion.of([])
+
+
+@pytest.mark.parametrize("name", ["login_status", "handle_type", "phone type", "Login Typ", "username_verified"])
+def test_what_is_said_about_personal_data_is_none(name: str) -> None:
+    assert recognise(name, ["active", "inactive", "locked"], repeated=True) is None
+    addresses = [f"anna{number}@mail.org" for number in range(30)]
+    assert recognise(name, addresses) is not None, "values alone tell"
+
+
+def test_addresses_of_machines_have_bytes() -> None:
+    assert recognise("x", [f"10.0.{number}.255" for number in range(30)]) == ("ip", "values look like IP addresses")
+    assert recognise("x", [f"1.9.{number}.999" for number in range(30)]) is None

@@ -69,6 +69,11 @@ firma land stadt produit entreprise pays ville producto empresa pais ciudad prod
 cidade bedrijf stad urun sirket ulke sehir host domain organisation organization school hospital store department
 project campaign drug song album movie title type status id code count number of nr num no
 """
+# Last words of a column about personal data, which holds none: `login status`, `phone type`.
+_ATTRIBUTES = """
+type kind status state count category class level method source result reason format verified valid flag date time day
+typ art anzahl datum zeit tipo estado fecha clase statut genre stato classe data soort tur durum
+"""
 _CODES = (
     "zip", "zipcode", "zip code", "postal code", "postalcode", "postcode", "plz", "postleitzahl", "code postal",
     "codigo postal", "codice postale", "cep", "cap", "posta kodu", "kod pocztowy", "postnummer", "почтовый индекс",
@@ -117,6 +122,12 @@ def is_called_person_key(name: str) -> bool:
 def is_called_thing(name: str) -> bool:
     """Return whether a column is one of things, by what it is called: `city`, `product name`."""
     return bool(set(words_of(name)) & set(_THINGS.split()))
+
+
+def is_called_attribute(name: str) -> bool:
+    """Return whether a column is about personal data without holding any, by its last word: `phone type`."""
+    words = words_of(name)
+    return len(words) > 1 and words[-1] in _ATTRIBUTES.split()
 
 
 def is_called_code(name: str) -> bool:

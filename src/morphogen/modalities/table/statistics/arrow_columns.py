@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from morphogen.core.errors import UserError
+from morphogen.metrics.statistics.histogram import plain_label
 
 from ..units import is_numeric
 
@@ -42,7 +43,7 @@ def label_of(kind: Any) -> Callable[[float], str]:
     import pyarrow.types as types
 
     if not types.is_temporal(kind) or types.is_duration(kind):
-        return lambda value: f"{value:.3g}"
+        return plain_label
     whole = arrow.int32() if types.is_date32(kind) or types.is_time32(kind) else arrow.int64()
 
     def label(value: float) -> str:

@@ -24,8 +24,11 @@ def shape(real: Any, synthetic: Any) -> float:
 
 
 def trend(real: Any, synthetic: Any) -> float:
-    """Return the mean over pairs of columns: numbers by their correlation, others by the shares of joint values."""
-    return float(np.mean(list(pair_trends(real, synthetic).values())))
+    """Return the mean over pairs of columns: numbers by their correlation, others by the shares of joint values.
+
+    1 where no pair has a trend, such as in a table of one column.
+    """
+    return float(np.mean(list(pair_trends(real, synthetic).values()) or [1.0]))
 
 
 def compare_columns(real: Any, synthetic: Any) -> dict[str, tuple[float, float | None]]:

@@ -1,0 +1,110 @@
+"""The data of sizes.py: pictures of seven kinds and three texts, each in a part to train on and one to judge with."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import emoji64
+import numpy as np
+import pyarrow.parquet as parquet
+from contest import pictures
+from peers import environment
+from PIL import Image
+
+Pair = tuple[np.ndarray, np.ndarray]  # to train on, to judge with: uint8 (N, H, W) or (N, H, W, 3)
+_CROPS = 40  # of a circuit board
+_CLIP = 6  # frames
+_FRAMES = """
+import sys, av, numpy
+frames = [frame.to_ndarray(format="rgb24")[::2, ::2] for frame in av.open(sys.argv[1]).decode(video=0)]
+numpy.save(sys.argv[2], numpy.stack(frames))
+"""
+
+
+def _fashion(data: Path, work: Path) -> Pair:
+    return pictures(data / "fashion-mnist", "train")[0], pictures(data / "fashion-mnist", "test")[0]
+
+
+def _fashion_few(data: Path, work: Path) -> Pair:
+    train, test = _fashion(data, work)
+    return train[:2000], test
+
+
+def _emoji(side: int) -> Callable[[Path, Path], Pair]:
+    def read(data: Path, work: Path) -> Pair:
+        folder = work / "emoji64"
+        emoji64.write(data / "emoji64" / "emojitwo64.parquet", folder)
+        parts = pictures(folder, "train")[0], pictures(folder, "test")[0]
+        return _resized(parts[0], side), _resized(parts[1], side)
+
+    return read
+
+
+def _resized(images: np.ndarray, side: int) -> np.ndarray:
+    if images.shape[1] == side:
+        return images
+    return np.stack([np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BOX)) for image in images])
+
+
+def _faces(data: Path, work: Path) -> Pair:
+    """Return faces of 32 persons, and of 8 others."""
+    images = np.load(data / "olivetti64" / "olivetti64.npz")["images"]
+    images = images if images.dtype == np.uint8 else (255 * images).round().astype(np.uint8)
+    return images[:320], images[320:]
+
+
+def _boards(data: Path, work: Path) -> Pair:
+    """Return parts of circuit boards, 32 x 32 at half the resolution, from other boards in either part."""
+    parts = []
+    for name in ("trainval", "test"):
+        column = parquet.read_table(data / "deeppcb" / f"{name}.parquet", columns=["template_png"])["template_png"]
+        boards = [np.asarray(Image.open(io.BytesIO(png)).convert("L").reduce(2)) for png in column.to_pylist()]
+        parts.append(_crops(boards, 32))
+    return parts[0][:20_000], parts[1][:5000]
+
+
+def _film(data: Path, work: Path) -> Pair:
+    """Return 32 x 32 parts of the frames of a film at half the resolution; each fifth clip is judged with."""
+    file = work / "film.npy"
+    if not file.exists():
+        python, _ = environment.make("video")
+        subprocess.run([python, "-c", _FRAMES, data / "video" / "bigbuckbunny.mp4", file], check=True)
+    frames = list(np.load(file, mmap_mode="r"))
+    train = [frame for number, frame in enumerate(frames) if number // _CLIP % 5 != 4]
+    judged = [frame for number, frame in enumerate(frames) if number // _CLIP % 5 == 4]
+    return _crops(train, 32, 50_000 // len(train) + 1)[:50_000], _crops(judged, 32, 5000 // len(judged) + 1)[:5000]
+
+
+def _crops(images: list[np.ndarray], side: int, count: int = _CROPS) -> np.ndarray:
+    """Return random parts of pictures, shuffled."""
+    random, parts = np.random.default_rng(0), []
+    for image in images:
+        for _ in range(count):
+            top, left = (int(random.integers(size - side + 1)) for size in image.shape[:2])
+            parts.append(image[top : top + side, left : left + side])
+    return np.stack(parts)[random.permutation(len(parts))]
+
+
+PICTURES: dict[str, Callable[[Path, Path], Pair]] = {
+    "fashion-28-grey-60000": _fashion,
+    "fashion-28-grey-2000": _fashion_few,
+    "emoji-32-colour-1600": _emoji(32),
+    "emoji-64-colour-1600": _emoji(64),
+    "faces-64-grey-320": _faces,
+    "boards-32-grey-20000": _boards,
+    "film-32-colour-50000": _film,
+}
+
+TEXTS = {"shakespeare": "tinyshakespeare.txt", "names": "names.txt", "stories": "tinystories_sample.txt"}
+
+
+def text(name: str, data: Path) -> str:
+    """Return a whole text."""
+    file = data / "text" / TEXTS[name]
+    opener = gzip.open if file.suffix == ".gz" else open
+    with opener(file, "rt", encoding="utf-8") as stream:
+        return stream.read()
