@@ -35,7 +35,7 @@ from morphogen.modalities.table.statistics.c2st import c2st_auc
 from morphogen.pipeline import Pipeline
 
 ROWS = 600
-TINY: dict[str, Any] = {"width": 32, "embedding": 32, "dropout": 0.0}
+TINY: dict[str, Any] = {"width": 32, "embedding": 32, "dropout": 0.0, "weight_decay": 0.3}
 TRAIN: dict[str, Any] = {"steps": 300, "batch": 64, "precision": "fp32", "previews": 0}
 WORDS = (
     "low <= high",
@@ -241,7 +241,7 @@ def test_option_flags_and_those_that_depend_on_the_number_of_rows(fitted: Path, 
     options = ["--options.width", "48", "--options.weight-decay", "0.01"]
     assert run([*command, *options, "--out", str(tmp_path / "model")]) == 0
     saved_options = json.loads((tmp_path / "model" / "config.json").read_text())["options"]
-    assert saved_options == {"width": 48, "embedding": 256, "dropout": 0.4, "weight_decay": 0.01, "in_order": 0.5}
+    assert saved_options == {"width": 48, "embedding": 64, "dropout": 0.4, "weight_decay": 0.01, "in_order": 0.5}
     kind = model_for("autoregressive", Row)
     many = kind.resolve_options(kind.Options(), mg.load(tmp_path / "model").artifact.model.space, 300_000)
     assert many.dropout == pytest.approx(0.4 / 10**0.5, abs=1e-3)

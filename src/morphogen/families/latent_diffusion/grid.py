@@ -13,7 +13,7 @@ from ...core.model import Batch, GenerativeModel, LatentModel, Loss, Partial, Ph
 from ...core.noise import Noise
 from ...core.space import Grid, Space
 from ...nn import nd
-from ...nn.augmentation import PARAMETERS, augment, is_picture, random_augmentation
+from ...nn.augmentation import PARAMETERS, augment, default_probability, is_picture, random_augmentation
 from ...nn.denoiser import DenoiserNetwork
 from ...nn.depth import default_blocks
 from ...nn.hidden_matrices import hidden_matrices
@@ -25,9 +25,6 @@ from ...sampling.guidance import classifier_free
 from ...sampling.schedule import Linear
 from .autoencoder import Autoencoder
 from .options import GridControls, GridOptions
-
-# The probability of each change where there are fewer training pictures than this, and no other number is given.
-_AUGMENT, _FEW_PICTURES = 0.12, 4000
 
 
 class GridLatentDenoiser(GenerativeModel, LatentModel):
@@ -80,8 +77,7 @@ class GridLatentDenoiser(GenerativeModel, LatentModel):
     def resolve_options(cls, options: GridOptions, space: Space, items: int) -> GridOptions:
         if options.augment is not None:
             return options
-        few = isinstance(space, Grid) and is_picture(space.axes) and items < _FEW_PICTURES
-        return options.model_copy(update={"augment": _AUGMENT if few else 0.0})
+        return options.model_copy(update={"augment": default_probability(space, items)})
 
     @property
     def _inpaints(self) -> bool:

@@ -111,8 +111,9 @@ def test_few_pictures_are_augmented_and_nothing_else_is() -> None:
     def chosen(space: Grid, items: int, augment: float | None = None) -> float | None:
         return GridLatentDenoiser.resolve_options(GridOptions(augment=augment), space, items).augment
 
-    assert chosen(SPACE, 300) == 0.12
-    assert (chosen(SPACE, 60_000), chosen(SPACE, 300, 0.0), chosen(Grid(3, (16,)), 300)) == (0, 0, 0)
+    pictures = Grid(1, (8, 8), step=2 / 255)
+    assert chosen(pictures, 300) == 0.12
+    assert (chosen(pictures, 60_000), chosen(pictures, 300, 0.0), chosen(Grid(3, (16,)), 300)) == (0, 0, 0)
     with pytest.raises(UserError, match="needs the axes height and width, and these items have time"):
         GridLatentDenoiser(Grid(3, (16,)), {}, GridOptions(width=16, autoencoder_width=16, augment=0.1))
     told = model_of(flat(64), augment=0.5).train()

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as arrow
 
+from morphogen.core.results import Results
+from morphogen.modalities.table.comparable import Tables
+from morphogen.modalities.table.measure_pairs import DEPENDENCES, ORDERS, measure_pairs
 from morphogen.modalities.table.statistics.date_parts import find_date_parts, with_date_parts
 from morphogen.modalities.table.statistics.dependence import broken_orders, compare_dependences, differs
 
@@ -72,3 +75,18 @@ def test_a_broken_order_is_seen() -> None:
     (broken,) = broken_orders(real, other.set_column(2, "dew", arrow.array(dew)))
     assert (broken.low, broken.high) == ("dew", "warm")
     assert 0.019 < broken.share < 0.021
+
+
+def test_parts_of_dates_have_no_order() -> None:
+    """The hours of two dates are equal in real rows; no constraint on columns could ask for that."""
+    random = np.random.default_rng(0)
+    begin = np.datetime64("2024-01-01", "s") + random.integers(0, 400 * 24, 500).astype("timedelta64[h]")
+    days = random.integers(1, 9, 500).astype("timedelta64[D]")
+    hours = random.integers(-11, 12, 500).astype("timedelta64[h]")
+    real, other = arrow.table({"a": begin, "b": begin + days}), arrow.table({"a": begin, "b": begin + days + hours})
+    parts = find_date_parts(real)
+    tables = Tables(*(with_date_parts(table, parts) for table in (real, other)), None, None, parts)
+    results = Results()
+    measure_pairs(tables, results)
+    orders = {check.name: check.detected for check in results.checks}
+    assert orders == {DEPENDENCES: True, ORDERS: False}
