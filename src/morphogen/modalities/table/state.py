@@ -130,6 +130,13 @@ class TableState(Record):
             raise ValueError(f"the type of column '{wrong[0]}' is not a kind, a reason and a form")
         return self
 
+    @model_validator(mode="after")
+    def _parts_have_a_column(self) -> Self:
+        dates = {name for name, kind in self.column_types.items() if kind[0] == "datetime" and name in self.columns}
+        if wrong := [one.of for one in self.columns.values() if isinstance(one, DatePartState) and one.of not in dates]:
+            raise ValueError(f"a part of dates is of '{wrong[0]}', which is no column of dates")
+        return self
+
 
 def check_state(state: dict[str, Any]) -> None:
     """Raise UserError naming the first field that is absent, unknown or of another type."""

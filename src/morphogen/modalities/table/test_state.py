@@ -91,6 +91,8 @@ def put(value: Any, *path: Any) -> Callable[[State], object]:
         (put(10**9, "unmodelled", "email", "length"), "unmodelled.email"),
         (put([1], "constraints"), "constraints.0"),
         (put("x", "columns"), "columns"),
+        (put("word", "columns", '{"hour": "at"}', "of"), "a part of dates is of 'word'"),
+        (put("none", "columns", '{"hour": "at"}', "of"), "a part of dates is of 'none'"),
     ],
 )
 def test_what_was_edited_wrongly_is_named(state: State, damage: Callable[[State], object], message: str) -> None:
