@@ -24,10 +24,9 @@ _ROWS, _JUDGING, _STEPS, _BATCH = 1_000, 1_000, 200, 128
 def split(name: str, data: Path, rows: int) -> tuple[Any, Any]:
     """Return rows to fit to, and others of the training part to judge with."""
     if name in tables_data.TARGETS:
-        parts = tables_data._adult(data / "tables") if name == "adult" else tables_data._split(name, data / "tables")
-        table = parts[0]
+        table = tables_data.read(name, data)[0]
     else:
-        table = tables_data._read(data / "tables" / _FILES[name])
+        table = tables_data.read_csv(data / "tables" / _FILES[name])
         order = np.random.default_rng(5).permutation(len(table))
         table = table.take(order[: int(0.9 * len(table))])
     order = np.random.default_rng(1).permutation(len(table))
@@ -94,7 +93,7 @@ def report(lines: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="the folder above tables/")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/.work/sizes-tables.jsonl"))
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "sizes_tables.jsonl")
     parser.add_argument("--rows", type=int, default=_ROWS)
     parser.add_argument("--steps", type=int, default=_STEPS)
     options = parser.parse_args()

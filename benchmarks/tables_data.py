@@ -24,14 +24,19 @@ def write(name: str, data: Path, folder: Path) -> tuple[Any, Any]:
     """Write both parts, and return them as Arrow tables. Adult has its official split, the others have TabSyn's."""
     import pyarrow.parquet as parquet
 
-    parts = _adult(data / "tables") if name == "adult" else _split(name, data / "tables")
+    parts = read(name, data)
     folder.mkdir(parents=True, exist_ok=True)
     for part, table in zip(("train", "test"), parts, strict=True):
         parquet.write_table(table.replace_schema_metadata(None), folder / f"{part}.parquet")
     return parts
 
 
-def _read(path: Path) -> Any:
+def read(name: str, data: Path) -> tuple[Any, Any]:
+    """Return the training and the test rows of one of `TARGETS`."""
+    return _adult(data / "tables") if name == "adult" else _split(name, data / "tables")
+
+
+def read_csv(path: Path) -> Any:
     from morphogen.core.modality import modality
 
     return modality("table").read(path, str(path)).replace_schema_metadata(None)
@@ -41,7 +46,7 @@ def _adult(tables: Path) -> tuple[Any, Any]:
     """Return both parts of Adult, whose test part has a full stop after each label."""
     import pyarrow.compute as compute
 
-    parts = [_read(tables / f"adult.{part}.gz").rename_columns(_ADULT) for part in ("data", "test")]
+    parts = [read_csv(tables / f"adult.{part}.gz").rename_columns(_ADULT) for part in ("data", "test")]
     at = _ADULT.index("income")
     parts[1] = parts[1].set_column(at, "income", compute.utf8_rtrim(parts[1].column("income"), "."))
     return parts[0], parts[1].cast(parts[0].schema)
@@ -51,7 +56,7 @@ def _split(name: str, tables: Path) -> tuple[Any, Any]:
     """Return both parts by TabSyn's row numbers; of Beijing only rows with a target, without their number."""
     import pyarrow.compute as compute
 
-    table = _read(tables / _FILES[name])
+    table = read_csv(tables / _FILES[name])
     if name == "magic":
         table = table.rename_columns(json.loads((tables / "tabsyn_info" / "magic.json").read_text())["column_names"])
     if name == "beijing":

@@ -30,7 +30,7 @@ _TOKENS = 940_000
 _PROBED_TOKENS = 2048  # per process and step, of token sequences
 _PROBED_ITEMS = 64  # per process and step, of all else, where no batch is given
 _SMALLEST_BATCH = 16  # to which it is halved where memory is short
-_SHARE, _SECONDS = 0.1, 10.0  # of the budget, or where steps are counted: what the probe may take
+_SHARE, _SECONDS = 0.08, 10.0  # of the budget, or where steps are counted: what the probe may take
 _GROWTH = 3.0  # how many times longer the next network may take to measure
 
 
@@ -84,7 +84,7 @@ class Probe:
         """Return the largest network that reads enough items in the budget, and how it is trained fastest.
 
         `sizes` are changes to the options, smallest first; where there are none, or no seconds, the options stay. It
-        begins with the smallest one, and where a tenth of the budget is over it returns the best so far. Raises
+        begins with the smallest one, and where its share of the budget is over it returns the best so far. Raises
         UserError where nothing fits in memory.
         """
         before = torch.get_num_threads()
