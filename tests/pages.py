@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import string
+import logging
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -56,6 +57,7 @@ class Place:
                 self.done.add(part)
                 if language == "python":
                     exec(compile(_small_python(text), str(page), "exec"), names)
+                    logging.getLogger("morphogen").setLevel(logging.NOTSET)  # a page silences it
                 else:
                     self._command(part, page)
 
