@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shlex
 import string
-import logging
 import subprocess
 import sys
 from collections.abc import Iterator
