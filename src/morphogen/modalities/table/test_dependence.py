@@ -85,7 +85,8 @@ def test_parts_of_dates_have_no_order() -> None:
     hours = random.integers(-11, 12, 500).astype("timedelta64[h]")
     real, other = arrow.table({"a": begin, "b": begin + days}), arrow.table({"a": begin, "b": begin + days + hours})
     parts = find_date_parts(real)
-    tables = Tables(*(with_date_parts(table, parts) for table in (real, other)), None, None, parts)
+    one, two = (with_date_parts(table, parts) for table in (real, other))
+    tables = Tables(one, two, None, None, parts)
     results = Results()
     measure_pairs(tables, results)
     orders = {check.name: check.detected for check in results.checks}
