@@ -56,7 +56,7 @@ def test_only_parts_that_return_are_fields() -> None:
     assert parts_of(codec) == [
         "years hour", "years weekday", "years month", "dates weekday", "dates month", "week hour", "noon weekday",
     ]  # fmt: skip
-    assert "modelled by hour and weekday and month, too" in codec.notes[0]
+    assert "modelled by hour, weekday and month, too" in codec.notes[0]
 
 
 KINDS = [

@@ -27,11 +27,13 @@ def mentions(source: str, name: str, family: bool) -> Iterator[tuple[int, str]]:
     (`--modality image`), pieces of f-strings included; and an import from its folder. The names of families are terms:
     theirs count also as a word in any other string, and as an identifier or a part of one between underscores. Those of
     modalities are common words (`text` may name any string), which say nothing in a sentence or an identifier.
-    Docstrings do not count, nor does `default_family`, by which a modality declares where it begins.
+    Docstrings do not count, nor do `default_family` and `large_family` in the body of a class, by which a modality
+    declares where it begins.
     """
     tree = ast.parse(source)
     ignored = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and _is_string(node.value)}
-    ignored |= {id(node.value) for node in ast.walk(tree) if _declares_default(node)}  # type: ignore[attr-defined]
+    bodies = [node.body for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    ignored |= {id(node.value) for body in bodies for node in body if _declares_default(node)}  # type: ignore[attr-defined]
     for node in ast.walk(tree):
         if id(node) in ignored:
             continue
@@ -65,9 +67,10 @@ def _is_string(node: ast.AST) -> bool:
 
 
 def _declares_default(node: ast.AST) -> bool:
-    if isinstance(node, ast.AnnAssign):
-        return isinstance(node.target, ast.Name) and node.target.id == "default_family"
-    return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "default_family"
+    target = (
+        node.target if isinstance(node, ast.AnnAssign) else node.targets[0] if isinstance(node, ast.Assign) else None
+    )
+    return isinstance(target, ast.Name) and target.id in ("default_family", "large_family")
 
 
 def _identifiers(node: ast.AST) -> list[str]:
@@ -115,6 +118,7 @@ def test_what_counts() -> None:
         "def f(vq): pass",
         "x.vq",
         "class VQ_3: pass",
+        'def f():\n    default_family = "vq"',
     )
     neither = (
         'def f():\n    """Return an X.\n\n    X\n    """',

@@ -1,4 +1,4 @@
-"""Augmentation of pictures that does not leak into samples: the network is told what was done (arXiv 2206.00364, F.2).
+"""Augmentation of pictures that does not leak into samples: the network is given the changes (arXiv 2206.00364, F.2).
 
 Each item is mirrored, scaled, turned, stretched and shifted at random. The parameters of these changes are one more
 condition of the network. Samples are made with all of them 0, so that a set in which nothing is mirrored or turned
@@ -66,12 +66,12 @@ def random_augmentation(count: int, size: Sequence[int], probability: float, dev
     # From cells to half sides, in which sampling counts.
     linear = linear * cells / cells.unsqueeze(1)
     inverse = torch.cat((linear, -linear @ (2 * shift).unsqueeze(2)), dim=2)
-    # Twice the axis: with the axis itself, as in the paper, to stretch and to shrink along it would be told alike.
+    # Twice the axis: by the axis itself, as in the paper, to stretch and to shrink along it would look alike.
     angles = (turn.cos() - 1, turn.sin(), stretch * (2 * axis).cos(), stretch * (2 * axis).sin())
-    told = torch.stack((scale, *angles), dim=1) / torch.tensor(
+    parameters = torch.stack((scale, *angles), dim=1) / torch.tensor(
         [_LOG_SCALE, 1, 1, _LOG_SCALE, _LOG_SCALE], device=device
     )
-    return Augmentation(torch.cat((flips, told, shift / _SHIFT), dim=1), inverse)
+    return Augmentation(torch.cat((flips, parameters, shift / _SHIFT), dim=1), inverse)
 
 
 def augment(x: Tensor, augmentation: Augmentation) -> Tensor:

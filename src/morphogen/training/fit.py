@@ -16,6 +16,7 @@ from accelerate import PartialState
 
 from ..artifact import Artifact
 from ..card import write_card
+from ..core.codec import Codec
 from ..core.config import Frozen, build
 from ..core.errors import UserError
 from ..core.files import as_path
@@ -27,7 +28,7 @@ from ..data.sources import EMBEDDED, open_source
 from ..model_folder import load_artifact
 from ..pipeline import Pipeline
 from .checks import check_batch, check_output
-from .dataset import open_dataset
+from .dataset import Dataset, open_dataset
 from .options import TrainOptions
 from .output_lock import OutputLock
 from .prepare import prepare
@@ -36,7 +37,7 @@ from .processes import start_processes
 from .resolve import Job, choose_family, resolve
 from .run import train_model
 from .signals import Interrupted
-from .spec import FitSpec, Prepared, Probed, Say, minutes_of
+from .spec import FitSpec, Probed, Say, minutes_of
 from .threads import candidates
 
 _FEW_STEPS = 100
@@ -188,10 +189,10 @@ def _start(
     spec.write(out)
     prepared = prepare(job, out, say).write(out)
     check_batch(spec.train.batch, prepared.examples)
-    codec, *_ = open_dataset(out, spec, prepared)
-    options = job.model.resolve_options(job.options, codec.space, prepared.examples)
     say("probing …")
-    choice = _probe(job, prepared, options, out, process, threads, _seconds_left(spec, started))
+    opened = open_dataset(out, spec, prepared)
+    options = job.model.resolve_options(job.options, opened[0].space, prepared.examples)
+    choice = _probe(job, opened, options, process, threads, _seconds_left(spec, started))
     say(
         f"{spec.family}: {choice.precision}, batch {choice.batch}, threads {choice.threads}, "
         f"{_difference(options, choice.options)}, about {choice.items_per_second:,.0f} items/s"
@@ -210,14 +211,13 @@ def _start(
 
 def _probe(
     job: Job,
-    prepared: Prepared,
+    opened: tuple[Codec[Any], dict[str, Codec[Any]], Dataset],
     options: Frozen,
-    out: Path,
     process: PartialState,
     threads: tuple[int, ...],
     seconds: float | None,
 ) -> Choice:
-    codec, conditions, dataset = open_dataset(out, job.spec, prepared)
+    codec, conditions, dataset = opened
     spaces = {name: condition.space for name, condition in conditions.items()}
     probe = Probe(
         build=build_model(job.model, codec.space, spaces, job.spec.train.seed),

@@ -105,7 +105,7 @@ class GridDiffusion(GenerativeModel, Denoiser, LikelihoodModel):
         return predict(self.schedule, self._network(x, given), x, t, condition, prediction=self.options.prediction)
 
     def augmented(self, batch: Batch) -> tuple[Batch, Tensor | None]:
-        """Return the batch as it is trained on, and the changes, which the network is told: README, equation 4a.
+        """Return the batch as it is trained on, and the changes that the network is given: README, equation 4a.
 
         Conditions that are grids are changed as x is.
         """
@@ -135,11 +135,7 @@ class GridDiffusion(GenerativeModel, Denoiser, LikelihoodModel):
 
     def void_controls(self, controls: GridControls) -> dict[str, str]:
         void = super().void_controls(controls) | controls.void(self.schedule)
-        if "guidance" in void:
-            void["guidance_interval"] = void["guidance"]
-        elif controls.guidance == 1:
-            void["guidance_interval"] = "guidance 1"
-        return void
+        return void | controls.void_interval(void)
 
     @torch.no_grad()
     def generate(self, request: Request, controls: GridControls) -> Iterator[Partial]:

@@ -112,14 +112,14 @@ def _share_upright(steps: int = 150) -> float:
 
 
 def test_augmentation_does_not_leak(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Samples are as the data are; they would not be if the network were not told how pictures were changed."""
+    """Samples are as the data are; they would not be if the network did not get the parameters of the changes."""
     assert _share_upright() > 0.98
 
-    def untold(*arguments: Any) -> Augmentation:
+    def without_parameters(*arguments: Any) -> Augmentation:
         change = random_augmentation(*arguments)
         return change._replace(parameters=torch.zeros_like(change.parameters))
 
-    monkeypatch.setattr(grid, "random_augmentation", untold)
+    monkeypatch.setattr(grid, "random_augmentation", without_parameters)
     assert _share_upright() < 0.8
 
 

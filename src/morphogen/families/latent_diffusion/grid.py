@@ -112,7 +112,7 @@ class GridLatentDenoiser(GenerativeModel, LatentModel):
         return self._denoising_loss(x, batch.condition, augmentation)
 
     def _augmented(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return data as they are trained on, and what the denoiser is told of their random changes."""
+        """Return data as they are trained on, and the random changes that the denoiser is given."""
         if not self.training or not self.options.augment:
             return x, None
         change = random_augmentation(len(x), self.space.size, self.options.augment, x.device)
@@ -161,11 +161,7 @@ class GridLatentDenoiser(GenerativeModel, LatentModel):
         void = super().void_controls(controls)
         if controls.solver.chooses_steps:
             void["steps"] = f"solver {controls.solver.name}, which chooses its own steps"
-        if "guidance" in void:
-            void["guidance_interval"] = void["guidance"]
-        elif controls.guidance == 1:
-            void["guidance_interval"] = "guidance 1"
-        return void
+        return void | controls.void_interval(void)
 
     @torch.no_grad()
     def generate(self, request: Request, controls: GridControls) -> Iterator[Partial]:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated
 
 from pydantic import Field, field_validator
 
 from ...core.config import Frozen
 from ...core.plugins import ModelEntry
 from ...core.space import Grid, Space
+from ...sampling.guidance_controls import IntervalGuidance
 from ...sampling.solvers.base import AnySolver, resolve
-
-NoiseLevel = Annotated[float, Field(allow_inf_nan=True)]  # an interval of noise levels may have no end
 
 _CELLS = 256  # of a grid of latents, at most: few enough to be modelled in minutes
 
@@ -45,7 +43,7 @@ class GridOptions(Frozen):
         ge=0,
         le=1,
         description="Probability that a training picture is mirrored; and likewise turned, scaled, stretched, shifted. "
-        "The denoiser is told, so that samples are not; None: chosen by the number of pictures.",
+        "The denoiser is given these changes, so that samples are not changed; None: chosen by the number of pictures.",
     )
 
     @field_validator("downsampling")
@@ -63,16 +61,11 @@ class GridOptions(Frozen):
         return self.downsampling or factor
 
 
-class GridControls(Frozen):
-    """How a model of latents samples."""
+class GridControls(IntervalGuidance):
+    """How a model of latents samples; noise levels are those of standardised latents."""
 
     solver: AnySolver = Field(default_factory=lambda: resolve("dpm_solver"), description="Name of a solver.")
     steps: int = Field(20, ge=1, description="Steps of the solver.")
-    guidance: float = Field(1.6, ge=0, description="Classifier-free guidance scale under a condition; 1: no guidance.")
-    guidance_interval: tuple[NoiseLevel, NoiseLevel] = Field(
-        (0.1, 5.0),
-        description="Noise levels that are guided, in standard deviations of the latents; 0 and inf: all.",
-    )
 
 
 # The probe chooses among these for a budget.

@@ -116,8 +116,8 @@ def test_few_pictures_are_augmented_and_nothing_else_is() -> None:
     assert (chosen(pictures, 60_000), chosen(pictures, 300, 0.0), chosen(Grid(3, (16,)), 300)) == (0, 0, 0)
     with pytest.raises(UserError, match="needs the axes height and width, and these items have time"):
         GridLatentDenoiser(Grid(3, (16,)), {}, GridOptions(width=16, autoencoder_width=16, augment=0.1))
-    told = model_of(flat(64), augment=0.5).train()
-    told(Batch(flat(64)), "denoiser").total.backward()
-    weight = told.denoiser.get_parameter("augmentation.weight")
+    augmented = model_of(flat(64), augment=0.5).train()
+    augmented(Batch(flat(64)), "denoiser").total.backward()
+    weight = augmented.denoiser.get_parameter("augmentation.weight")
     assert weight.grad is not None
     assert weight.grad.isfinite().all()

@@ -34,6 +34,7 @@ class ImageModality(Modality["list[Image.Image]"]):
     noun, plural = "picture", "pictures"
     spaces: ClassVar[tuple[type[Space], ...]] = (Grid, Tokens)
     default_family = "vae"
+    large_family = "latent_diffusion"  # of pictures above 32 x 32 pixels
     Options, Mask = Options, Mask
     accepts: ClassVar[dict[str, str]] = {
         "file": ", ".join(_SUFFIXES[:6]),
@@ -105,9 +106,8 @@ class ImageModality(Modality["list[Image.Image]"]):
         height, width = statistics.choose().size
         if height * width <= _PIXELS:
             return super().first_family(items, options)
-        default_family = "latent_diffusion"
         return FirstFamily(
-            default_family,
+            self.large_family,
             f"pictures of {width}x{height} have too many pixels to be modelled one by one in minutes",
             "colours and shapes in a few minutes, sharper with more",
         )

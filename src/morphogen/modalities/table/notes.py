@@ -75,7 +75,7 @@ def _note(name: str, column_type: ColumnType, column: Column | None, values: Any
         encoding = "made anew, not modelled"
     else:
         encoding = _UNMODELLED[column_type.kind]
-    encoding += f", modelled by {' and '.join(parts)}, too" if parts else ""
+    encoding += f", modelled by {_listed(parts)}, too" if parts else ""
     missing = f", {values.null_count / len(values):.1%} missing" if values.null_count else ""
     form = f", {column_type.form}" if column_type.kind == "personal" else ""
     return f"  {name}: {column_type.kind}{form} ({column_type.reason}), {encoding}{missing}"
@@ -99,3 +99,8 @@ def _warning(name: str, column: Column, table: Any, options: Options) -> str:
         f"{options.rare} rows have the same value; to output more of them: --codec.rare 2; to have others made up: "
         f"--codec.kinds {members(name)[0]} personal; or drop the column"
     )
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Return words as a list in a sentence."""
+    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else words[0]
