@@ -1,4 +1,4 @@
-"""The data of sizes.py: pictures of seven kinds and three texts, each in a part to train on and one to judge with."""
+"""The data of sizes.py: pictures of eight kinds and three texts, each in a part to train on and one to judge with."""
 
 from __future__ import annotations
 
@@ -50,11 +50,15 @@ def _resized(images: np.ndarray, side: int) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BOX)) for image in images])
 
 
-def _faces(data: Path, work: Path) -> Pair:
-    """Return faces of 32 persons, and of 8 others."""
-    images = np.load(data / "olivetti64" / "olivetti64.npz")["images"]
-    images = images if images.dtype == np.uint8 else (255 * images).round().astype(np.uint8)
-    return images[:320], images[320:]
+def _faces(side: int) -> Callable[[Path, Path], Pair]:
+    """Return a reader of faces of 32 persons, and of 8 others."""
+
+    def read(data: Path, work: Path) -> Pair:
+        images = np.load(data / "olivetti64" / "olivetti64.npz")["images"]
+        images = images if images.dtype == np.uint8 else (255 * images).round().astype(np.uint8)
+        return _resized(images[:320], side), _resized(images[320:], side)
+
+    return read
 
 
 def _boards(data: Path, work: Path) -> Pair:
@@ -94,7 +98,8 @@ PICTURES: dict[str, Callable[[Path, Path], Pair]] = {
     "fashion-28-grey-2000": _fashion_few,
     "emoji-32-colour-1600": _emoji(32),
     "emoji-64-colour-1600": _emoji(64),
-    "faces-64-grey-320": _faces,
+    "faces-32-grey-320": _faces(32),
+    "faces-64-grey-320": _faces(64),
     "boards-32-grey-20000": _boards,
     "film-32-colour-50000": _film,
 }

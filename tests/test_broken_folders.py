@@ -37,6 +37,11 @@ def test_folders_that_hold_something_else(tmp_path: Path, fit: Any, capsys: Capt
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
     refused(capsys, ["sample", str(fitted("vae")), "--out", str(tmp_path / "out" / "thesis.tex")], "already exists")
     shutil.rmtree(tmp_path / "out")
+    (tmp_path / "out").mkdir()  # a fit that fails does not delete the folder that it was given
+    refused(capsys, fit(tmp_path / "nowhere"), "no file or folder")
+    refused(capsys, fit("digits", "--condition", "size"), "unknown column 'size'")
+    assert (tmp_path / "out").is_dir()
+    shutil.rmtree(tmp_path / "out")
     (tmp_path / "out").write_text("a file")
     refused(capsys, fit("digits"), "already exists")
     assert (tmp_path / "out").read_text() == "a file"
@@ -129,6 +134,13 @@ def cut(name: str) -> Damage:
         (cut("model.safetensors"), ["model.safetensors was changed or damaged", "restore the folder or fit again"]),
         (lambda folder: (folder / "model.safetensors").unlink(), ["model.safetensors is missing"]),
         (lambda folder: (folder / "config.json").write_bytes(b"\x93garbage"), ["config.json is not readable JSON"]),
+        (lambda folder: (folder / "config.json").write_text("[" * 10**5), ["config.json is not readable JSON"]),
+        (lambda folder: (folder / "config.json").write_text("5" * 5000), ["config.json is not readable JSON"]),
+        (lambda folder: (folder / "metrics.json").write_text('{"a":' * 10**5), ["metrics.json is not readable JSON"]),
+        (
+            lambda folder: (folder / "metrics.json").write_bytes(b'{"\xed\xa0\x80": 1}'),
+            ["metrics.json is not readable"],
+        ),
         (lambda folder: (folder / "config.json").write_text("[]"), ["config.json has no format version"]),
         (lambda folder: (folder / "config.json").unlink(), ["config.json is missing"]),
         (

@@ -95,7 +95,7 @@ def test_what_is_written(model: Path, capsys: pytest.CaptureFixture[str]) -> Non
         one.key for one in evaluation.figures
     }
     # Pictures of a model of six steps are distinguished from real ones.
-    assert "Generated items can be distinguished from real ones" in evaluation.summary
+    assert "A two-sample test finds a difference between generated and real items" in evaluation.summary
     frechet = evaluation.figure("frechet")
     assert frechet is not None
     assert frechet.name == f"FD[{evaluation.extractor}]"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -159,3 +160,18 @@ def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
 def test_flags_of_other_programs(flag: str, nearest: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["fit", "digits", flag, "3"]) == 2
     assert capsys.readouterr().err == f"morphogen: unknown flag '{flag}'; did you mean {nearest}?\n"
+
+
+def test_flags_and_verbs_of_other_programs_for_other_verbs(
+    fitted: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = str(fitted("gan"))
+    for arguments, known in (
+        (["sample", model, "--num-samples", "3"], "flag '--num-samples'; did you mean '-n'?"),
+        (["sample", model, "--truncatoin", "1"], "flag '--truncatoin'; did you mean '--truncation'?"),
+        (["evaluate", model, "--fast"], "flag '--fast'; did you mean '--quick'?"),
+        (["train", "digits"], "verb 'train'; did you mean 'fit'?"),
+        (["generate", model], "verb 'generate'; did you mean 'sample'?"),
+    ):
+        assert run(arguments) == 2
+        assert capsys.readouterr().err == f"morphogen: unknown {known}\n"

@@ -28,7 +28,14 @@ from morphogen.training.optimise import ModuleOptimizer, learning_rate
 from morphogen.training.options import TrainOptions, model_options
 from morphogen.training.probe import Choice, Probe
 
-CHOICE: dict[str, Any] = {"batch": 16, "precision": "fp32", "threads": 1, "items_per_second": 1e3, "seconds": 0.0}
+CHOICE: dict[str, Any] = {
+    "batch": 16,
+    "precision": "fp32",
+    "threads": 1,
+    "items_per_second": 1e3,
+    "seconds": 0.0,
+    "rates": {},
+}
 OPTIONS = TrainOptions(batch=16, lr=0.05, optimizer="adamw", weight_decay=0.1)
 
 
@@ -267,6 +274,22 @@ def test_a_module_of_matrices_alone_has_an_optimiser() -> None:
     before = module[0].weight.detach().clone()
     optimizer.step(0.1)
     assert not torch.equal(module[0].weight, before)
+
+
+def test_what_each_stage_took_is_recorded(tmp_path: Path) -> None:
+    options = tiny("latent_diffusion") | {"autoencoder_share": 0.25}
+    pipe = morphogen.fit(
+        "digits", family="latent_diffusion", out=tmp_path, train=TRAIN | {"steps": 8}, options=options, say=None
+    )
+    figures = pipe.metrics["training"]
+    stages = {stage["phases"]: stage for stage in figures["stages"]}
+    assert {name: (stage["share"], stage["steps"]) for name, stage in stages.items()} == {
+        "autoencoder": (0.25, 2),
+        "denoiser": (0.75, 6),
+    }
+    assert all(stage["items_per_second"] > 0 and stage["probed_items_per_second"] > 0 for stage in stages.values())
+    taken = sum(stage["steps"] * figures["batch"] / stage["items_per_second"] for stage in stages.values())
+    assert taken == pytest.approx(figures["step_seconds"], rel=0.02)
 
 
 @pytest.fixture

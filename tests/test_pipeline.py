@@ -53,7 +53,6 @@ def pipeline(
         ("vae", {"prior": "mixture"}, {"guidance": 2.0}, "prior mixture"),
         ("vae", {}, {"guidance": 2.0}, "a model without conditions"),
         ("diffusion", {}, {"guidance": 2.0}, "a model without conditions"),
-        ("diffusion", {}, {"sigma_max": 40.0}, "spacing auto, which is uniform for the schedule linear"),
         ("diffusion", {}, {"steps": 3, "solver": "adaptive"}, "solver adaptive, which chooses its own steps"),
     ],
 )
@@ -70,7 +69,7 @@ def test_a_control_that_the_model_does_not_read_is_refused(
 
 @pytest.mark.parametrize(
     ("options", "controls"),
-    [({"schedule": "edm"}, {"sigma_max": 40.0}), ({}, {"spacing": "karras", "sigma_max": 40.0})],
+    [({"schedule": "edm"}, {"sigma_max": 40.0}), ({}, {"sigma_max": 40.0})],
 )
 def test_a_control_that_the_model_reads_is_taken(options: dict[str, Any], controls: dict[str, Any]) -> None:
     assert pipeline("diffusion", Grid, PICTURES, width=8, **options).artifact.controls(controls)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from two_parts import ITEMS, Nothing, TwoParts
+from two_parts import IN_TURN, ITEMS, Nothing, TwoParts
 
 from morphogen.core import plugins
 from morphogen.core.config import Frozen
@@ -18,6 +19,7 @@ from morphogen.core.space import Field, Grid, Row, Tokens, TokenSequence
 from morphogen.training.options import TrainOptions
 from morphogen.training.probe import Probe, needed_items
 from morphogen.training.speed import Speed, Stopwatch
+from morphogen.training.stages import Stage, stage_at, stages
 
 seconds = st.floats(1e-6, 1e-2)
 
@@ -48,7 +50,7 @@ def test_other_programs_make_no_batch_smaller(load: float, item: float, step: fl
 
 
 def test_phases_that_run_together_add_up() -> None:
-    """A phase on every hundredth step costs a hundredth; one that comes later costs nothing yet."""
+    """A phase on every hundredth step costs a hundredth; one that comes later is of another stage."""
 
     class Slow(TwoParts):
         def forward(self, batch: Batch, phase: str = "first"):  # type: ignore[no-untyped-def]
@@ -69,6 +71,17 @@ def test_phases_that_run_together_add_up() -> None:
     }
     assert seconds["both"] > 10 * max(seconds["alone"], seconds["later"])
     assert seconds["both"] > 10 * seconds["lazy"]
+
+
+def test_a_stage_has_the_phases_that_run_together() -> None:
+    first, second = Phase("first", "first", span=(0.0, 0.3)), Phase("second", "second", span=(0.3, 1.0))
+    always, once = Phase("always"), Phase("once", span=(1.0, 1.0))
+    assert stages([first, second, once]) == [Stage((first,), (0.0, 0.3)), Stage((second,), (0.3, 1.0))]
+    assert stages([once, always, second]) == [Stage((always,), (0.0, 0.3)), Stage((always, second), (0.3, 1.0))]
+    assert stages([always]) == [Stage((always,), (0.0, 1.0))]
+    parts = stages([first, second])
+    assert [stage_at(parts, progress) for progress in (0.0, 0.29, 0.3, 0.99, 1.0)] == [0, 0, 1, 1, 1]
+    assert parts[1].share == pytest.approx(0.7)
 
 
 def test_larger_items_need_not_be_as_many() -> None:
@@ -125,18 +138,23 @@ def test_more_time_makes_no_smaller_network() -> None:
 class Sleepy(Wide):
     """Takes as many hundredths of a second for an item as it is wide, whatever else the machine does."""
 
+    def __init__(self, options: Width, plan: Sequence[Phase]) -> None:
+        super().__init__(options)
+        self.plan = plan
+
     def forward(self, batch: Batch, phase: str = "first"):  # type: ignore[no-untyped-def]
         time.sleep(0.01 * self.width * len(batch.x))
         return TwoParts.forward(self, batch, phase)
 
 
-def test_the_probe_begins_with_the_smallest_network_and_ends_at_a_tenth_of_the_budget() -> None:
+@pytest.mark.parametrize("plan", [(Phase("first", "first"),), IN_TURN])
+def test_the_probe_begins_with_the_smallest_network_and_ends_at_a_tenth_of_the_budget(plan: Sequence[Phase]) -> None:
     built: list[int] = []
 
     def build(options: Frozen) -> GenerativeModel:
         assert isinstance(options, Width)
         built.append(options.width)
-        return Sleepy(options)
+        return Sleepy(options, plan)
 
     choice = Probe(
         build=build,
@@ -150,7 +168,57 @@ def test_the_probe_begins_with_the_smallest_network_and_ends_at_a_tenth_of_the_b
     assert set(built) == {1}
     assert choice.options == Width(width=1)
     assert choice.seconds < 1.2, "one step of all 64 items takes longer than the probe may"
-    assert choice.items_per_second == pytest.approx(100, rel=0.3)
+    assert list(choice.rates) == [phase.name for phase in plan]
+    assert all(25 < rate <= 100 for rate in choice.rates.values()), "slower only where other programs delay a sleeper"
+
+
+class InTurn(Wide):
+    """Two phases, one after the other; an item takes the second a thousandth of the width in seconds."""
+
+    min_steps = 1
+
+    def __init__(self, options: Width, share: float, space: Grid) -> None:
+        super().__init__(options)
+        first = Phase("first", "first", span=(0.0, share))
+        self.plan = (first, Phase("second", "second", span=(share, 1.0), space=space))
+
+    def forward(self, batch: Batch, phase: str = "first"):  # type: ignore[no-untyped-def]
+        if phase == "second":
+            time.sleep(1e-3 * self.width * len(batch.x))
+        return TwoParts.forward(self, batch, phase)
+
+
+@pytest.mark.parametrize(
+    ("share", "size", "width"),
+    [
+        (0.5, (28, 28), 4),
+        (0.5, (256, 256), 16),  # larger grids need fewer items
+        (0.998, (28, 28), 1),  # hardly any time for the second phase
+    ],
+)
+def test_every_phase_reads_enough_items_in_its_share(share: float, size: tuple[int, int], width: int) -> None:
+    seconds, space = 330_000.0, Grid(1, size)
+
+    def build(options: Frozen) -> GenerativeModel:
+        assert isinstance(options, Width)
+        return InTurn(options, share, space)
+
+    choice = Probe(
+        build=build,
+        sample=lambda count: Batch(ITEMS[:count]),
+        items=64,
+        seconds=seconds,
+        options=TrainOptions(batch=16, precision="fp32"),
+        processes=1,
+        device=torch.device("cpu"),
+    ).choose(Width(), [{"width": width} for width in (1, 4, 16)])
+    later = (1 - share) * seconds
+    enough = [one for one in (1, 4, 16) if 1e3 / one * later > needed_items(space, later)]
+    assert choice.options == Width(width=width) == Width(width=enough[-1])
+    assert list(choice.rates) == ["first", "second"]
+    assert choice.rates["second"] <= 1e3 / width
+    mean = share * choice.rates["first"] + (1 - share) * choice.rates["second"]
+    assert choice.items_per_second == pytest.approx(mean)
 
 
 @pytest.mark.parametrize(("examples", "width"), [(8, 16), (10_000, 32)])

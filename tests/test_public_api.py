@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import resources
 
 import pytest
 
@@ -52,3 +53,7 @@ def test_importing_it_loads_nothing_heavy() -> None:
 def test_help_needs_no_torch(arguments: list[str]) -> None:
     code = f"import sys\nfrom morphogen.cli import run\ntry:\n    run({arguments!r})\nexcept SystemExit as stop:\n"
     assert loaded_modules(f"{code}    assert not stop.code", "torch", "accelerate", "sklearn") == set()
+
+
+def test_the_package_is_marked_as_typed() -> None:
+    assert (resources.files("morphogen") / "py.typed").is_file()

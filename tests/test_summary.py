@@ -82,7 +82,7 @@ def test_a_summary_without_faults_counts_the_checks() -> None:
     checks = [check("two-sample test", False, fault=False), check("copies", False), check("repeats", False)]
     assert lines(*checks)[1:3] == [
         "No fault detected in 2 checks.",
-        "Generated items cannot be distinguished from real ones with 1,234 held-out items.",
+        "No significant difference from real items, with 1,234 held-out items.",
     ]
     doubtful = checks[1].model_copy(update={"unclear": True})
     assert lines(doubtful)[1] == "No fault detected in 1 checks; copies cannot be excluded."

@@ -18,7 +18,8 @@ def write_card(folder: Path, pipeline: Pipeline) -> None:
     training = {"parameters": 0, "steps": 0, "batch": 0, "seconds": 0.0} | pipeline.metrics.get("training", {})
     space = pipeline.model.space
     conditions = "".join(f"\n- condition `{name}`: {_describe(codec)}" for name, codec in pipeline.conditions.items())
-    noun = modality(pipeline.modality).noun.upper()
+    own = modality(pipeline.modality)
+    noun = own.noun.upper()
     needed = "".join(f" --condition {name}={noun}" for name in pipeline.artifact.required_conditions)
     card = f"""---
 library_name: morphogen
@@ -27,7 +28,7 @@ tags: [{pipeline.family}, {pipeline.modality}, generative]
 
 # {folder.resolve().name}
 
-A `{pipeline.family}` model of modality `{pipeline.modality}`, trained with morphogen on: {pipeline.artifact.source}.
+A model of {own.plural} (family `{pipeline.family}`), trained with morphogen on: {pipeline.artifact.source}.
 
 - models {space.plural}, shape `{space.shape}`{conditions}
 - {training["parameters"]:,} parameters

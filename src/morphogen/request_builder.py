@@ -171,8 +171,8 @@ def _noise(seed: int, count: int) -> Noise:
         seed, count = operator.index(seed), operator.index(count)
     except TypeError:
         raise UserError(f"the seed is {seed!r} and the number of samples {count!r}; expected whole numbers") from None
-    if count < 1:
-        raise UserError(f"the number of samples is {count}; expected at least 1")
+    if not 1 <= count < 2**63:
+        raise UserError(f"the number of samples is {count}; expected at least 1 and fewer than 2^63")
     if not -(2**63) <= seed < 2**63 - count:
         raise UserError(f"the seed is {seed}; expected one of 64 bits, from -2^63 to 2^63 - 1 less the samples")
     check_memory(count * _SEED, f"a request of {count:,} samples")

@@ -17,7 +17,7 @@ from pydantic_core import PydanticSerializationError
 from .core.config import read_json, replacing, write_json
 from .core.errors import UserError
 from .core.files import file_hash, guard, inside
-from .core.modality import modality
+from .core.modality import Modality, modality
 from .core.query import Query
 from .core.records import SAMPLES_FORMAT, SamplesRecord, parse_record
 from .pipeline import Pipeline
@@ -26,8 +26,25 @@ from .version import __version__
 _SHOWN = 100  # items, in the preview
 
 
+def is_single_file(out: Path, own: Modality[Any]) -> bool:
+    """Return whether the items are to be written to one file, by its name; an existing folder is one all the same."""
+    return out.name.lower().endswith(own.single_files) and not out.is_dir()
+
+
+def record_beside(file: Path) -> Path:
+    """Return the path of the record of the samples in a single file."""
+    return file.with_name(f"{file.name}.samples.json")
+
+
+def record_of(samples: Path, own: Modality[Any]) -> Path:
+    """Return the path of the record of samples, which are a folder, a single file, or the record itself."""
+    if samples.is_dir():
+        return samples / "samples.json"
+    return record_beside(samples) if is_single_file(samples, own) else samples
+
+
 def save_samples(
-    folder: Path,
+    out: Path,
     pipeline: Pipeline,
     query: Query,
     *,
@@ -39,7 +56,8 @@ def save_samples(
 ) -> None:
     """Sample, and write the items, a preview of the first ones and `samples.json`, in bounded memory.
 
-    Raises UserError where the disk refuses, and as `Pipeline.stream` does.
+    Where `out` is a file by its name, see `is_single_file`, write the items to it, and the record beside it. Raises
+    UserError where the disk refuses, and as `Pipeline.stream` does.
     """
     record = {
         "format": SAMPLES_FORMAT,
@@ -61,20 +79,48 @@ def save_samples(
         },
     }
     parts = pipeline.stream(query, count=count, seed=seed, batch=batch, progress=progress, controls=controls)
-    with _all_or_nothing(folder) as temporary:
+    own = modality(pipeline.modality)
+    if is_single_file(out, own):
+        _save_file(out, own, parts, record)
+        return
+    with _all_or_nothing(out) as temporary:
         files = _write(temporary, pipeline, parts)
         write_json(temporary / "samples.json", {**record, "files": [path.name for path in files]})
 
 
+def _make_parent(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {path} cannot be written: {error.strerror}") from None
+
+
+def _save_file(path: Path, own: Modality[Any], parts: Iterable[Any], record: Mapping[str, Any]) -> None:
+    """Write items to one file, and their record beside it, both or none."""
+    _make_parent(path)
+    own.write_file(parts, path)
+    try:
+        write_json(record_beside(path), {**record, "files": [path.name]})
+    except BaseException:
+        path.unlink()
+        raise
+
+
 def save_items(
-    folder: Path, pipeline: Pipeline, parts: Iterable[Any], *, names: Sequence[str] = (), skipped: Sequence[str] = ()
+    out: Path, pipeline: Pipeline, parts: Iterable[Any], *, names: Sequence[str] = (), skipped: Sequence[str] = ()
 ) -> None:
     """Write collections of imputed items, one after the other, a preview of the first items, and `imputed.json`.
 
     The record maps each file to the name of the item that it was made from, where there is a file for each of `names`,
-    and lists what was `skipped`. Raises UserError where the disk refuses.
+    and lists what was `skipped`. Where `out` is a file by its name, see `is_single_file`, write the items to it, and
+    nothing else. Raises UserError where the disk refuses.
     """
-    with _all_or_nothing(folder) as temporary:
+    own = modality(pipeline.modality)
+    if is_single_file(out, own):
+        _make_parent(out)
+        own.write_file(parts, out)
+        return
+    with _all_or_nothing(out) as temporary:
         files = [path.name for path in _write(temporary, pipeline, parts)]
         made_from = dict(zip(files, names, strict=True)) if len(files) == len(names) else {}
         write_json(temporary / "imputed.json", {"files": made_from, "skipped": list(skipped)})

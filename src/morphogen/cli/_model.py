@@ -29,6 +29,7 @@ _CONDITION = (
     "A class, several separated by commas that take turns, or all, for all in turn; or the file of an item, or a "
     "folder of them."
 )
+_OR_FILE = "; or, where one file can hold all items, the name of that file, such as rows.csv"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,13 +95,16 @@ def parse_on_model(
     shared = [*fields, *_shared_fields(model, condition, writes)]
     parsed = parse(_command(purpose, [*shared, *groups]), rest, verb)
     if parsed.out and parsed.out.exists() and (not parsed.out.is_dir() or any(parsed.out.iterdir())):
-        raise UserError(f"--out {parsed.out} already exists and is not empty; delete it or choose another folder")
+        other = "folder" if parsed.out.is_dir() or not parsed.out.suffix else "name"
+        raise UserError(f"--out {parsed.out} already exists and is not empty; delete it or choose another {other}")
     return parsed
 
 
 def _shared_fields(model: FolderSettings | None, condition: bool, writes: bool) -> list[tuple[str, Any, Any]]:
+    single = writes and (model is None or model.modality.single_files)
+    out = f"Folder to write to{_OR_FILE if single else ''}."
     fields: list[tuple[str, Any, Any]] = [
-        ("out", flag(Path if writes else Path | None, "Folder to write to."), dataclasses.MISSING if writes else None),
+        ("out", flag(Path if writes else Path | None, out), dataclasses.MISSING if writes else None),
         ("seed", flag(int, "Seed of the first sample; each next one has the next seed."), 0),
         ("batch", flag(int | None, "Samples to make at once; None: the modality's default."), None),
     ]

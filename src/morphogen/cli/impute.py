@@ -33,7 +33,7 @@ def run(arguments: list[str]) -> int:
 
     from ..data.sources import open_source
     from ..pipeline import load
-    from ..samples import save_items
+    from ..samples import is_single_file, save_items
 
     pipeline = load(parsed.folder)
     own = modality(pipeline.modality)
@@ -43,6 +43,9 @@ def run(arguments: list[str]) -> int:
         raise UserError(f"--imputations is {parsed.imputations}; expected at least 1")
     if parsed.best and parsed.imputations > 1:
         raise UserError("--best is the consensus of several imputations; drop --imputations")
+    single = is_single_file(parsed.out, own)
+    if single and parsed.imputations > 1:
+        raise UserError(f"--imputations {parsed.imputations} writes a folder for each; choose an --out that is no file")
     whole = parsed.separator is None
     source = open_source(str(parsed.source), pipeline.modality, separator=parsed.separator, whole=whole)
     items, names, skipped = _read(source)
@@ -58,8 +61,9 @@ def run(arguments: list[str]) -> int:
             items, mask, seed=seed, best=parsed.best, condition=condition, batch=parsed.batch, **controls
         )
         save_items(out, pipeline, parts, names=names, skipped=skipped)
+    beside = "" if single else ", a preview and imputed.json"
     times = f" {parsed.imputations} times" if parsed.imputations > 1 else ""
-    say(f"wrote {len(items)} items, filled in{times}, a preview and imputed.json to {parsed.out}")
+    say(f"wrote {len(items)} items, filled in{times}{beside} to {parsed.out}")
     return 0
 
 

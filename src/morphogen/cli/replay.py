@@ -18,21 +18,22 @@ class Replay:
     folder: tyro.conf.Positional[Path]
     """Model folder."""
     samples: tyro.conf.Positional[Path]
-    """Folder of samples, or its samples.json."""
+    """Folder of samples, or its samples.json; or a file of samples, such as rows.csv."""
 
 
 def run(arguments: list[str]) -> int:
     parsed = parse(Replay, arguments, "replay")
-    record = parsed.samples / "samples.json" if parsed.samples.is_dir() else parsed.samples
     import torch
 
     from ..core.modality import modality
     from ..latent_codec import innermost
     from ..pipeline import load
-    from ..samples import load_samples, read_samples, replay
+    from ..samples import load_samples, read_samples, record_of, replay
 
     pipeline = load(parsed.folder)
-    own, recorded = modality(pipeline.modality), load_samples(record, pipeline)
+    own = modality(pipeline.modality)
+    record = record_of(parsed.samples, own)
+    recorded = load_samples(record, pipeline)
     items = replay(record, pipeline)
     differing = own.differing(recorded, items, innermost(pipeline.codec))
     if not differing:

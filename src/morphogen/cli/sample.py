@@ -27,14 +27,18 @@ def run(arguments: list[str]) -> int:
 
     from ..core.modality import modality
     from ..pipeline import load
-    from ..samples import save_samples
+    from ..samples import is_single_file, record_beside, save_samples
 
     pipeline, controls = load(parsed.folder), control_values(parsed)
     if streams and (parsed.out or {"-n", "--n"} & {argument.partition("=")[0] for argument in arguments}):
         raise UserError("--stream prints one sample and writes no files; drop -n and --out")
     count = 1 if streams else parsed.n
+    own = modality(pipeline.modality)
+    record = record_beside(parsed.out) if parsed.out and is_single_file(parsed.out, own) else None
+    if record is not None and record.exists():
+        raise UserError(f"{record} already exists; delete it or choose another --out")
     condition = conditions(parsed.condition, count, pipeline)
-    query = from_flags(modality(pipeline.modality).Query, parsed, condition=condition)
+    query = from_flags(own.Query, parsed, condition=condition)
     if streams:
         _stream(pipeline, query, parsed.seed, controls)
         return 0
@@ -48,7 +52,10 @@ def run(arguments: list[str]) -> int:
         controls=controls,
         progress=_progress(count) if sys.stderr.isatty() else None,
     )
-    say(f"wrote {count} samples, a preview and samples.json to {parsed.out}")
+    if record is not None:
+        say(f"wrote {count} samples to {parsed.out}, and {record.name}, by which `morphogen replay` makes them again")
+    else:
+        say(f"wrote {count} samples, a preview and samples.json to {parsed.out}")
     return 0
 
 

@@ -80,6 +80,7 @@ class Modality(ABC, Generic[Items]):
     Mask: ClassVar[type[Frozen] | None] = None
     streams: ClassVar[bool] = False  # items are strings that grow as they are made: `sample --stream` prints one
     accepts: ClassVar[Mapping[str, str]] = {}  # what it claims, in words for messages, by the kind of record
+    single_files: ClassVar[tuple[str, ...]] = ()  # suffixes of files that hold any number of items, see `write_file`
     fits_to_all: ClassVar[bool] = False  # `fit` has to read every item, not a sample of some thousands
 
     @abstractmethod
@@ -115,6 +116,10 @@ class Modality(ABC, Generic[Items]):
     @abstractmethod
     def write(self, parts: Iterable[Items], folder: Path) -> list[Path]:
         """Write collections of items, one after the other in bounded memory; return the files in order."""
+
+    def write_file(self, parts: Iterable[Items], path: Path) -> None:
+        """Write collections of items to one file, whole or not at all; its name ends with one of `single_files`."""
+        raise UserError(f"{self.plural} cannot be written to one file; choose a folder")
 
     @abstractmethod
     def fit(self, chunks: Iterable[Items], kind: type[Space], options: Any) -> Codec[Items]:

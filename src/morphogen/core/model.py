@@ -129,16 +129,18 @@ class Phase:
     `module` names a submodule ("" is the whole model); each has one optimiser: Muon for the parameters named in `muon`
     (within the module; see `nn.hidden_matrices`), AdamW with `betas` for all others. `every` is lazy regularisation:
     the phase runs on each such step. `span` is the share of the budget in which it runs: at its end the module takes
-    its averaged weights and is frozen. The peak rate `lr`, the gradient norm `clip`, the decoupled `weight_decay`, and
-    as shares of the span `decay_start`, after which the rate falls, and `ema_half_life`, the half-life of the averaged
-    weights, are this loss's defaults; TrainOptions override them. Phases of one module share its optimiser, betas,
-    weight decay and half-life.
+    its averaged weights and is frozen. `space` is what the module models, None: the model's space; the probe sizes the
+    network by it. The peak rate `lr`, the gradient norm `clip`, the decoupled `weight_decay`, and as shares of the span
+    `decay_start`, after which the rate falls, and `ema_half_life`, the half-life of the averaged weights, are this
+    loss's defaults; TrainOptions override them. Phases of one module share its optimiser, betas, weight decay and
+    half-life.
     """
 
     name: str = "model"
     module: str = ""
     every: int = 1
     span: tuple[float, float] = (0.0, 1.0)
+    space: Space | None = None
     muon: frozenset[str] = frozenset()
     betas: tuple[float, float] = (0.9, 0.99)
     lr: float = 2e-3

@@ -107,8 +107,9 @@ class TokenSequence(_Shaped):
     """Tokens of one vocabulary in a sequence of any length.
 
     An item is `start`, its tokens, `end`; after `end` nothing counts. `context` is how many tokens a model reads at
-    once. Shape of a batch: `(B, n)`, int64 in `[0, vocab)`, padded with `end`. A training example (see `Codec.pack`)
-    has `context` tokens; it may hold several items, which do not attend to each other, and may begin inside one.
+    once, `max_length` how many it generates at most where no control says otherwise (0: `context`). Shape of a batch:
+    `(B, n)`, int64 in `[0, vocab)`, padded with `end`. A training example (see `Codec.pack`) has `context` tokens; it
+    may hold several items, which do not attend to each other, and may begin inside one.
     """
 
     plural: ClassVar[str] = "token sequences"
@@ -120,6 +121,11 @@ class TokenSequence(_Shaped):
     context: Size
     start: Token
     end: Token
+    max_length: Token = 0
+
+    def __post_init__(self) -> None:
+        if not self.max_length:
+            object.__setattr__(self, "max_length", self.context)
 
     @property
     def cardinality(self) -> int:
@@ -188,7 +194,10 @@ def _adapter(kind: str) -> TypeAdapter[Any]:
 
 def space_to_json(space: Space) -> dict[str, Any]:
     """Return the space as plain JSON, with its kind."""
-    return {"kind": _NAMES[type(space)], **asdict(space)}
+    values = asdict(space)
+    if isinstance(space, TokenSequence) and space.max_length == space.context:
+        del values["max_length"]  # as in folders from before it was stored, so that their digests stay
+    return {"kind": _NAMES[type(space)], **values}
 
 
 def space_from_json(data: Any) -> Space:

@@ -38,6 +38,7 @@ _ELSEWHERE = {
     "options.width": "dim hidden hidden_dim hidden_size d_model n_embd channels base_channels embed_dim",
     "options.layers": "n_layer n_layers num_layers depth num_hidden_layers",
     "options.blocks": "depth num_res_blocks res_blocks",
+    "quick": "fast brief short",
     "steps": "num_inference_steps sampling_steps n_steps num_steps timesteps nfe",
     "solver": "sampler scheduler",
     "guidance": "cfg cfg_scale guidance_scale cond_scale",

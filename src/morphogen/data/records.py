@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+from morphogen.core.encodings import text_encoding
 from morphogen.core.errors import BadItem, UserError, one_line
 from morphogen.core.files import guard
 
@@ -124,7 +125,7 @@ def open_csv(path: Path, column: ItemColumn) -> CellSource:
 
 def _csv_records(path: Path) -> Iterator[Fields]:
     csv.field_size_limit(_LARGEST_CELL)
-    with guard(path, "is not a readable csv file", "expected UTF-8 text"), _open_text(path) as file:
+    with guard(path, "is not a readable csv file", "expected a table as text"), _open_text(path) as file:
         head = file.read(_HEAD_SIZE)
         separator = _SEPARATOR.fullmatch(head.partition("\n")[0])
         file.seek(0)
@@ -187,7 +188,10 @@ def describe(path: Path, count: int, words: str, columns: Mapping[str, Sequence[
 
 
 def _open_text(path: Path) -> TextIO:
-    """Open a text file, plain or gzipped, in UTF-8 with or without its mark."""
+    """Open a text file, plain or gzipped, in its encoding, after a byte order mark."""
+    encoding = text_encoding(path)
+    if encoding.startswith("utf"):
+        encoding = "utf-8-sig" if encoding == "utf-8" else "utf-16"  # which skip the mark
     if path.suffix.lower() == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
+        return gzip.open(path, "rt", encoding=encoding, newline="")
+    return path.open(encoding=encoding, newline="")

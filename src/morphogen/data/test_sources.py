@@ -402,6 +402,17 @@ def test_who_claims_what(tmp_path):
     source = open_source(tmp_path / "x.csv")
     assert source.modality == "text"
     assert source.read(0) == "a rather long name, of more than forty characters"
+    # A remark in each row of a table makes no texts of it, and a label or two beside texts no table.
+    remark = "slept badly, has a slight fever, came by bus"
+    for columns, modality in (
+        (("remark", "name", "mail", "physician", "day", "cost"), "table"),
+        (("text", "name", "mail", "physician", "day", "cost"), "text"),
+        (("remark", "label", "score"), "text"),
+    ):
+        cells = (remark, "Ann Lee", "ann.lee@example.org", "Dr. Bob Stone", "2020-03-04", "5.25")[: len(columns)]
+        (tmp_path / "y.csv").write_text("\n".join([";".join(columns), *[";".join(cells)] * 3]) + "\n")
+        assert open_source(tmp_path / "y.csv").modality == modality, columns
+        assert open_source(tmp_path / "y.csv", column=columns[0]).modality == "text"
 
 
 def test_an_array_with_labels_and_its_own_split(tmp_path):

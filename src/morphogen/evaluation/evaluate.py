@@ -134,7 +134,7 @@ def _record(
         stores=pipeline.model.stored_data(),
     )
     results.checks = checks = one_finding(results.checks)
-    whole = grade(comparison, results, own.noun, own.plural)
+    whole = grade(results, own.noun, own.plural, quick=plan.quick)
     notes = [comparison.distribution_shift]
     if any(one.name == CONTAMINATION for one in results.not_measured):
         notes.append("whether there are training items among the evaluation data could not be checked")

@@ -1,108 +1,181 @@
 """The grade of a model: how far generated items are from real ones, and whether there are faults.
 
 Two distances make it. The area of the classifier two-sample test says how often a generated item is recognised; it is
-sensitive, and saturates early. The Fréchet distance says how far items are, from real data (0) to real items that are
-visibly worse (1); it is blind to what the extractor does not see.
+sensitive, and saturates early. The relative Fréchet distance says how far items are as a whole, from real data (0) to
+real items that are visibly damaged (1); it is blind to what the extractor does not see.
+
+A level needs evidence. Good: the intervals exclude a difference that matters. Fair: they exclude that there is none.
+Poor: they exclude fair. Otherwise there are too few items.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ..core.judge import Comparison
 from ..core.results import Figure, Grade, Level, Results
-from .fidelity import distance
+from .relative import KEY
 from .two_sample import TWO_SAMPLE
 
 # Of the area: with .65, two of three guesses are right, and one in two by chance. New real items have .47 to .52; noise
 # of 4 % of the range .68; a slight blur .89. To be good, an interval has to exclude .7.
 GOOD_AREA, SURE_AREA, POOR_AREA = 0.65, 0.70, 0.95
-# Of the way to damaged items: new real items have at most .1, sampling noise included; two of ten classes missing 1.5.
+# Of the relative distance: new real items have at most .1, sampling noise included; two of ten classes missing 1.5.
 # Half of the way is seen at a glance.
 GOOD_POSITION, POOR_POSITION = 0.25, 0.5
-
-_TITLES: dict[Level, str] = {
-    "good": "Hard to distinguish from real {items}",
-    "fair": "Similar to real {items}, but distinguishable",
-    "poor": "Far from real {items}",
-    "unclear": "Too few {items} to judge",
-}
+_SHIFTED = 0.6  # area of training items, from which on they are named beside that of generated ones
 
 
 class Likeness(NamedTuple):
     """What the grade rests on; None: it was not measured."""
 
     area: Figure | None
-    position: float | None
+    position: Figure | None
+
+    @property
+    def saturated(self) -> bool:
+        """Whether training items are recognised among held-out ones as easily as any, so that the area says nothing."""
+        return self.area is not None and (self.area.real_data or 0.5) >= POOR_AREA
+
+    def corrected(self, area: float) -> float:
+        """Return an area on the scale from that of training items (.5) to 1: generated items cannot do better."""
+        best = max(0.5, (self.area and self.area.real_data) or 0.5)
+        return 0.5 + 0.5 * (area - best) / (1 - best)
+
+    @property
+    def corrected_area(self) -> float:
+        return self.corrected(self.area.value) if self.area and not self.saturated else 0.5
+
+    @property
+    def recognised(self) -> bool:
+        return self.corrected_area >= POOR_AREA
+
+    @property
+    def hard_to_distinguish(self) -> bool:
+        return self.corrected_area <= GOOD_AREA
+
+    @property
+    def distinguishable(self) -> bool:
+        """Whether the classifier recognises items, and not by chance."""
+        low = self.area.low if self.area else None
+        return not self.hard_to_distinguish and low is not None and self.corrected(low) > 0.5
+
+    @property
+    def near(self) -> bool:
+        return self.position is not None and self.position.value <= GOOD_POSITION
+
+    def at_least(self, position: float) -> bool:
+        """Return whether the interval excludes a smaller relative distance."""
+        return self.position is not None and self.position.low is not None and self.position.low >= position
+
+    def below(self, position: float) -> bool:
+        """Return whether the interval excludes a relative distance as large; true where none was measured."""
+        return self.position is None or (self.position.high is not None and self.position.high < position)
 
 
-def grade(comparison: Comparison[Any], results: Results, noun: str, plural: str) -> Grade:
+def grade(results: Results, noun: str, plural: str, *, quick: bool = False) -> Grade:
     """Return the grade; `noun` and `plural` name the items. A fault is never good."""
-    likeness = Likeness(next((one for one in results.figures if one.key == "two_sample"), None), position(comparison))
+    figures = {one.key: one for one in results.figures if one.key in ("two_sample", KEY)}
+    likeness = Likeness(figures.get("two_sample"), figures.get(KEY))
     level = level_of(likeness)
+    title, more = _title(level, likeness, plural)
+    if quick and level == "good":
+        # Fewer items and an extractor of seconds see less, never more: only what is good needs a second look.
+        more = " at first look"
     faults = [check.name for check in results.checks if check.fault and check.detected]
     differences = [one.name for one in results.checks if one.detected and not one.fault and one.name != TWO_SAMPLE]
-    if level == "good" and differences:
-        level, title = "fair", f"Similar to real {plural}, except for {' and '.join(differences)}"
-    else:
-        title = _TITLES[level].format(items=plural)
+    if level == "good" and differences and not faults:
+        level, more = "fair", ""
+        title = f"Close to real {plural}, except for {' and '.join(differences)}"
     if faults:
-        title += f", and {len(faults)} fault{'s' if len(faults) > 1 else ''}: {', '.join(faults)}"
+        # How close the others are matters no longer.
+        counted = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}: {', '.join(faults)}"
+        if level == "unclear" and not likeness.recognised:
+            title, more = counted, ""
+        else:
+            more = f", {'but ' if level == 'good' else ''}with {counted}"
         level = "poor"
-    return Grade(level=level, title=title, message=_message(likeness, noun, plural))
+    message = _message(likeness, noun, plural)
+    if quick:
+        message += f" A first look, at fewer {plural} and by weaker features than in a whole evaluation."
+    return Grade(level=level, title=title + more, message=message)
 
 
 def level_of(likeness: Likeness) -> Level:
     """Return the level by both distances; the thresholds stand at the top of this file, with their reasons."""
-    area, place = likeness
-    if area is None or area.high is None:
-        return "unclear" if place is None or place < POOR_POSITION else "poor"
-    # Where training items are recognised among held-out ones, generated ones cannot do better.
-    shift = max(0.0, (area.real_data or 0.5) - 0.5)
-    value, high = area.value - shift, area.high - shift
-    recognised = value >= POOR_AREA
-    if recognised if place is None else place >= POOR_POSITION or (recognised and place >= GOOD_POSITION):
+    area, position = likeness.area, likeness.position
+    if likeness.at_least(POOR_POSITION):
         return "poor"
-    if value > GOOD_AREA or (place or 0.0) > GOOD_POSITION:
+    if area is None or area.low is None or area.high is None or likeness.saturated:
+        return "unclear"
+    if likeness.recognised and (position is None or likeness.at_least(GOOD_POSITION)):
+        return "poor"
+    if not likeness.at_least(GOOD_POSITION) and not likeness.below(POOR_POSITION):
+        return "unclear"  # from close to far, all is possible
+    if likeness.distinguishable or (position is not None and position.value > GOOD_POSITION and position.low):
         return "fair"
-    return "good" if high <= SURE_AREA else "unclear"
+    if not likeness.hard_to_distinguish or (position is not None and not likeness.near):
+        return "unclear"
+    return "good" if likeness.corrected(area.high) <= SURE_AREA else "unclear"
 
 
-def position(comparison: Comparison[Any]) -> float | None:
-    """Return where the Fréchet distance lies between real data (0) and the nearest of the worse references (1).
+def _title(level: Level, likeness: Likeness, plural: str) -> tuple[str, str]:
+    """Return the title, and what it says more where there are no faults."""
+    recognised = f"{_often(likeness)} recognisable as generated"
+    one_by_one = ", though hard to distinguish one by one"
+    if level == "good":
+        if likeness.area and (likeness.area.real_data or 0.5) > GOOD_AREA:
+            return f"As close to held-out {plural} as training {plural} are", ""
+        return f"Hard to distinguish from real {plural}", ""
+    if level == "unclear":
+        if likeness.recognised:
+            return recognised, f"; too few {plural} to say how far from real ones"
+        if likeness.saturated:
+            return f"Held-out {plural} differ too much from training {plural} to judge", ""
+        return f"Too few {plural} to judge how close they are to real ones", ""
+    if level == "poor" and likeness.at_least(POOR_POSITION):
+        if likeness.area is not None and likeness.hard_to_distinguish and not likeness.saturated:
+            return f"Far from real {plural} as a whole", one_by_one
+        return f"Far from real {plural}", ""
+    if likeness.recognised:
+        if likeness.position is None:
+            return recognised, ""
+        return recognised, f", {'though close to' if likeness.near else 'and some way from'} real {plural} as a whole"
+    if not likeness.distinguishable:
+        return f"Some way from real {plural} as a whole", one_by_one if likeness.hard_to_distinguish else ""
+    if likeness.near:
+        return f"Close to real {plural}, but distinguishable", ""
+    return f"Distinguishable from real {plural}", "" if likeness.position is None else ", and some way from them"
 
-    These are real items made worse and the independent baseline. None: there is no reference.
-    """
-    real, matched = comparison.real.features, comparison.train_matched
-    worse = [
-        value
-        for sample in (comparison.degraded, comparison.baseline)
-        if sample is not None and (value := distance(real, sample.features)) is not None
-    ]
-    value = distance(real, comparison.generated.features)
-    best = distance(real, matched.features) if matched is not None else 0.0
-    if value is None or best is None or not worse or min(worse) <= best:
-        return None
-    return max(0.0, (value - best) / (min(worse) - best))
+
+def _often(likeness: Likeness) -> str:
+    """Return how often a classifier recognises generated items, as the message rounds it."""
+    return "Always" if likeness.area and likeness.area.value >= 0.995 else "Nearly always"
 
 
 def _message(likeness: Likeness, noun: str, plural: str) -> str:
-    area, place = likeness
+    area, position = likeness
     sentences = []
     if area is not None:
-        interval = ""
-        if area.low is not None and area.high is not None:
-            interval = f"95\N{NO-BREAK SPACE}% interval {_percent(area.low)} to {_percent(area.high)}; "
+        interval = f"95\N{NO-BREAK SPACE}% interval {_interval(area)}; " if area.low is not None else ""
+        by_chance = "guessing: 50\N{NO-BREAK SPACE}%"
+        if area.real_data is not None and area.real_data > _SHIFTED:
+            by_chance = f"of a held-out and a training {noun} the training one in {_percent(area.real_data)}"
         sentences.append(
             f"Of a real and a generated {noun}, a classifier picks the generated one in {_percent(area.value)} of "
-            f"cases ({interval}guessing: 50\N{NO-BREAK SPACE}%)."
+            f"cases ({interval}{by_chance})."
         )
-    if place is not None and place > 1:
-        sentences.append(f"By the Fréchet distance they are further away than visibly damaged {plural}.")
-    elif place is not None:
-        way = f"from real {plural} to visibly damaged ones"
-        sentences.append(f"By the Fréchet distance they are {_percent(place)} of the way {way}.")
+    if position is not None:
+        interval = f"too few {plural} for an interval" if position.high is None else f"interval {_interval(position)}"
+        if position.low is not None and position.low > 1:
+            where = f"further from real {plural} than visibly damaged ones are"
+        else:
+            where = f"{_percent(position.value)} of the way from real {plural} to visibly damaged ones ({interval})"
+        sentences.append(f"As a whole, by the Fréchet distance, they are {where}.")
     return " ".join(sentences) or f"There are too few {plural} to compare."
+
+
+def _interval(figure: Figure) -> str:
+    return f"{_percent(figure.low or 0.0)} to {_percent(figure.high or 0.0)}"
 
 
 def _percent(share: float) -> str:

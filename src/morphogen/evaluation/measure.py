@@ -14,6 +14,7 @@ from .modes import missing_modes
 from .per_class import compare_classes
 from .plan import LEAST, Plan
 from .progress import Say
+from .relative import relative_distance
 from .two_sample import distribution_shift, two_sample_test
 from .utility import utility_by_label
 
@@ -28,6 +29,7 @@ def measure(plan: Plan, comparison: Comparison[Any], results: Results, say: Say)
         say("distances and classifiers")
         comparison.distribution_shift = distribution_shift(comparison)
         _compare_features(comparison, results)
+        relative_distance(comparison, results)
         two_sample_test(comparison, plan.judge, results)
         missing_modes(comparison, results)
         say("copies and membership")

@@ -58,5 +58,5 @@ def _differences(checks: Sequence[Check], real: int) -> str:
     if detected:
         return _first(detected)
     if any(not check.fault for check in checks):
-        return f"Generated items cannot be distinguished from real ones with {real:,} held-out items."
+        return f"No significant difference from real items, with {real:,} held-out items."
     return ""

@@ -60,7 +60,7 @@ def two_sample_test(comparison: Comparison[Any], judge: Judge[Any], results: Res
     significant = [one for one in properties if one.p < SIGNIFICANT / max(1, len(properties))]
     recognised = area is not None and area.value - _ERRORS * _error(area) > max(0.5, area.real_data or 0.0)
     detected = recognised or bool(significant) or (p is not None and p < SIGNIFICANT)
-    message = f"Generated items {'can' if detected else 'cannot'} be distinguished from real ones by a two-sample test"
+    message = f"A two-sample test finds {'a' if detected else 'no'} difference between generated and real items"
     evidence = [f"area under a classifier's ROC curve {area.value:.2f}"] if area is not None and recognised else []
     evidence += [format_p(min([one.p for one in significant] + ([] if p is None else [p])))] if significant else []
     if p is not None and not significant and (p < SIGNIFICANT or not detected):
@@ -69,11 +69,11 @@ def two_sample_test(comparison: Comparison[Any], judge: Judge[Any], results: Res
     if significant:
         worst = min(significant, key=lambda one: (one.p, -one.distance))
         message += (
-            f"; the largest difference is their {worst.name}, on average {worst.generated_mean:.3g}, and "
+            f"; the largest is in {worst.name}, on average {worst.generated_mean:.3g}, and "
             f"{worst.real_mean:.3g} in real items"
         )
     if detected and comparison.distribution_shift:
-        message += "; so can training items from held-out ones"
+        message += "; it also finds one between training and held-out items"
     results.checks.append(Check(name=TWO_SAMPLE, detected=detected, fault=False, message=f"{message}."))
 
 

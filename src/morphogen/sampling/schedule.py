@@ -26,7 +26,6 @@ class Schedule(Frozen, ABC):
 
     start: ClassVar[float] = 1.0
     end: ClassVar[float] = 0.0
-    default_spacing: ClassVar[Literal["karras", "uniform"]] = "karras"
 
     @abstractmethod
     def alpha(self, t: Tensor) -> Tensor:
@@ -119,9 +118,6 @@ class Linear(Schedule):
 
     A velocity prediction is dx_t/dt itself, ε − x_0, as in the papers.
     """
-
-    # A small model of Fashion-MNIST, Heun with 18 steps, 1,500 samples: Fréchet distance 20.6, with karras 23.9.
-    default_spacing: ClassVar[Literal["karras", "uniform"]] = "uniform"
 
     def target(self, kind: PredictionType, data: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         return noise - data if kind == "velocity" else super().target(kind, data, noise, t)

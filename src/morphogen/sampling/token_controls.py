@@ -72,9 +72,16 @@ class LengthControls(Frozen):
     """How long a sequence becomes."""
 
     max_length: int = Field(
-        0, ge=0, description="Most tokens to generate for a sequence; 0: as many as fit in the context."
+        0,
+        ge=0,
+        description="Most tokens to generate for a sequence; 0: as many as the longest training items have, or as fit "
+        "in the context.",
     )
     min_length: int = Field(0, ge=0, description="Tokens to generate before a sequence may end.")
+
+    def most(self, default: int) -> int:
+        """Return how many tokens to generate at most; `default` where `max_length` is 0, raised to `min_length`."""
+        return self.max_length or max(default, self.min_length)
 
     @model_validator(mode="after")
     def _lengths_go_together(self) -> Self:

@@ -195,7 +195,7 @@ def _start(
     choice = _probe(job, opened, options, process, threads, _seconds_left(spec, started))
     say(
         f"{spec.family}: {choice.precision}, batch {choice.batch}, threads {choice.threads}, "
-        f"{_difference(options, choice.options)}, about {choice.items_per_second:,.0f} items/s"
+        f"{_difference(options, choice.options)}, about {_speed(choice)}"
     )
     Probed(
         options=choice.options.model_dump(mode="json"),
@@ -203,6 +203,7 @@ def _start(
         precision=choice.precision,
         threads=choice.threads,
         items_per_second=round(choice.items_per_second, 1),
+        stage_rates={name: round(rate, 1) for name, rate in choice.rates.items()},
         seconds=_seconds_left(spec, started),
         start_seconds=round(time.monotonic() - started, 1),
         probe_seconds=round(choice.seconds, 1),
@@ -243,6 +244,12 @@ def _seconds_left(spec: FitSpec, started: float) -> float | None:
 def _difference(before: Frozen, after: Frozen) -> str:
     changes = {name: value for name, value in after if value != getattr(before, name)}
     return f"sized to {changes}" if changes else "at its default size"
+
+
+def _speed(choice: Choice) -> str:
+    if len(choice.rates) < 2:
+        return f"{choice.items_per_second:,.0f} items/s"
+    return " and ".join(f"{rate:,.0f} items/s ({name})" for name, rate in choice.rates.items())
 
 
 def _finish(pipeline: Pipeline, out: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -17,10 +18,13 @@ from ..nn.nd import place
 from ..nn.precision import bf16_is_emulated
 from .options import TrainOptions
 from .speed import Speed, Stopwatch, load_compiler
+from .stages import Stage, stages
 
-# The items that a network must read to be worth its size, in m minutes: _ITEMS m^¾ pictures of Fashion-MNIST. In three
-# minutes 48 channels (73,000 items) beat 16 (500,000) and 64; that ten minutes are enough for 64 (222,000) is a choice.
-_ITEMS = 32_000
+# The items that a network must read to be worth its size, in m minutes: _ITEMS m^¾ pictures of 28 x 28. Of six sets, in
+# two minutes, 48 channels were worse than 32 where they read 39,000 to 59,000 items (by 18 to 141 %), and hardly better
+# on sets of 320 and 1,644 pictures: benchmarks/README.md. That the items grow with the minutes to the power of ¾ was
+# found on Fashion-MNIST alone.
+_ITEMS = 40_000
 # A larger grid holds more to learn from: on EmojiTwo at 64 x 64, in three and a half minutes, 48 channels (28,000
 # items) and 32 (49,000) came out even. So larger grids need fewer items, by this power of the number of cells.
 _CELLS, _POWER = 28 * 28, 2 / 3
@@ -35,7 +39,10 @@ _GROWTH = 3.0  # how many times longer the next network may take to measure
 
 
 class Choice(NamedTuple):
-    """What the probe chose, and the seconds that it took."""
+    """What the probe chose, and the seconds that it took.
+
+    `rates` are the items per second of each stage, by the names of its phases; `items_per_second` is their mean.
+    """
 
     options: Frozen
     batch: int
@@ -43,6 +50,7 @@ class Choice(NamedTuple):
     threads: int
     items_per_second: float
     seconds: float
+    rates: Mapping[str, float]
 
 
 def needed_items(space: Space, seconds: float) -> float:
@@ -57,10 +65,18 @@ class _Candidate(NamedTuple):
 
     precision: str
     threads: int
-    rate: float  # items per second; 0 where it did not fit in memory
+    rate: float  # items per second over all stages; 0 where it did not fit in memory
+    rates: Mapping[str, float]  # of each stage
     batch: int
-    enough: bool  # whether it would read as many items as its size needs, and there are as many
+    enough: bool  # whether each stage would read as many items as its size needs, and there are as many
     seconds: float  # that measuring took
+
+
+class _Measured(NamedTuple):
+    """A stage of training, and its speed at each number of threads."""
+
+    stage: Stage
+    speeds: Mapping[int, Speed]
 
 
 @dataclass(frozen=True)
@@ -81,7 +97,7 @@ class Probe:
     threads: tuple[int, ...] = (1,)
 
     def choose(self, options: Frozen, sizes: Sequence[Mapping[str, Any]]) -> Choice:
-        """Return the largest network that reads enough items in the budget, and how it is trained fastest.
+        """Return the largest network that reads enough items in each stage, and how it is trained fastest.
 
         `sizes` are changes to the options, smallest first; where there are none, or no seconds, the options stay. It
         begins with the smallest one, and where its share of the budget is over it returns the best so far. Raises
@@ -117,7 +133,8 @@ class Probe:
         batch = best.batch
         if self.device.type == "cuda" and self.options.batch is None:
             batch = self._fitting_batch(chosen, batch, best.precision)
-        return Choice(chosen, batch, best.precision, best.threads, best.rate, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        return Choice(chosen, batch, best.precision, best.threads, best.rate, seconds, best.rates)
 
     def _micro_batch(self, space: Space) -> int:
         """Return how many items a process takes at once while it is measured."""
@@ -135,36 +152,54 @@ class Probe:
     def _measure(self, options: Frozen, at_once: int, deadline: float) -> _Candidate:
         """Return how a network is trained fastest: the precision is compared without the load of the moment."""
         started = time.perf_counter()
-        speeds: dict[str, dict[int, Speed]] = {}
+        measured: dict[str, list[_Measured]] = {}
         try:
             for precision in self._precisions():
                 now = time.perf_counter()
-                if not speeds or 2 * now - started < deadline:  # the second one takes as long as the first
+                if not measured or 2 * now - started < deadline:  # the second one takes as long as the first
                     model = self._placed(options)
-                    speeds[precision] = self._speeds(model, precision, at_once, deadline)
+                    measured[precision] = self._stages(model, precision, at_once, deadline)
         except torch.OutOfMemoryError:
-            return _Candidate("", 0, 0.0, self.options.batch or _SMALLEST_BATCH, False, 0.0)
-
-        def unloaded(precision: str) -> float:
-            speed = speeds[precision][min(speeds[precision])]
-            return speed.load * speed.rate(at_once, 1)
-
-        precision = max(speeds, key=unloaded)
-        threads, speed = max(speeds[precision].items(), key=lambda item: item[1].rate(at_once, 1))
+            return _Candidate("", 0, 0.0, {}, self.options.batch or _SMALLEST_BATCH, False, 0.0)
+        precision = max(measured, key=lambda name: _unloaded_rate(measured[name], at_once))
+        parts = measured[precision]
+        # One number of threads to begin with: the loop chooses again in each stage.
+        numbers = set.intersection(*(set(part.speeds) for part in parts))
+        threads = max(sorted(numbers), key=lambda number: _mean_rate([part.speeds[number] for part in parts], at_once))
+        speeds = [part.speeds[threads] for part in parts]
         most = self.items // model.min_steps_per_epoch
-        batch = self.options.batch or speed.batch(self.seconds, most, self.processes)
-        rate, seconds = speed.rate(batch, self.processes), (self.seconds or 0.0) * speed.share
-        enough = rate * seconds >= max(needed_items(model.space, seconds), speed.min_steps * batch)
-        enough = enough and not self._too_large(model)
-        return _Candidate(precision, threads, rate, batch, enough, time.perf_counter() - started)
+        batch = self.options.batch or min(speed.batch(self.seconds, most, self.processes) for speed in speeds)
+        rates = [speed.rate(batch, self.processes) for speed in speeds]
+        return _Candidate(
+            precision,
+            threads,
+            sum(speed.share * rate for speed, rate in zip(speeds, rates, strict=True)),
+            {part.stage.name: rate for part, rate in zip(parts, rates, strict=True)},
+            batch,
+            all(self._enough(model, part.stage, rate, batch) for part, rate in zip(parts, rates, strict=True))
+            and not self._too_large(model),
+            time.perf_counter() - started,
+        )
 
-    def _speeds(self, model: GenerativeModel, precision: str, at_once: int, deadline: float) -> dict[int, Speed]:
-        stopwatch = Stopwatch(model, precision, self.options)
-        if self.device.type == "cpu":
-            batch = stopwatch.affordable(self.sample, at_once, deadline)
-        else:
-            batch = self.sample(at_once)
-        return stopwatch.speeds(batch, self.threads, deadline)
+    def _stages(self, model: GenerativeModel, precision: str, at_once: int, deadline: float) -> list[_Measured]:
+        """Return the speeds of each stage of training, which share the time until the deadline."""
+        measured, all_stages = [], stages(model.phases())
+        for number, stage in enumerate(all_stages):
+            now = time.perf_counter()
+            end = now + (deadline - now) / (len(all_stages) - number)
+            stopwatch = Stopwatch(model, precision, self.options, stage)
+            if self.device.type == "cpu":
+                batch = stopwatch.affordable(self.sample, at_once, end)
+            else:
+                batch = self.sample(at_once)
+            measured.append(_Measured(stage, stopwatch.speeds(batch, self.threads, end)))
+        return measured
+
+    def _enough(self, model: GenerativeModel, stage: Stage, rate: float, batch: int) -> bool:
+        """Return whether a stage, which reads so many items per second, reads as many as each network in it needs."""
+        seconds = (self.seconds or 0.0) * stage.share
+        needed = max(needed_items(phase.space or model.space, seconds) for phase in stage.phases)
+        return rate * seconds >= max(needed, model.min_steps * batch)
 
     def _too_large(self, model: GenerativeModel) -> bool:
         """Return whether there are too few tokens for the model's parameters."""
@@ -177,7 +212,9 @@ class Probe:
         while batch > _SMALLEST_BATCH:
             try:
                 at_once = -(-batch // (self.processes * self.options.grad_accumulation))
-                Stopwatch(model, precision, self.options).speeds(self.sample(at_once), self.threads[:1], 0.0)
+                for stage in stages(model.phases()):
+                    stopwatch = Stopwatch(model, precision, self.options, stage)
+                    stopwatch.speeds(self.sample(at_once), self.threads[:1], 0.0)
                 break
             except torch.OutOfMemoryError:
                 batch //= 2
@@ -188,6 +225,17 @@ class Probe:
         place(model, self.device)
         model.train()
         return model
+
+
+def _mean_rate(speeds: Sequence[Speed], at_once: int) -> float:
+    """Return the geometric mean of the stages' items per second, so that no fast stage outweighs the others."""
+    return prod(speed.rate(at_once, 1) ** speed.share for speed in speeds)
+
+
+def _unloaded_rate(parts: Sequence[_Measured], at_once: int) -> float:
+    """Return the mean rate on one thread, or as few as were measured, as if no other program ran."""
+    speeds = [part.speeds[min(part.speeds)] for part in parts]
+    return prod(speed.load**speed.share for speed in speeds) * _mean_rate(speeds, at_once)
 
 
 def build_model(

@@ -28,7 +28,8 @@ from .probe import build_model
 from .processes import any_signal, wrap
 from .signals import Interrupted, Signals
 from .spec import FitSpec, Prepared, Probed, Say
-from .threads import Change, ThreadTuner, candidates
+from .stages import Stage, stage_at, stages
+from .threads import Change, Steps, ThreadTuner, candidates
 from .tracker import Tracker
 
 # Whatever few epochs a model is content with, it takes so many steps, but three times its epochs at most; with a
@@ -120,9 +121,12 @@ class Run:
         )
         calibration = calibration_seconds(state.model, self.budget)
         self.reserve = Reserve(self.budget, calibration or 0.0)
+        self.stages = stages(state.model.phases())
+        self.stage_steps = [Steps() for _ in self.stages]
+        self._stage = stage_at(self.stages, state.progress)
         self.tuner = ThreadTuner(self._thread_numbers(), probed.threads)
         self.threads = [[state.step, probed.threads]]  # from which step on, how many
-        self.computing = self._step_seconds = self._validating = 0.0  # seconds: of steps, of this one, of validations
+        self._step_seconds = self._validating = 0.0  # seconds: of this step, of validations
 
     def train(self, show: bool) -> dict[str, Any]:
         """Train until the budget is used; return the figures of the run."""
@@ -171,10 +175,11 @@ class Run:
 
     def _tune(self, step: Step) -> None:
         """Let the seconds of a step decide how many threads the next one has."""
-        self.computing += step.duration
         self._step_seconds += step.duration
         if step.last:
-            change = self.tuner.observe(step.number, self._step_seconds)
+            self.stage_steps[self._stage].add(self._step_seconds)
+            change = self.tuner.observe(step.number, self._step_seconds, self._stage)
+            self._stage = stage_at(self.stages, step.progress)  # of the next step
             self._step_seconds = 0.0
             if change is not None:
                 self._note_change(change)
@@ -251,7 +256,7 @@ class Run:
             "seconds": round(state.seconds + probed.start_seconds, 1),
             "start_seconds": probed.start_seconds,
             "probe_seconds": probed.probe_seconds,
-            "step_seconds": round(self.computing, 3),
+            "step_seconds": round(sum(steps.seconds for steps in self.stage_steps), 3),
             "steps": state.step,
             "batch": probed.batch,
             "items": self.dataset.examples,
@@ -259,10 +264,21 @@ class Run:
             "parameters": sum(p.numel() for p in state.model.parameters()),
             "precision": probed.precision,
             "threads": self.threads,
+            "stages": [self._stage_figures(*one) for one in zip(self.stages, self.stage_steps, strict=True)],
             "rollbacks": state.rollbacks,
             "curves": tracker.curves,
         }
         return figures | ({"validation_loss": round(state.best_loss, 5)} if state.best_weights else {})
+
+    def _stage_figures(self, stage: Stage, steps: Steps) -> dict[str, Any]:
+        """Return what a stage took, beside the speed that the probe had measured."""
+        return {
+            "phases": stage.name,
+            "share": round(stage.share, 4),
+            "steps": steps.count,
+            "items_per_second": round(self.probed.batch * steps.rate, 1),
+            "probed_items_per_second": self.probed.stage_rates.get(stage.name),
+        }
 
 
 def _budget(spec: FitSpec, probed: Probed, model: GenerativeModel, examples: int) -> Budget:

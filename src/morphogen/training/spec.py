@@ -89,7 +89,8 @@ class Probed(Record):
     batch: Annotated[int, Field(ge=1, le=2**32)]
     precision: Literal["fp32", "bf16", "fp16"]
     threads: Annotated[int, Field(ge=1, le=2**16)]  # of each process, when training starts
-    items_per_second: float
+    items_per_second: float  # over the whole budget
+    stage_rates: dict[str, float] = {}  # items per second of each stage of training, by the names of its phases
     seconds: float | None  # left to train; None: as long as the steps take
     start_seconds: float  # spent on reading, encoding and probing
     probe_seconds: float  # of these, on probing

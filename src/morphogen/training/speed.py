@@ -18,6 +18,7 @@ from ..nn.distributed import alone
 from ..nn.nd import autocast
 from .optimise import ModuleOptimizer, trained_modules
 from .options import TrainOptions
+from .stages import Stage, stages
 
 _BATCHES = (16, 32, 64, 128, 256, 512)
 _WINDOW_BATCHES = (4, 8, *_BATCHES)
@@ -31,7 +32,7 @@ _HOPELESS, _SLACK = 3.0, 0.1  # a number of threads that is so many times slower
 class Speed:
     """Seconds that one process takes: for the loss and gradient of an item, and for a step of the optimiser.
 
-    `share` is the fraction of the budget in which the measured phases run, `min_steps` how many steps it should have;
+    `share` is the fraction of the budget in which the measured phases run, `min_steps` how many steps they should have;
     up to `preferred_steps`, more steps are worth more than a larger batch. `load` is the seconds of wall clock for each
     second of computing, 1 where no other program had the processor meanwhile.
     """
@@ -80,12 +81,15 @@ class _Times(NamedTuple):
 
 
 class Stopwatch:
-    """Times steps of a model, which change it."""
+    """Times steps of a model in a stage of its training, by default the first; the steps change the model."""
 
-    def __init__(self, model: GenerativeModel, precision: str, options: TrainOptions) -> None:
+    def __init__(
+        self, model: GenerativeModel, precision: str, options: TrainOptions, stage: Stage | None = None
+    ) -> None:
         self._model, self._precision, self._batch = model, precision, options.batch
         self._memory = 0.0  # bytes of an item
-        self._phases = [phase for phase in model.phases() if phase.span[0] == 0 < phase.span[1]]
+        stage = stage or stages(model.phases())[0]
+        self._phases, self._share = stage.phases, stage.share
         self._optimizers = {
             name: ModuleOptimizer(model.get_submodule(name), phase, options, precision)
             for name, phase in trained_modules(self._phases).items()
@@ -136,7 +140,7 @@ class Stopwatch:
         return Speed(
             item=times.gradient / items,
             step=times.update,
-            share=min(phase.span[1] for phase in self._phases),
+            share=self._share,
             min_steps=model.min_steps,
             preferred_steps=model.preferred_steps,
             sizes=_WINDOW_BATCHES if model.space.variable_length else _BATCHES,

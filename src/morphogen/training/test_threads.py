@@ -75,6 +75,21 @@ def test_a_wrong_start_is_corrected_at_once() -> None:
     assert [change.threads for change in simulate(lambda threads, now: 0.1 * threads, 6)] == [1]
 
 
+@pytest.mark.parametrize("until", [2.0, 20.3])  # within the first trial, and long before the second one is due
+def test_each_stage_of_training_has_its_own_number(until: float) -> None:
+    """The second network's steps, of other times, are fastest on one thread."""
+    now, changes, effective = 0.0, [], [2]
+    tuner = ThreadTuner((1, 2), 2, effective.append)
+    while now < until + 4:
+        stage = int(now > until)
+        taken = ({1: 0.02, 2: 0.012}, {1: 0.011, 2: 0.013})[stage][effective[-1]]
+        now += taken
+        change = tuner.observe(int(now), taken, stage)
+        changes += [change] if change else []
+    assert [change.threads for change in changes] == [1]
+    assert changes[0].rates == pytest.approx({1: 1 / 0.011, 2: 1 / 0.013}), "none of the steps before count"
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_noise_changes_nothing_and_trials_are_cheap(seed: int) -> None:
     """Steps take half to one and a half times as long as the mean; other numbers of threads are far slower."""

@@ -46,7 +46,7 @@ class Change(NamedTuple):
 
 
 @dataclass
-class _Steps:
+class Steps:
     """Steps of training, and the seconds that they took."""
 
     count: int = 0
@@ -65,17 +65,18 @@ class _Trial:
     """Training at several numbers of threads in turn."""
 
     legs: list[int]  # the numbers of threads still to come, that of now first
-    steps: dict[int, _Steps]
-    all: _Steps = field(default_factory=_Steps)
-    leg: _Steps = field(default_factory=_Steps)
+    steps: dict[int, Steps]
+    all: Steps = field(default_factory=Steps)
+    leg: Steps = field(default_factory=Steps)
     warm: bool = False  # whether this leg has had a step
 
 
 class ThreadTuner:
     """Watches the speed of training, and chooses the fastest number of threads whenever the load may have changed.
 
-    It tries the other numbers on ordinary steps, so that none is wasted: at the start, when the rate stays far from the
-    best one of this number, and from time to time, because an idle core does not change the rate of the others.
+    It tries the other numbers on ordinary steps, so that none is wasted: at the start of each stage of training, when
+    the rate stays far from the best one of this number, and from time to time, because an idle core does not change the
+    rate of the others.
     """
 
     def __init__(
@@ -83,20 +84,34 @@ class ThreadTuner:
     ) -> None:
         """`numbers` are to choose from, `threads` is the one of now; `set_threads` puts another one into effect."""
         self.numbers, self.threads, self._set_threads = tuple(numbers), threads, set_threads
-        self._window, self._best, self._deviations = _Steps(), 0.0, 0
+        self._stage = 0
+        self._restart()
+
+    def _restart(self) -> None:
+        self._window = Steps()
+        self._best = 0.0  # steps per second
+        self._deviations = 0
         self._until_trial = 0.0  # seconds
         self._trial: _Trial | None = None
 
-    def observe(self, step: int, seconds: float) -> Change | None:
-        """Take note of a step and the seconds that it took; return the change where the number of threads changes."""
+    def observe(self, step: int, seconds: float, stage: int = 0) -> Change | None:
+        """Take note of a step and the seconds that it took; return the change where the number of threads changes.
+
+        Rates are compared within a stage of training, in which all steps do the same work.
+        """
         if len(self.numbers) < 2:
             return None
+        if stage != self._stage:
+            self._stage = stage
+            self._restart()
+            self._set_threads(self.threads)  # a trial may not have ended
+            return None  # the first step of a network takes longer
         if self._trial is not None:
             return self._continue(self._trial, step, seconds)
         self._until_trial -= seconds
         self._window.add(seconds)
         if self._window.seconds >= _WINDOW:
-            rate, self._window = self._window.rate, _Steps()
+            rate, self._window = self._window.rate, Steps()
             far = self._best > 0 and not 1 / _DEVIATION < rate / self._best < _DEVIATION
             self._deviations = self._deviations + 1 if far else 0
             self._best = self._best or rate
@@ -106,7 +121,7 @@ class ThreadTuner:
 
     def _begin(self) -> None:
         order = [self.threads, *(number for number in self.numbers if number != self.threads)]
-        self._trial = _Trial(order * _ROUNDS, {number: _Steps() for number in order})
+        self._trial = _Trial(order * _ROUNDS, {number: Steps() for number in order})
 
     def _continue(self, trial: _Trial, step: int, seconds: float) -> Change | None:
         """Take note of a step within a trial; go on to the next leg, or end the trial."""
@@ -126,7 +141,7 @@ class ThreadTuner:
             if trial.leg.seconds < _LEG:
                 return None
             trial.legs = trial.legs[1:]
-        trial.leg, trial.warm = _Steps(), False
+        trial.leg, trial.warm = Steps(), False
         if trial.legs:
             self._set_threads(trial.legs[0])
             return None
@@ -137,7 +152,7 @@ class ThreadTuner:
         fastest = max(rates, key=lambda number: rates[number])
         before, self.threads = self.threads, fastest if rates[fastest] > _GAIN * rates[self.threads] else self.threads
         self._set_threads(self.threads)
-        self._trial, self._window = None, _Steps()
+        self._trial, self._window = None, Steps()
         self._best, self._deviations = rates[self.threads], 0
         lost = trial.all.seconds - trial.all.count / self._best
         self._until_trial = max(_EVERY, _COST * lost)

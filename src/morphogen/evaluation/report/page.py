@@ -15,9 +15,10 @@ from PIL import Image
 
 from ...core.config import replacing
 from ...core.results import ColumnResult, Figure, Pair
+from ..relative import KEY
 from ..results import Evaluation
 from . import axes, charts, courses
-from .gauge import gauge
+from .gauge import area_gauge, distance_gauge
 from .heat_map import heat_map
 from .material import Material
 
@@ -94,7 +95,7 @@ def render(evaluation: Evaluation, material: Material) -> str:
         preview_text=material.preview_text,
         checks=evaluation.checks,
         real_shown=material.show_real,
-        gauge=gauge(evaluation.figure("two_sample")),
+        gauges=area_gauge(evaluation.figure("two_sample")) + distance_gauge(evaluation.figure(KEY)),
         heat_map=heat_map(evaluation.dependences),
         previews=shown,
         beside=not material.preview_text or max((one.width for _, _, one in shown), default=0) <= _NARROW,

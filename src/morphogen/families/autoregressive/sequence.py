@@ -104,7 +104,11 @@ class AutoregressiveSequence(GenerativeModel, LikelihoodModel, EmbeddingModel):
     def forward(self, batch: Batch, phase: str = "model") -> Loss:
         """Return the nats per token, README equation 2, and in training a share of the network's own."""
         nats, network_nats = self._nats(batch.x, batch.condition)
-        count = self._modelled(batch.x).sum().clamp(min=1)
+        weights = self._modelled(batch.x).float()
+        if self.training:
+            weights = weights * self._coverage_weights(batch.x)
+            nats, network_nats = nats * weights, network_nats * weights
+        count = weights.sum().clamp(min=1)
         loss = nats.sum() / count
         both = self.training and self.ngrams is not None
         extra = _NETWORK_WEIGHT * network_nats.sum() / count if both else 0.0
@@ -165,6 +169,16 @@ class AutoregressiveSequence(GenerativeModel, LikelihoodModel, EmbeddingModel):
         """Return which tokens are modelled, bool `(B, n)`: no start, none after an end, not an example's first."""
         ended = x[:, :-1] == self.space.end
         return F.pad((x[:, 1:] != self.space.start) & ~ended, (1, 0))
+
+    def _coverage_weights(self, x: Tensor) -> Tensor:
+        """Return the weights of tokens `(B, n)` in training: ½ where a window of the same item beside it has them, too.
+
+        Without weights an end, which only one window has, would be learned as half as likely as it is.
+        """
+        half, place = self.space.context // 2, torch.arange(x.shape[1], device=x.device)
+        later, continued = x[:, :1] != self.space.start, x[:, -1:] != self.space.end
+        shared = (later & (place < self.space.context - half)) | (continued & (place >= half))
+        return 1 - 0.5 * shared
 
     def _fresh(self, x: Tensor) -> Tensor:
         """Return a mask `(B, n)` without the tokens that an example shares with the one before it, of the same item."""

@@ -50,7 +50,7 @@ class SequenceSampler:
         prompt, known = _prompts(request, network)
         lengths = known.long().sum(1)
         self.end = network.space.end
-        self.max_length = controls.max_length or self.context
+        self.max_length = controls.most(network.space.max_length)
         columns = int(lengths.max()) + self.max_length
         self.x = torch.full((count, columns), self.end, device=device)
         given = min(columns, known.shape[1])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import math
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +17,7 @@ from morphogen.core.space import Tokens, TokenSequence
 
 from .options import SequenceControls, SequenceOptions
 from .sequence import AutoregressiveSequence
+from .sequence_sampler import SequenceNetwork, SequenceSampler
 
 START, END = 4, 3
 
@@ -141,6 +145,55 @@ def test_greedy_samples_are_likeliest_without_a_cache() -> None:
             logits = next_logits(model, x[:, begin:at])
         logits[:, START] = -torch.inf
         assert int(logits.argmax()) == x[0, at]
+
+
+@pytest.mark.parametrize("context", [8, 9])
+def test_next_logits_are_those_of_the_window_read_anew(context: int) -> None:
+    """The cache, which is filled with the last half of the context where that is full, changes nothing."""
+    model = random_model(context)
+    parts = (model.space, model.embed, model.conditioner, model.transformer, model.head, model.ngrams)
+    prompt = [2, 0] * 7  # longer than the context
+    request, random = Request(Noise.consecutive(0, 1), given=prompts([prompt])), torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        sampler = SequenceSampler(SequenceNetwork(*parts), request, SequenceControls(max_length=40))
+        logits, x = sampler.read([0]), torch.tensor([[START, *prompt]])
+        for _ in range(40):
+            begin = max(0, (x.shape[1] - context) // (context // 2) + 1) * (context // 2)
+            expected = next_logits(model, x[:, begin:])
+            torch.testing.assert_close(logits.log_softmax(1), expected.log_softmax(1), atol=1e-4, rtol=1e-4)
+            token = torch.randint(0, 3, (1,), generator=random)
+            sampler.follow(torch.tensor([0]), token)
+            x, logits = torch.cat((x, token[None]), dim=1), sampler.next_logits()
+
+
+def test_the_space_says_how_long_samples_are_at_most() -> None:
+    model = random_model(8)
+    model.space = dataclasses.replace(model.space, max_length=30)
+    never: dict[str, Any] = {"logit_bias": {END: -math.inf}}
+    assert [len(text) for text in texts(model, prompts([[], [1] * 12]), **never)] == [30, 42]
+    assert [len(text) for text in texts(model, prompts([[]]), min_length=33, **never)] == [33]
+    assert [len(text) for text in texts(model, prompts([[]]), max_length=5, **never)] == [5]
+    free = texts(model, prompts([[]] * 200))
+    assert max(map(len, free)) > 8
+    assert [text[:8] for text in free] == texts(model, prompts([[]] * 200), max_length=8)
+
+
+@pytest.mark.parametrize("context", [8, 9])
+def test_tokens_that_several_windows_have_count_once_in_training(context: int) -> None:
+    model = random_model(context).train()
+    half = context // 2
+    document = [START, *[0, 1, 2] * 12][: 4 * half + context % 2]
+    document[-1] = END
+    windows = [document[begin : begin + context] for begin in range(0, 3 * half, half)]
+    assert [len(window) for window in windows] == [context] * 3
+    weights = model._coverage_weights(torch.tensor(windows))
+    total = torch.zeros(len(document))
+    for number, weight in enumerate(weights):
+        total[number * half : number * half + context] += weight
+    assert (total >= 1).all()
+    assert total.sum() <= len(document) + 1.5  # of an odd number of tokens, those in the middle of three windows
+    packed = torch.tensor([[START, 0, 1, END, START, *[END] * (context - 5)]])
+    assert (model._coverage_weights(packed) == 1).all()
 
 
 def test_nothing_given_is_a_start() -> None:

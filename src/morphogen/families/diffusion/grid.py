@@ -134,7 +134,7 @@ class GridDiffusion(GenerativeModel, Denoiser, LikelihoodModel):
         return network
 
     def void_controls(self, controls: GridControls) -> dict[str, str]:
-        void = super().void_controls(controls) | controls.void(self.schedule)
+        void = super().void_controls(controls) | controls.void()
         return void | controls.void_interval(void)
 
     @torch.no_grad()

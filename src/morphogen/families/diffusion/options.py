@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -12,12 +12,7 @@ from ...core.plugins import ModelEntry
 from ...core.space import Grid, Row, Space
 from ...nn.depth import default_blocks, default_patch
 from ...sampling.guidance_controls import IntervalGuidance
-from ...sampling.solvers.base import AnySolver, resolve
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ...sampling.schedule import Schedule
+from ...sampling.solver_controls import SolverControls
 
 
 class SharedOptions(Frozen):
@@ -93,45 +88,14 @@ class RowOptions(SharedOptions):
     layers: int = Field(3, ge=1, description="Residual layers of the perceptron.")
 
 
-class SharedControls(Frozen):
-    """How every diffusion model samples."""
-
-    read_if: ClassVar[tuple[ReadIf, ...]] = (ReadIf(("sigma_min", "sigma_max"), "spacing", ("karras", "auto")),)
-
-    solver: AnySolver = Field(default_factory=lambda: resolve("dpm_solver"), description="Name of a solver.")
-    steps: int = Field(20, ge=1, description="Steps of the solver.")
-    spacing: Literal["auto", "karras", "uniform"] = Field(
-        "auto", description="Spacing of the steps; auto: uniform in time for the linear schedule, else karras."
-    )
-    sigma_min: float = Field(0.002, gt=0, description="Noise level of the last step but one, with karras spacing.")
-    sigma_max: float = Field(80.0, gt=0, description="Noise level of the first step, with karras spacing.")
-
-    def void(self, schedule: Schedule) -> dict[str, str]:
-        """Return the controls that are not read with that schedule, each with what makes it void."""
-        if self.solver.chooses_steps:
-            reason = f"solver {self.solver.name}, which chooses its own steps"
-            return dict.fromkeys(("steps", "spacing", "sigma_min", "sigma_max"), reason)
-        if self.spacing == "auto" and schedule.default_spacing == "uniform":
-            reason = f"spacing auto, which is uniform for the schedule {type(schedule).__name__.lower()}"
-            return dict.fromkeys(("sigma_min", "sigma_max"), reason)
-        return {}
-
-    def times(self, schedule: Schedule) -> Tensor:
-        """Return the times of the solver, `(steps + 1,)`, from noise to data."""
-        spacing = schedule.default_spacing if self.spacing == "auto" else self.spacing
-        if spacing == "uniform":
-            return schedule.uniform_times(self.steps)
-        return schedule.karras_times(self.steps, self.sigma_min, self.sigma_max)
-
-
 # The defaults served a 10-minute model of Fashion-MNIST best of a few tried, on 2,000 samples against training
 # pictures: guidance 1.6 in the interval took the Fréchet distance from 4.2 to 1.8, at all levels to 3.1; 35 evaluations
 # of heun did no better than 20 of dpm_solver.
-class GridControls(IntervalGuidance, SharedControls):
+class GridControls(IntervalGuidance, SolverControls):
     """How a diffusion model of grids samples."""
 
 
-class RowControls(SharedControls):
+class RowControls(SolverControls):
     """How a diffusion model of rows samples."""
 
     steps: int = Field(50, ge=1, description="Steps of the solver.")

@@ -98,7 +98,7 @@ class RowDiffusion(GenerativeModel):
         return output[:, : x.shape[1]], output[:, x.shape[1] :]
 
     def void_controls(self, controls: RowControls) -> dict[str, str]:
-        return super().void_controls(controls) | controls.void(self.schedule)
+        return super().void_controls(controls) | controls.void()
 
     @torch.no_grad()
     def generate(self, request: Request, controls: RowControls) -> Iterator[Partial]:

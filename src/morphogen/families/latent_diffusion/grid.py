@@ -88,7 +88,7 @@ class GridLatentDenoiser(GenerativeModel, LatentModel):
         autoencoder, denoiser = hidden_matrices(self.autoencoder), hidden_matrices(self.denoiser)
         return (
             Phase("autoencoder", module="autoencoder", span=(0.0, share), muon=autoencoder),
-            Phase("denoiser", module="denoiser", span=(share, 1.0), muon=denoiser),
+            Phase("denoiser", module="denoiser", span=(share, 1.0), space=self.latent, muon=denoiser),
         )
 
     @torch.no_grad()
@@ -158,9 +158,7 @@ class GridLatentDenoiser(GenerativeModel, LatentModel):
         return network
 
     def void_controls(self, controls: GridControls) -> dict[str, str]:
-        void = super().void_controls(controls)
-        if controls.solver.chooses_steps:
-            void["steps"] = f"solver {controls.solver.name}, which chooses its own steps"
+        void = super().void_controls(controls) | controls.void()
         return void | controls.void_interval(void)
 
     @torch.no_grad()
@@ -175,7 +173,7 @@ class GridLatentDenoiser(GenerativeModel, LatentModel):
             schedule=self.schedule,
             interval=controls.guidance_interval,
         )
-        times = self.schedule.uniform_times(controls.steps).to(self.device)
+        times = controls.times(self.schedule).to(self.device)
         z = self.schedule.sigma(times[:1]) * request.noise.normal("start", self.latent.shape).to(self.device)
         for draft in controls.solver.solve(self.schedule, guided, z, times, request.noise):
             last = bool(draft.known.all())

@@ -157,7 +157,7 @@ class MaskedDiffusionSequence(GenerativeModel, LikelihoodModel):
         place = torch.arange(given.shape[1], device=device)
         ends = given_known & (given == space.end)
         last = place.where(given_known, -1).amax(1)
-        stop = last + 1 + (controls.max_length or space.context - 1)
+        stop = last + 1 + controls.most(space.max_length - 1)
         length = self.lengths.sample(last + controls.min_length, request.noise)
         end = torch.where(ends.any(1), ends.long().argmax(1), length + 1)
         closed = ends.any(1) | (end < stop)  # others stop without an end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from typing import Any
@@ -209,6 +210,8 @@ def test_max_length_and_min_length() -> None:
     long = [len(one) for one in texts(sample(model, prompts(*[[]] * 300), max_length=40))]
     assert max(long) > 20
     assert 3 < sum(long) / 300 < 9
+    model.space = dataclasses.replace(model.space, max_length=40)
+    assert max(len(one) for one in texts(sample(model, prompts(*[[]] * 300)))) > 20
 
 
 @pytest.mark.parametrize("context", [8, 9])

@@ -74,7 +74,7 @@ class VariationalAutoencoder(GenerativeModel, LatentModel, LikelihoodModel, ABC)
         share = 1.0 - options.prior_share if options.prior == "flow" else 1.0
         return (
             Phase("autoencoder", module="autoencoder", span=(0.0, share), muon=muon),
-            Phase("prior", module="prior", span=(share, 1.0), muon=hidden_matrices(self.prior)),
+            Phase("prior", "prior", span=(share, 1.0), space=self.latent, muon=hidden_matrices(self.prior)),
         )
 
     @torch.no_grad()

@@ -14,7 +14,7 @@ from PIL import Image
 from morphogen.core.errors import UserError
 
 from .options import Options
-from .pixels import Fit, Range, colour, float_range, is_coloured, plain
+from .pixels import Fit, Range, colour, float_range_of_set, is_coloured, plain
 
 _LARGEST = 128  # pixels of the longer side, up to which pictures of one size keep it
 
@@ -44,6 +44,7 @@ class PictureStatistics:
         self.coloured = self.deep = False
         self.values: set[int] = set()
         self.float_count, self.lowest, self.highest = 0, math.inf, -math.inf  # of pictures with float pixels
+        self.whole = True  # whether all float pixels are whole numbers
 
     def add(self, images: Iterable[Image.Image]) -> None:
         """Take in some more pictures."""
@@ -65,6 +66,7 @@ class PictureStatistics:
         assert isinstance(lowest, float)
         assert isinstance(highest, float)
         self.lowest, self.highest = min(self.lowest, lowest), max(self.highest, highest)
+        self.whole = self.whole and bool((np.asarray(image) % 1 == 0).all())
 
     def choose(self) -> Choice:
         """Return the choices. Raises UserError without pictures, if all are too small, or if options contradict."""
@@ -92,7 +94,7 @@ class PictureStatistics:
             notes.append(f"two values only ({low} and {high})")
         else:
             notes.append("16 bit" if mode == "I;16" else "8 bit")
-        own_range = float_range(self.lowest, self.highest) if self.float_count else None
+        own_range = float_range_of_set(self.lowest, self.highest, whole=self.whole) if self.float_count else None
         if own_range:
             seen, meant = (f"{one[0]:g}..{one[1]:g}" for one in ((self.lowest, self.highest), own_range))
             notes.append(f"float pixels in {seen}, taken for the range {meant}")

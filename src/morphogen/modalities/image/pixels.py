@@ -32,12 +32,23 @@ def checked_colour(name: str) -> str:
 
 
 def float_range(low: float, high: float) -> Range:
-    """Return the range that float pixels are meant in, from the lowest and the highest of a whole set.
+    """Return the range that the float pixels of one picture are meant in, from its lowest and its highest.
 
     It is the narrowest of 0..1, -1..1, 0..255 and 0..65535 that holds them, else `low..high`.
     """
     fitting = (one for one in _RANGES if one[0] <= low and high <= one[1])
     return next(fitting, (low, high))
+
+
+def float_range_of_set(low: float, high: float, *, whole: bool) -> Range:
+    """Return the range that the float pixels of a whole set are meant in; `whole`: they are all whole numbers.
+
+    It is that of one picture where they fill half of it, or are the levels of 0..255, else `low..high`: of pixels in a
+    small part of a range, few of the 256 levels would be left.
+    """
+    start, end = float_range(low, high)
+    levels = whole and (start, end) == (0, 255)
+    return (start, end) if levels or high - low >= (end - start) / 2 else (low, high)
 
 
 def plain(image: Image.Image, background: str, own_range: Range | None = None) -> Image.Image:

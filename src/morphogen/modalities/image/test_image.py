@@ -316,6 +316,19 @@ def test_float_pictures_have_one_range_that_they_come_back_in(tmp_path, low, hig
         assert (np.asarray(read(file, "x")) == np.asarray(after)).all()
 
 
+@pytest.mark.parametrize("scale", [5, 300, 0.01])
+def test_float_pictures_keep_their_levels_in_a_small_part_of_a_range(scale):
+    """As temperatures do, which lie in 0..255 or 0..65535 and fill a few levels of it."""
+    items = [from_array(one, "x") for one in scale * np.random.default_rng(0).random((20, 6, 6)) + 3 * scale]
+    codec = ImageCodec.fit([items], Grid)
+    for before, after in zip(items, codec.decode(codec.encode(items)), strict=True):
+        assert np.abs(np.asarray(after) - np.asarray(before)).max() <= 0.51 * scale / 255
+    # Whole numbers up to 255 are levels, however few of them there are.
+    levels = [from_array(np.full((6, 6), value, np.float32), "x") for value in (0, 3, 17)]
+    codec = ImageCodec.fit([levels], Grid)
+    assert [np.unique(np.asarray(one)).tolist() for one in codec.decode(codec.encode(levels))] == [[0], [3], [17]]
+
+
 def test_arrays_in_the_place_of_pictures():
     codec = ImageCodec.fit([pictures(noise(3, 5, 5))], Grid)
     arrays = noise(2, 5, 5)

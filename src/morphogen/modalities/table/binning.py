@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from .column import Mask
 from .columns import Bins, Values
-from .units import Units
+from .units import Units, find_units
 
 SUBBINS = 8  # cells of about equal mass in each bin
 _ROWS_PER_BIN = 200
@@ -39,6 +40,15 @@ def fit_numbers(values: NDArray[Any], missing: Mask, units: Units, *, bins: int,
         return Values(units, np.unique(np.concatenate((spikes, special))))
     count = SUBBINS * int(np.clip(len(rest) // _ROWS_PER_BIN, min(_LEAST_BINS, bins), bins))
     return Bins(units, _edges(rest, count, rare, whole=units.whole), np.concatenate((spikes, special)))
+
+
+def protected_units(values: NDArray[Any], rare: int) -> Units:
+    """Return the units of values of which none is missing; the step of a few rare numbers would tell them, and is 1."""
+    units = find_units(values)
+    distinct, counts = np.unique(values, return_counts=True)
+    if len(distinct) < 2 * rare and (counts < rare).any() and units.whole:
+        return replace(units, offset=0, step=1)
+    return units
 
 
 def _edges(ordered: NDArray[Any], cells: int, rare: int, *, whole: bool) -> NDArray[Any]:

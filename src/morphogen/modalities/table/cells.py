@@ -13,6 +13,7 @@ from .categories import Categories
 from .column import Cells, Column
 from .columns import Numbers
 from .date_parts import PARTS, Clock, DatePartColumn
+from .differences import DIFFERENCE, Dates, DifferenceColumn
 from .units import to_numbers
 
 
@@ -24,7 +25,7 @@ def joined(names: Sequence[str]) -> str:
 def members(name: str) -> list[str]:
     """Return the columns of the table that a modelled column stands for: itself, or those that `joined` combined.
 
-    A part of a date stands for the date.
+    A part of a date stands for the date, and a difference of dates for the later one.
     """
     if not name.startswith(('["', '{"')):
         return [name]
@@ -32,7 +33,7 @@ def members(name: str) -> list[str]:
         names = json.loads(name)
     except ValueError:
         return [name]
-    if isinstance(names, dict) and len(names) == 1 and set(names) <= set(PARTS):
+    if isinstance(names, dict) and len(names) == 1 and set(names) <= {*PARTS, DIFFERENCE}:
         return [str(of) for of in names.values()]
     return names if isinstance(names, list) and len(names) > 1 else [name]
 
@@ -66,6 +67,17 @@ def encode_date_part(part: DatePartColumn, column: Column, values: Any) -> Cells
     assert clock is not None
     assert isinstance(column, Numbers)
     return part.encode_dates(*to_numbers(values), column, clock)
+
+
+def encode_difference(column: DifferenceColumn, columns: tuple[Column, Column], later: Any, reference: Any) -> Cells:
+    """Return the cell of the difference of two Arrow arrays of dates or times, which `columns` encode."""
+    dates = []
+    for own, values in zip(columns, (later, reference), strict=True):
+        clock = Clock.of(values.type)
+        assert clock is not None
+        assert isinstance(own, Numbers)
+        dates.append(Dates(own, *to_numbers(values), clock))
+    return column.encode_dates(*dates)
 
 
 def encode_combinations(column: Categories, parts: Sequence[Any]) -> Cells:

@@ -19,7 +19,7 @@ from morphogen.core.space import Row, Space
 
 from . import files
 from .categories import Categories
-from .cells import cast, encode_cells, encode_combinations, encode_date_part, members, plain
+from .cells import cast, encode_cells, encode_combinations, encode_date_part, encode_difference, members, plain
 from .column import Column
 from .column_state import column_from_state
 from .column_types import ColumnType
@@ -27,6 +27,7 @@ from .conditions import expand
 from .constraints import Constraint, closure, parse_constraint
 from .date_parts import DatePartColumn
 from .decoding import Decoder
+from .differences import DifferenceColumn
 from .formats.column import ColumnFormat, Unreadable
 from .formats.convert import convert, format_after
 from .inference import infer_table
@@ -98,6 +99,10 @@ class TableCodec(Codec[Any]):
         for name, column in self.columns.items():
             if isinstance(column, DatePartColumn):
                 cells.append(encode_date_part(column, self.columns[column.of], self._cast(items, column.of)))
+            elif isinstance(column, DifferenceColumn):
+                pair = column.of, column.reference
+                own = self.columns[pair[0]], self.columns[pair[1]]
+                cells.append(encode_difference(column, own, *(self._cast(items, one) for one in pair)))
             elif name in self.schema.names:
                 cells.append(encode_cells(column, self._cast(items, name)))
             else:
@@ -185,6 +190,8 @@ class TableCodec(Codec[Any]):
                 )
             known[:, field] = torch.from_numpy(~own.any(1))
             column = self.columns[name]
+            if isinstance(column, DifferenceColumn):
+                known[:, field] &= torch.from_numpy(~mask[:, names.index(column.reference)])
             if isinstance(column, Categories) and column.pseudonyms:  # who stands behind a pseudonym is not stored
                 known[:, field] &= x[:, field] != column.rare_cell
         return Partial(x, known)
@@ -216,8 +223,8 @@ class TableCodec(Codec[Any]):
     def field_table(self, values: Tensor, like: Any) -> Any:
         """Return a table with one column of numbers for each modelled column, or combination of columns.
 
-        Numbers of the parts of a date are added to those of its column. It is a data frame where the aligned table
-        `like` came as one.
+        Numbers of the parts of a date, and of its distance from another one, are added to those of its column. It is a
+        data frame where the aligned table `like` came as one.
         """
         import pyarrow as arrow
 

@@ -10,6 +10,7 @@ from .categories import Categories
 from .column import Column
 from .columns import Bins, Values
 from .date_parts import DatePartColumn
+from .differences import DifferenceColumn
 from .units import Units
 
 
@@ -22,6 +23,10 @@ def column_from_state(state: dict[str, Any], kind: str) -> Column:
         return Categories(values, state["counts"], other=other, pseudonyms=state["pseudonyms"])
     if kind == "date_part":
         return DatePartColumn.from_state(state)
+    if kind == "difference":
+        numbers = column_from_state(state["numbers"], state["numbers"]["kind"])
+        assert isinstance(numbers, (Values, Bins))
+        return DifferenceColumn.from_state(state, numbers)
     units = Units(**state["units"])
     dtype = np.int64 if units.whole else np.float64
     if kind == "values":

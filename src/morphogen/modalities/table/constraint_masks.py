@@ -48,6 +48,30 @@ class Without:
         return self._allowed.to(x.device)
 
 
+class DifferenceMissing:
+    """The difference of two dates is missing exactly where either is; while one is unknown, it may be as well."""
+
+    def __init__(self, difference: tuple[int, int], dates: tuple[int, int], missing: tuple[int, int], known: bool):
+        """`difference` is a field and its number of cells; of both `dates` the field and the `missing` cell are given.
+
+        `known`: whether unknown dates are known to be present.
+        """
+        self._field, size = difference
+        self._dates, self._missing, self._known = dates, missing, known
+        self._is_missing = (torch.arange(size) == size - 1)[None]
+        self.fields = frozenset((self._field, *dates))
+
+    def allowed(self, field: int, x: Tensor, known: Tensor) -> Tensor | None:
+        if field != self._field:
+            return None
+        there = [known[:, date].expand(len(x))[:, None] for date in self._dates]
+        gone = [(x[:, date] == cell)[:, None] for date, cell in zip(self._dates, self._missing, strict=True)]
+        is_missing = self._is_missing.to(x.device)
+        either_gone = (there[0] & gone[0]) | (there[1] & gone[1])
+        open_ = ~(there[0] & there[1]) & (not self._known)
+        return torch.where(either_gone, is_missing, ~is_missing | open_)
+
+
 class Missing:
     """A column is missing exactly `unless` another one has a value, or wherever the other one has it."""
 

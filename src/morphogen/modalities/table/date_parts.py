@@ -13,7 +13,7 @@ import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self, final
+from typing import Any, Protocol, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from .columns import Bins, Numbers, Values
 from .units import Units
 
 PARTS = ("hour", "weekday", "month")  # the year never returns: the column's own cell tells it
-_FEW = 32  # dates up to which every family models a column as categories, and so any dependence on them
+FEW = 32  # dates up to which every family models a column as categories, and so any dependence on them
 _MONTH, _YEAR = 32, 400  # days, of which the latter have every weekday of every month
 _WEIGHTS = {"hour": 4, "weekday": 2, "month": 1}  # of a part that a date cannot have; the cell tells most of the month
 _ROWS = 1024  # that are placed at once, on up to two years of days each
@@ -64,6 +64,13 @@ class Clock:
             return ticks
         zoned = arrow.array(ticks, arrow.timestamp(self.unit, self.zone))
         return np.asarray(compute.local_timestamp(zoned).cast(arrow.int64()).to_numpy(zero_copy_only=False))
+
+    def instant(self, local: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the ticks at which the local clock shows `local`, about one hour off where it never does."""
+        ticks = local
+        for _ in range(2):  # the clock may be changed between the first guess and the time itself
+            ticks = ticks + local - self.local(ticks)
+        return ticks
 
     def part(self, name: str, local: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return a part of local ticks: an hour from 0, a weekday from 0 (Monday), a month from 1."""
@@ -121,7 +128,7 @@ class DatePartColumn(Column):
         """Return which cells some date has that satisfies a condition on the `column` of dates."""
         ticks = [np.array(condition.values or (), dtype=np.int64)]
         if condition.low is not None or condition.high is not None:
-            low, high = (int(end) for end in column.units.restore(_outer(column)))
+            low, high = (int(end) for end in column.units.restore(outer_units(column)))
             low = max(low, low if condition.low is None else int(np.ceil(condition.low)))
             high = min(high, high if condition.high is None else int(np.floor(condition.high)))
             step, most = (clock.day // 24, clock.day) if self.part == "hour" else (clock.day, _YEAR * clock.day)
@@ -163,9 +170,10 @@ def _widened(column: Numbers, width: int) -> Bins:
 def _returning(name: str, column: Numbers, values: NDArray[Any], clock: Clock, rare: int) -> list[DatePartColumn]:
     """Return the parts of dates or times `values` that return, and so are no step of the column's own cells.
 
-    A part returns where its values have more runs in the course of time than there are of them.
+    A part returns where its values have more runs in the course of time than there are of them. The one hour of a local
+    clock does as well, which the column's own steps do not have where the clock is changed.
     """
-    if isinstance(column, Values) and column.field.ordered <= _FEW:
+    if isinstance(column, Values) and column.field.ordered <= FEW:
         return []
     local = clock.local(np.unique(values))
     weights = np.unique(values, return_counts=True)[1]
@@ -174,9 +182,21 @@ def _returning(name: str, column: Numbers, values: NDArray[Any], clock: Clock, r
         own = clock.part(part, local)
         distinct, inverse = np.unique(own, return_inverse=True)
         frequent = distinct[np.bincount(inverse, weights) >= rare]
-        if 1 + np.count_nonzero(np.diff(own)) > len(distinct) and len(frequent) > 1:
+        returns = 1 + np.count_nonzero(np.diff(own)) > len(distinct) and len(frequent) > 1
+        if returns or (part == "hour" and clock.zone and len(distinct) == len(frequent) == 1):
             parts.append(DatePartColumn(name, part, frequent))
     return parts
+
+
+class Counted(Protocol):
+    """How dates or times are counted; see `Units`."""
+
+    @property
+    def step(self) -> int: ...
+
+    def count(self, values: NDArray[Any], /) -> NDArray[Any]: ...
+
+    def restore(self, units: NDArray[Any], /) -> NDArray[Any]: ...
 
 
 @dataclass(frozen=True)
@@ -184,7 +204,7 @@ class Wishes:
     """The parts that the dates or times of rows should have, by name, `(B,)` each, -1: any."""
 
     clock: Clock
-    units: Units
+    units: Counted
     parts: Mapping[str, NDArray[np.int64]]
 
     def mismatch(self, ticks: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -201,7 +221,7 @@ class Wishes:
         for reach in (_MONTH, _YEAR):
             every = np.flatnonzero(missed)
             for rows in np.split(every, range(_ROWS, len(every), _ROWS)) if len(every) else ():
-                own = self._select(rows)
+                own = self.select(rows)
                 units = own._on_best_day(counted[rows], bottom[rows], top[rows], reach)
                 still = own.mismatch(self.units.restore(units))
                 better = still < missed[rows]
@@ -210,7 +230,12 @@ class Wishes:
                 break
         return placed
 
-    def _select(self, rows: NDArray[np.int64]) -> Wishes:
+    def where(self, wanted: Mask) -> Wishes:
+        """Return the wishes of some rows, and none for all others."""
+        return Wishes(self.clock, self.units, {name: np.where(wanted, one, -1) for name, one in self.parts.items()})
+
+    def select(self, rows: NDArray[np.int64]) -> Wishes:
+        """Return the wishes of some rows alone."""
         return Wishes(self.clock, self.units, {name: wanted[rows] for name, wanted in self.parts.items()})
 
     def _missed(self, name: str, values: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -276,7 +301,7 @@ class Wishes:
         return units + (there < first) - (there > last)
 
 
-def _outer(column: Numbers) -> NDArray[Any]:
+def outer_units(column: Numbers) -> NDArray[Any]:
     """Return the first and the last unit of a column."""
     assert isinstance(column, (Bins, Values))
     units = np.append(column.edges, column.spikes) if isinstance(column, Bins) else column.ordered

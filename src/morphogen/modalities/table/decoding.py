@@ -19,6 +19,8 @@ from .column import CellCondition, Column
 from .column_types import ColumnType
 from .columns import Bins, Numbers
 from .date_parts import Clock, DatePartColumn, Wishes
+from .differences import DifferenceColumn, dated_cells
+from .following_dates import Following
 from .generated import typed
 from .personal.make import make_columns
 from .personal.recipe import Recipe
@@ -65,12 +67,14 @@ class Decoder:
         arrays: dict[str, Any] = {}
         made = make_columns(self._recipes, words, noise.seeds.tolist())
         wishes = self._wishes(cells)
+        following = self._following(cells, wishes)
         for (name, column), own in zip(self.columns.items(), cells.T, strict=True):
-            if isinstance(column, DatePartColumn):
+            if isinstance(column, (DatePartColumn, DifferenceColumn)):
                 continue
             inside = (words[members(name)[0]] >> np.uint64(11)).astype(np.float64) * 2.0**-53
             if isinstance(column, Numbers):
                 numbers[name] = self._numbers(name, column, own, inside, known, wishes.get(name))
+                numbers[name].following = following.get(name)
             else:
                 assert isinstance(column, Categories)
                 arrays |= (
@@ -106,6 +110,32 @@ class Decoder:
             assert clock is not None
             wishes[name] = Wishes(clock, column.units, own_parts)
         return wishes
+
+    def _following(self, cells: NDArray[np.int64], wishes: dict[str, Wishes]) -> dict[str, Following]:
+        """Return how far the dates of each column are from their reference; `wishes` loses those that they place."""
+        at = {name: field for field, name in enumerate(self.columns)}
+        following = {}
+        for column, own in zip(self.columns.values(), cells.T, strict=True):
+            if not isinstance(column, DifferenceColumn):
+                continue
+            dated = [
+                dated_cells(date)[cells[:, at[name]]]
+                for name in (column.of, column.reference)
+                if isinstance(date := self.columns[name], Numbers)
+            ]
+            active = np.logical_and(*dated)
+            low, high = column.distances(own)
+            clocks = [Clock.of(self.schema.field(name).type) for name in (column.of, column.reference)]
+            assert clocks[0] is not None
+            assert clocks[1] is not None
+            grid, wished = column.grid(clocks[0], clocks[1]), wishes.get(column.of)
+            if wished is not None:
+                wishes[column.of] = wished.where(~active)
+                wished = wished.where(active)
+            following[column.of] = Following(
+                column.reference, grid, column.numbers, low, high, active, column.ordered, wished
+            )
+        return following
 
     def _numbers(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def read(source: Path | str) -> Any:
     from .formats.frames import from_arrow
 
     try:
-        if ".parquet" in path.suffixes:
+        if ".parquet" in map(str.lower, path.suffixes):
             return _checked(from_arrow(_without_counter(parquet.read_table(path)), "parquet"), str(path))
         return _checked(read_csv(path), str(path))
     except FileNotFoundError:
@@ -168,16 +169,31 @@ def write(tables: Iterable[Any], folder: Path) -> list[Path]:
 
 
 def write_file(path: Path, tables: Iterable[Any]) -> None:
-    """Write tables, one after the other, to a csv or parquet file, whole or not at all."""
+    """Write tables, one after the other, to a csv or parquet file, whole or not at all.
+
+    A file whose name ends with .tsv has tabs; a parquet file has the values of a csv file and not its text. Raises
+    UserError where there is no table, or the disk refuses.
+    """
     from .formats.csv_file import write_csv
 
     parts = (table.select(data_names(table)) for table in tables)
-    first = next(parts)
+    first = next(parts, None)
+    if first is None:
+        raise UserError("there are no rows to write")
+    name = path.name.lower()
     with replacing(path) as temporary:
-        if path.suffix == ".parquet":
+        if name.endswith(".parquet"):
             _write_parquet(temporary, first, parts)
         else:
-            write_csv(temporary, first, parts, zipped=path.suffix.lower() == ".gz")
+            if name.endswith((".tsv", ".tsv.gz")):
+                first = _with_tabs(first)
+            write_csv(temporary, first, parts, zipped=name.endswith(".gz"))
+
+
+def _with_tabs(table: Any) -> Any:
+    form = form_of(table)
+    dialect = replace(form.dialect, delimiter="\t", space="" if form.dialect.delimiter != "\t" else form.dialect.space)
+    return with_form(table, replace(form, dialect=dialect))
 
 
 def _write_parquet(path: Path, first: Any, rest: Iterator[Any]) -> None:
@@ -185,8 +201,15 @@ def _write_parquet(path: Path, first: Any, rest: Iterator[Any]) -> None:
 
     from .formats.frames import written
 
-    head = written(first)
+    as_written = _plain if form_of(first).container == "csv" else written
+    head = as_written(first)
     with parquet.ParquetWriter(path, head.schema, compression="zstd") as writer:
         writer.write_table(head)
         for table in rest:
-            writer.write_table(written(table).cast(head.schema))
+            writer.write_table(as_written(table).cast(head.schema))
+
+
+def _plain(table: Any) -> Any:
+    from .formats.frames import without_form_of
+
+    return without_form_of(table)

@@ -9,25 +9,25 @@ from itertools import chain, count
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from morphogen.core.errors import UserError, unknown
 
-from .binning import fit_numbers
+from .binning import fit_numbers, protected_units
 from .categories import Categories
 from .cells import joined, plain
 from .column import Column
 from .column_types import ColumnType, infer, is_categorical
 from .columns import Numbers
-from .constraints import Constraint, check_consistent, parse_constraint, verify
+from .constraints import Constraint, check_consistent, closure, parse_constraint, verify
 from .date_parts import Clock, part_key, split_dates
+from .difference_search import with_differences
 from .formats.form import form_of as form_of_table
 from .formats.words import TextFormat
 from .generated import KINDS, form_of, language_of, made_anew, people_of
 from .notes import notes
 from .options import Kind, Options
 from .schema_file import read_schema
-from .units import Units, find_units, is_numeric, to_numbers
+from .units import is_numeric, to_numbers
 
 _OTHER = "other"
 
@@ -95,6 +95,8 @@ def infer_table(table: Any, options: Options) -> InferredTable:
             if pseudonyms is not None:
                 columns[name] = pseudonyms
     _check_modelled(constraints, columns, column_types)
+    orders = closure([one for one in constraints if one.form == "order"])
+    columns = with_differences(table, columns, orders, options)
     lines = notes(table, column_types, columns, options)
     lines += [f"  {one.words}: satisfied by all rows" for one in constraints]
     return InferredTable(column_types, columns, unmodelled, lines, constraints)
@@ -211,7 +213,7 @@ def _column(table: Any, name: str, kind: str, options: Options) -> Column:
         if not is_numeric(column.type):
             raise UserError(f"column '{name}' cannot be {kind}: it holds {column.type}; expected numbers or dates")
         values, missing = to_numbers(column)
-        units = _units(values[~missing], options.rare)
+        units = protected_units(values[~missing], options.rare)
         return fit_numbers(values, missing, units, bins=options.bins, rare=options.rare)
     _check_categorical(name, column.type)
     counts = compute.value_counts(compute.drop_null(plain(column)))
@@ -223,15 +225,6 @@ def _column(table: Any, name: str, kind: str, options: Options) -> Column:
     categories = [value for value, _ in frequent]
     other = _other(categories, table.schema, name, options)
     return Categories(categories, [count for _, count in frequent], other=other)
-
-
-def _units(values: NDArray[Any], rare: int) -> Units:
-    """Return the units of values; the step of a few rare numbers would tell them, and is 1."""
-    units = find_units(values)
-    distinct, counts = np.unique(values, return_counts=True)
-    if len(distinct) < 2 * rare and (counts < rare).any() and units.whole:
-        return replace(units, offset=0, step=1)
-    return units
 
 
 def _check_categorical(name: str, kind: Any) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _UCI = (".data", ".data.gz", ".test", ".test.gz")  # suffixes of the UCI Machine Learning Repository
 _ROWS = 0.5  # less than a claim on a column of pictures or of long texts
+_MANY_COLUMNS = 0.85  # more than on long texts, and less than on a column that is called text
 
 
 @final
@@ -40,11 +41,14 @@ class Table(Modality[Any]):
         "object": "a data frame of pandas or polars, or an Arrow table",
     }
     fits_to_all: ClassVar[bool] = True
+    single_files: ClassVar[tuple[str, ...]] = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 
     def claims(self, record: Record) -> float:
         """Files of the UCI repository and data frames are claimed with certainty, other tables with less."""
         if record.kind == "rows":
-            return 1.0 if record.name.lower().endswith(_UCI) else _ROWS
+            if record.name.lower().endswith(_UCI):
+                return 1.0
+            return _MANY_COLUMNS if _no_column_prevails(record.example) else _ROWS
         return float(record.kind == "object" and files.is_frame(record.example))
 
     def read(self, raw: Any, name: str) -> Any:
@@ -58,6 +62,10 @@ class Table(Modality[Any]):
     def write(self, parts: Iterable[Any], folder: Path) -> list[Path]:
         """Write tables, one after the other, to one csv or parquet file, like the one that the codec was fitted to."""
         return files.write((files.as_table(part) for part in parts), folder)
+
+    def write_file(self, parts: Iterable[Any], path: Path) -> None:
+        """Write tables, one after the other, to a csv or parquet file: a csv file like the one of training, if any."""
+        files.write_file(path, (files.as_table(part) for part in parts))
 
     def fit(self, chunks: Iterable[Any], kind: type[Space], options: Any) -> TableCodec:
         from .codec import TableCodec
@@ -137,3 +145,11 @@ class Table(Modality[Any]):
 
 
 MODALITY = Table()
+
+
+def _no_column_prevails(table: Any) -> bool:
+    """Return whether there are several columns, none with most of the characters, as a remark in each row has not."""
+    if table is None or table.num_columns < 4:
+        return False
+    lengths = [sum(len(str(cell)) for cell in column.to_pylist() if cell is not None) for column in table.columns]
+    return max(lengths) < sum(lengths) / 2

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from morphogen.core.encodings import ENCODINGS
+
 from .categories import Categories
 from .cells import members
 from .column import Column
 from .column_types import ColumnType
 from .columns import Bins, Values
-from .date_parts import DatePartColumn
+from .date_parts import Clock, DatePartColumn
+from .differences import DifferenceColumn, step_in_words
+from .formats.form import form_of
 from .generated import KINDS
 from .options import Options
 
@@ -26,8 +30,9 @@ def notes(
     for column in columns.values():
         if isinstance(column, DatePartColumn):
             parts.setdefault(column.of, []).append(column.part)
+    distances = _distances(table.schema, columns)
     lines = [
-        _note(name, one, columns.get(name), table.column(name), parts.get(name, ()))
+        _note(name, one, columns.get(name), table.column(name), parts.get(name, ()), distances.get(name, ""))
         for name, one in column_types.items()
     ]
     warnings = [_warning(name, column, table, options) for name, column in columns.items()]
@@ -35,7 +40,27 @@ def notes(
     made = [name for name, one in column_types.items() if one.kind in KINDS]
     stored += [f"  output: nothing, but values made anew, of {', '.join(made)}"] if made else []
     threshold = f"  frequent is what stands in at least {options.rare} of the {len(table):,} rows read"
-    return [*lines, *filter(None, warnings), *stored, threshold]
+    return [*_encoding(table), *lines, *filter(None, warnings), *stored, threshold]
+
+
+def _encoding(table: Any) -> list[str]:
+    """Return a line about the encoding of a csv file that is not UTF-8; none for any other table."""
+    encoding = form_of(table).dialect.encoding
+    if encoding == "utf-8":
+        return []
+    words = f"  read as {ENCODINGS[encoding]}, and written in it"
+    return [words if encoding.startswith("utf") else f"{words}; if letters look wrong, save the file as UTF-8"]
+
+
+def _distances(schema: Any, columns: Mapping[str, Column]) -> dict[str, str]:
+    """Return for each column of dates that is modelled by its distance from another one what is counted."""
+    words = {}
+    for column in columns.values():
+        if isinstance(column, DifferenceColumn):
+            clock = Clock.of(schema.field(column.of).type)
+            assert clock is not None
+            words[column.of] = f"{step_in_words(column, clock)} after {column.reference}"
+    return words
 
 
 def stored_values(column_types: Mapping[str, ColumnType], columns: Mapping[str, Column]) -> list[str]:
@@ -47,16 +72,20 @@ def stored_values(column_types: Mapping[str, ColumnType], columns: Mapping[str, 
         for one in members(name)
     ]
     bins = [name for name, column in columns.items() if isinstance(column, Bins)]
+    distances = [f"{one.of} after {one.reference}" for one in columns.values() if isinstance(one, DifferenceColumn)]
     constants = [name for name, one in column_types.items() if one.kind == "constant"]
     lines = [
         ("the frequent values, as they are, of", frequent),
         ("edges of intervals and very frequent numbers of", bins),
+        ("frequent distances, or edges of intervals of them:", distances),
         ("the one value of", constants),
     ]
     return [f"{words} {', '.join(names)}" for words, names in lines if names]
 
 
-def _note(name: str, column_type: ColumnType, column: Column | None, values: Any, parts: Sequence[str]) -> str:
+def _note(
+    name: str, column_type: ColumnType, column: Column | None, values: Any, parts: Sequence[str], distance: str
+) -> str:
     """Return a line that says what a column is and how it is encoded."""
     present = len(values) - values.null_count
     if isinstance(column, Categories) and column.pseudonyms:
@@ -75,7 +104,10 @@ def _note(name: str, column_type: ColumnType, column: Column | None, values: Any
         encoding = "made anew, not modelled"
     else:
         encoding = _UNMODELLED[column_type.kind]
-    encoding += f", modelled by {_listed(parts)}, too" if parts else ""
+    if distance:
+        encoding += f", modelled as {distance}" + (f", and by {_listed(parts)}" if parts else "")
+    elif parts:
+        encoding += f", modelled by {_listed(parts)}, too"
     missing = f", {values.null_count / len(values):.1%} missing" if values.null_count else ""
     form = f", {column_type.form}" if column_type.kind == "personal" else ""
     return f"  {name}: {column_type.kind}{form} ({column_type.reason}), {encoding}{missing}"

@@ -73,6 +73,25 @@ class DatePartState(Record):
     values: list[Annotated[int, Field(ge=0, le=31)]]
 
 
+class DifferenceState(Record):
+    """See `differences.DifferenceColumn`."""
+
+    kind: Literal["difference"]
+    of: str
+    reference: str
+    local: bool
+    days: bool
+    ordered: bool
+    units: UnitsState
+    numbers: Annotated[ValuesState | BinsState, Field(discriminator="kind")]
+
+    @model_validator(mode="after")
+    def _steps_are_whole(self) -> Self:
+        if not (self.units.step and self.numbers.units.step):
+            raise ValueError("the difference of dates is not counted in whole steps")
+        return self
+
+
 class ExclusionState(Record):
     """See `personal.exclusion.Exclusion`."""
 
@@ -111,7 +130,9 @@ class RecipeState(Record):
         return self
 
 
-ColumnState = Annotated[CategoriesState | ValuesState | BinsState | DatePartState, Field(discriminator="kind")]
+ColumnState = Annotated[
+    CategoriesState | ValuesState | BinsState | DatePartState | DifferenceState, Field(discriminator="kind")
+]
 
 
 class TableState(Record):
@@ -132,10 +153,28 @@ class TableState(Record):
 
     @model_validator(mode="after")
     def _parts_have_a_column(self) -> Self:
-        dates = {name for name, kind in self.column_types.items() if kind[0] == "datetime" and name in self.columns}
+        dates = self._dates()
         if wrong := [one.of for one in self.columns.values() if isinstance(one, DatePartState) and one.of not in dates]:
             raise ValueError(f"a part of dates is of '{wrong[0]}', which is no column of dates")
         return self
+
+    @model_validator(mode="after")
+    def _differences_lead_to_a_first_date(self) -> Self:
+        differences = [one for one in self.columns.values() if isinstance(one, DifferenceState)]
+        references = {one.of: one.reference for one in differences}
+        if len(references) < len(differences) or not {*references, *references.values()} <= self._dates():
+            raise ValueError("a difference is not of two columns of dates, or not the only one of the later column")
+        for name in references:
+            for _ in references:
+                name = references.get(name, name)
+            if name in references:
+                raise ValueError(f"the differences of dates lead from '{name}' back to it")
+        return self
+
+    def _dates(self) -> set[str]:
+        """Return the modelled columns of dates or times."""
+        numbers = {name for name, one in self.columns.items() if isinstance(one, (ValuesState, BinsState))}
+        return numbers & {name for name, kind in self.column_types.items() if kind[0] == "datetime"}
 
 
 def check_state(state: dict[str, Any]) -> None:

@@ -51,6 +51,11 @@ class Units:
         whole = units.astype(np.int64) * np.int64(self.step) + np.int64(self.offset)
         return whole if self.digits < 0 else whole / 10.0**self.digits
 
+    def between(self, low: NDArray[np.int64], high: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the first and the last unit from low to high, of values whose type is whole."""
+        first, last = self.count(low), self.count(high)
+        return first + (self.restore(first) < low), last - (self.restore(last) > high)
+
     def state(self) -> dict[str, int]:
         return asdict(self)
 

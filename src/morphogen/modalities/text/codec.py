@@ -34,6 +34,7 @@ class TextConfig(Record):
     """What the folder of a `TextCodec` holds."""
 
     context: Annotated[int, Field(ge=2, le=2**24)]
+    max_length: Annotated[int, Field(ge=0, le=2**24)] = 0  # 0, where a folder does not say: the context
     tokenizer: TokenizerState
     notes: list[str]
 
@@ -43,10 +44,10 @@ class TextCodec(Codec[list[str]]):
 
     space: TokenSequence
 
-    def __init__(self, tokenizer: Tokenizer, context: int, notes: list[str]) -> None:
+    def __init__(self, tokenizer: Tokenizer, context: int, notes: list[str], max_length: int = 0) -> None:
         self._tokenizer, self.notes = tokenizer, notes
         vocab = len(tokenizer.token_bytes)
-        self.space = TokenSequence(vocab + 2, context, start=vocab, end=vocab + 1)
+        self.space = TokenSequence(vocab + 2, context, start=vocab, end=vocab + 1, max_length=max_length)
 
     @classmethod
     def fit(cls, chunks: Iterable[list[str]], kind: type[Space], options: Options | None = None) -> Self:
@@ -57,7 +58,7 @@ class TextCodec(Codec[list[str]]):
         for chunk in chunks:
             statistics.add(chunk)
         choice = statistics.choose()
-        return cls(choice.tokenizer, choice.context, choice.notes)
+        return cls(choice.tokenizer, choice.context, choice.notes, choice.max_length)
 
     @property
     def token_bytes(self) -> list[bytes]:
@@ -189,12 +190,15 @@ class TextCodec(Codec[list[str]]):
         return self.decode(x)
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        return {"context": self.space.context, "tokenizer": self._tokenizer.state(), "notes": self.notes}, {}
+        config = {"context": self.space.context, "tokenizer": self._tokenizer.state(), "notes": self.notes}
+        if self.space.max_length != self.space.context:
+            config["max_length"] = self.space.max_length
+        return config, {}
 
     @classmethod
     def from_state(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
         own = parse_record(config, TextConfig, "the codec of texts")
-        return cls(from_state(own.tokenizer), own.context, own.notes)
+        return cls(from_state(own.tokenizer), own.context, own.notes, own.max_length)
 
     def _prompted(self, prompts: list[str]) -> Partial:
         """Return documents, as long as the context or the longest prompt, of which start and prompt are known."""

@@ -1,8 +1,9 @@
-"""Infers tokenizer and context from a corpus, in one pass."""
+"""Infers tokenizer, context and length of samples from a corpus, in one pass."""
 
 from __future__ import annotations
 
 import difflib
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ _LARGE = 5_000_000  # bytes of text from which on BPE pays
 _CONTEXT = 256  # tokens, at most, where no option says otherwise
 # Excerpts that BPE is trained on: characters of all, characters of one, and the overhead of one in characters.
 _BOUND, _EXCERPT, _COST = 16 << 20, 1 << 20, 50
+# A sample ends where the model ends it, at the latest at the length that this share of documents does not exceed (the
+# few longer ones would double the time of a batch, which its longest sample decides), and at 16 contexts.
+_QUANTILE, _CONTEXTS = 0.99, 16
 _NAMES = ("auto", "character", "byte", "bpe")
 
 
@@ -27,6 +31,7 @@ class Choice:
 
     tokenizer: Tokenizer
     context: int
+    max_length: int  # tokens of a sample
     notes: list[str]
 
 
@@ -41,7 +46,8 @@ class CorpusStatistics:
             raise UserError(f"codec.tokenizer is '{options.tokenizer}', which is no file; {hint}")
         self.alphabet: set[str] = set()
         self.lengths: Counter[int] = Counter()  # in characters
-        self.bytes = self.most_bytes = 0
+        self.byte_lengths: Counter[int] = Counter()
+        self.bytes = 0
         self.longest = ""  # the beginning of the longest text
         self._most = 0  # characters of the longest text
         self._excerpts: list[str] = []
@@ -52,7 +58,7 @@ class CorpusStatistics:
         self.alphabet.update("".join(texts))
         sizes = [len(data) for data in utf8(texts, "document")]
         self.bytes += sum(sizes)
-        self.most_bytes = max([self.most_bytes, *sizes])
+        self.byte_lengths.update(sizes)
         for text in texts:
             self.lengths[len(text)] += 1
             if len(text) > self._most:
@@ -77,7 +83,9 @@ class CorpusStatistics:
             raise UserError("there is no readable text to learn from; check the source")
         tokenizer, note = self._tokenizer()
         context, why = self._context(tokenizer)
-        return Choice(tokenizer, context, [self._sizes(), note, f"a context of {context:,} tokens: {why}"])
+        notes = [self._sizes(), note, f"a context of {context:,} tokens: {why}"]
+        max_length, limit = self._max_length(tokenizer, context)
+        return Choice(tokenizer, context, max_length, [*notes, limit] if limit else notes)
 
     def _tokenizer(self) -> tuple[Tokenizer, str]:
         kind, alphabet = self.options.tokenizer, f"{len(self.alphabet):,} distinct characters"
@@ -104,7 +112,7 @@ class CorpusStatistics:
         if isinstance(tokenizer, CharacterTokenizer):
             longest = self._most
         elif isinstance(tokenizer, ByteTokenizer):
-            longest = self.most_bytes
+            longest = max(self.byte_lengths)
         else:
             longest = len(tokenizer.encode([self.longest])[0])
         longest += 2  # its start and end
@@ -113,15 +121,40 @@ class CorpusStatistics:
             return context, "the longest document fits"
         return context, "longer documents are read in windows that overlap by half (set codec.context to change it)"
 
+    def _max_length(self, tokenizer: Tokenizer, context: int) -> tuple[int, str]:
+        """Return how many tokens a sample has at most, its end included, and a note where documents have more than fit.
+
+        Where most documents are so long that samples would not end, that is the context.
+        """
+        if isinstance(tokenizer, CharacterTokenizer):
+            lengths, per_unit = self.lengths, 1.0
+        else:
+            lengths, per_unit = self.byte_lengths, 1.0
+            if not isinstance(tokenizer, ByteTokenizer):  # about: counting the tokens of all would take a second pass
+                per_unit = len(tokenizer.encode([self.longest])[0]) / len(self.longest.encode())
+        median, long, longest = (math.ceil(per_unit * _quantile(lengths, q)) + 1 for q in (0.5, _QUANTILE, 1.0))
+        if longest < context or lengths.total() == 1:
+            return context, ""
+        most = _CONTEXTS * context
+        if median > most:
+            return context, f"samples stop after {context:,} tokens (--max-length changes it); documents are far longer"
+        length = max(context, min(long, most))
+        return length, f"samples end as documents do, after {length:,} tokens at the latest (--max-length changes it)"
+
     def _sizes(self) -> str:
         documents = self.lengths.total()
         characters = sum(length * count for length, count in self.lengths.items())
         if documents == 1:
             return f"one document of {characters:,} characters"
-        count, median = 0, 0
-        for length in sorted(self.lengths):
-            median = length
-            count += self.lengths[length]
-            if 2 * count >= documents:
-                break
+        median = _quantile(self.lengths, 0.5)
         return f"{documents:,} documents of {characters:,} characters, the median {median:,}, at most {self._most:,}"
+
+
+def _quantile(lengths: Counter[int], share: float) -> int:
+    """Return the smallest length that at least that share of the documents does not exceed."""
+    count = 0
+    for length in sorted(lengths):
+        count += lengths[length]
+        if count >= share * lengths.total():
+            return length
+    return max(lengths)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from morphogen.core.config import replacing
+from morphogen.core.encodings import ENCODINGS, open_bytes, text_encoding
 from morphogen.core.errors import BadItem
+from morphogen.core.log import say
 
 from .column import ColumnFormat
 from .dialect import Dialect, infer_dialect
@@ -27,18 +31,17 @@ def read_csv(path: Path) -> Any:
     import pyarrow.compute as compute
     import pyarrow.csv as arrow_csv
 
-    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+    encoding = text_encoding(path)
+    with open_bytes(path) as file:
         head = last = file.read(_HEAD)
         while block := file.read(_BLOCK):
             last = block
-    try:
-        text = head.decode("utf-8", errors="strict" if len(head) < _HEAD else "ignore")
-    except UnicodeDecodeError as error:
-        raise BadItem(f"{path} is not UTF-8 ({error}); save it as UTF-8") from None
-    inferred = infer_dialect(text, complete=len(head) < _HEAD, last_line_ends=last.endswith(b"\n"))
+    text = head.decode(encoding, errors="ignore")  # the last character may be cut
+    last_line_ends = last.endswith("\n".encode(encoding))
+    inferred = infer_dialect(text, complete=len(head) < _HEAD, last_line_ends=last_line_ends)
     if inferred is None:
         raise BadItem(f"{path} is empty; expected a table")
-    dialect, names, skipped = inferred
+    dialect, names, skipped = replace(inferred.dialect, encoding=encoding), inferred.names, inferred.skipped
     check_names(names, str(path))
     ragged: list[Any] = []
 
@@ -50,7 +53,11 @@ def read_csv(path: Path) -> Any:
     try:
         table = arrow_csv.read_csv(
             path,
-            read_options=arrow_csv.ReadOptions(column_names=names, skip_rows=skipped + dialect.header),
+            read_options=arrow_csv.ReadOptions(
+                column_names=names,
+                skip_rows=skipped + dialect.header,
+                encoding="utf-16" if encoding.startswith("utf-16") else encoding,  # which skips its mark
+            ),
             parse_options=arrow_csv.ParseOptions(**parsing),
             convert_options=arrow_csv.ConvertOptions(
                 column_types={name: arrow.string() for name in names}, strings_can_be_null=False
@@ -91,8 +98,17 @@ def check_names(names: Sequence[str], where: str) -> None:
 
 
 def write_csv(path: Path, first: Any, rest: Iterator[Any], *, zipped: bool) -> None:
-    """Write tables, one after the other, in the dialect of the first."""
+    """Write tables, one after the other, in the dialect of the first.
+
+    Where its encoding lacks a character, the file is UTF-8, and a warning says so.
+    """
     dialect = form_of(first).dialect
+    _write_utf8(path, first, rest, dialect, zipped=zipped)
+    if dialect.encoding != "utf-8":
+        _change_encoding(path, dialect.encoding, zipped=zipped)
+
+
+def _write_utf8(path: Path, first: Any, rest: Iterator[Any], dialect: Dialect, *, zipped: bool) -> None:
     with path.open("wb") as raw, gzip.open(raw, "wb") if zipped else raw as file:
         if dialect.byte_order_mark:
             file.write("\ufeff".encode())
@@ -107,6 +123,22 @@ def write_csv(path: Path, first: Any, rest: Iterator[Any], *, zipped: bool) -> N
                 line_end = dialect.line_end.encode()
         if dialect.last_line_ends:
             file.write(line_end)
+
+
+def _change_encoding(path: Path, encoding: str, *, zipped: bool) -> None:
+    """Write a file of UTF-8 in another encoding, if that has all of its characters."""
+    opened: Any = gzip.open if zipped else open
+    try:
+        with (
+            replacing(path) as other,
+            opened(path, "rt", encoding="utf-8", newline="") as source,
+            opened(other, "wt", encoding=encoding, newline="") as target,
+        ):
+            while block := source.read(_BLOCK):
+                target.write(block)
+    except UnicodeEncodeError as error:
+        lacking = error.object[error.start]
+        say(f"warning: the csv file is written as UTF-8, since {ENCODINGS[encoding]} has no {lacking!r}")
 
 
 def _header(names: Sequence[str], dialect: Dialect) -> str:

@@ -1,4 +1,4 @@
-"""The dialect of a csv file, inferred from its first lines: delimiter, header, quotes, line ends, byte order mark."""
+"""The dialect of a csv file, from its first lines: delimiter, header, quotes, line ends, byte order mark; encoding."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
+
+from morphogen.core.encodings import ENCODINGS
 
 MARKS = ("", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "null", "None", "<NA>", "#N/A", "?", "-")
 _DELIMITERS = ",;\t|"
@@ -32,6 +34,11 @@ class Dialect:
     separator_line: bool = False  # whether `sep=;` stands above
     last_line_ends: bool = True
     nameless: tuple[str, ...] = ()  # columns without a name in the header, by the names that they have here
+    encoding: str = "utf-8"
+
+    def __post_init__(self) -> None:
+        if self.encoding not in ENCODINGS:
+            raise ValueError(f"unknown encoding '{self.encoding!s:.20}'")
 
 
 class Head(NamedTuple):

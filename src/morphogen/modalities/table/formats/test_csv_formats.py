@@ -10,13 +10,14 @@ import pyarrow as arrow
 import pytest
 
 from morphogen.core.errors import UserError
+from morphogen.core.modality import modality
 from morphogen.core.noise import Noise
 from morphogen.core.space import Row
 from morphogen.modalities.table import files
 from morphogen.modalities.table.codec import TableCodec
 from morphogen.modalities.table.formats.moment_patterns import infer_moments
 from morphogen.modalities.table.formats.numbers import infer_numbers
-from morphogen.modalities.table.options import Options
+from morphogen.modalities.table.options import Mask, Options
 
 FILES = {
     "leading zeros": "zip,x\n02139,1\n10115,2\n",
@@ -160,3 +161,36 @@ def test_rows_to_impute_are_read_in_the_format_of_training(tmp_path: Path) -> No
     (tmp_path / "b.csv").write_text("d,n\n2017-04-01,3\n")
     with pytest.raises(UserError, match=r"column 'd' holds '2017-04-01'; expected a date as %d/%m/%Y, as in training"):
         codec.align(files.read(tmp_path / "b.csv"))
+
+
+def test_known_cells_keep_their_bytes_when_others_are_filled_in(tmp_path: Path) -> None:
+    mark, names = "\ufeffsep=;", "name;price;share;day;at;zip;balance"
+    rows = [
+        [
+            "ann",
+            f"{900 + 7 * x},50",
+            f"{x % 9},5%",
+            f"{1 + x % 28:02d}/04/2017",
+            f"{1 + x % 12}:05 PM",
+            "02139",
+            "(3,00)",
+        ]
+        for x in range(60)
+    ]
+    (tmp_path / "a.csv").write_text("\r\n".join([mark, names, *map(";".join, rows), ""]), newline="")
+    table = files.read(tmp_path / "a.csv")
+    codec = TableCodec.fit([table], Row, Options(rare=1))
+    holed = [[*row[: x % 7], "", *row[x % 7 + 1 :]] for x, row in enumerate(rows)]
+    (tmp_path / "b.csv").write_text("\r\n".join([mark, names, *map(";".join, holed), ""]), newline="")
+    aligned = codec.align(files.read(tmp_path / "b.csv"))
+    mask = modality("table").mask(aligned, Mask())
+    assert mask.sum() == 60
+    filled = codec.merge_known(codec.encode(table), Noise.consecutive(0, 60), aligned, mask)
+    files.write_file(tmp_path / "c.csv", [filled])
+    lines = (tmp_path / "c.csv").read_bytes().decode().split("\r\n")
+    assert lines[:2] == [mark, names]
+    assert lines[-1] == ""
+    for x, (line, row) in enumerate(zip(lines[2:-1], rows, strict=True)):
+        cells = line.split(";")
+        assert cells[x % 7] != ""
+        assert [*cells[: x % 7], *cells[x % 7 + 1 :]] == [*row[: x % 7], *row[x % 7 + 1 :]]

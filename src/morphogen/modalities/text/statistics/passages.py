@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 _FEW, _SHORTEST, _MOST = 50, 40, 20_000  # texts, characters of a passage, and passages
+_SHORTENED = 250  # characters, down to which passages are shortened so that there are enough
 
 
 def passage_length(texts: Sequence[str], generated: Sequence[str]) -> int | None:
-    """Return the length of passages, the median length of generated texts; None where there are enough real texts."""
+    """Return the length of passages; None where there are enough real texts.
+
+    That is the median length of generated texts, but of long ones less where the real texts would make few passages.
+    """
     if len(texts) >= _FEW or not generated:
         return None
     median = sorted(map(len, generated))[len(generated) // 2]
-    return max(_SHORTEST, median)
+    enough = max(_SHORTENED, sum(map(len, texts)) // _FEW)
+    return max(_SHORTEST, min(median, enough))
 
 
 def thin(texts: list[str], most: int = _MOST) -> list[str]:
