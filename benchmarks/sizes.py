@@ -92,7 +92,7 @@ def measured(kind: str, codec: Codec[Any], x: torch.Tensor, count: int, seconds:
         items = round(rate * seconds)
         if items < 1000 and sizes:
             break
-        enough = rate * seconds >= max(needed_items(model.space, seconds), speed.min_steps * size)
+        enough = rate * seconds >= max(needed_items(model.space, seconds, count), speed.min_steps * size)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         enough = enough and parameters * model.min_tokens_per_parameter <= count * codec.space.positions
         sizes.append(Size(dict(change), parameters, speed, precision, size, max(1, items // size), items, enough))

@@ -85,12 +85,21 @@ def test_a_stage_has_the_phases_that_run_together() -> None:
 
 
 def test_larger_items_need_not_be_as_many() -> None:
-    needed = [needed_items(Grid(3, size), 600.0) for size in ((), (7, 7), (28, 28), (64, 64), (256, 256))]
-    assert needed[0] == needed[1] == needed[2] == pytest.approx(180_000, rel=0.01)
+    many = 60_000
+    needed = [needed_items(Grid(3, size), 600.0, many) for size in ((), (7, 7), (28, 28), (64, 64), (256, 256))]
+    assert needed[0] == needed[1] == needed[2] == pytest.approx(225_000, rel=0.01)
     assert needed[2] > 2 * needed[3] > 4 * needed[4]
-    assert needed_items(Tokens(10, (28, 28)), 600.0) == needed_items(Row((Field(3),)), 600.0) == needed[2]
-    contexts = [needed_items(TokenSequence(10, context, 8, 9), 600.0) for context in (100, 200)]
+    for space in (Tokens(10, (28, 28)), Row((Field(3),))):
+        assert needed_items(space, 600.0, many) == needed[2]
+    contexts = [needed_items(TokenSequence(10, context, 8, 9), 600.0, many) for context in (100, 200)]
     assert contexts[0] == pytest.approx(2 * contexts[1]), "of sequences tokens count, not items"
+
+
+def test_few_pictures_need_not_be_read_as_often() -> None:
+    needed = [needed_items(Grid(3, (28, 28)), 60.0, items) for items in (10, 2000, 5000, 20_000, 10**6)]
+    assert needed == pytest.approx([22_800, 22_800, 28_284, 40_000, 40_000], rel=1e-4)
+    sequences = [needed_items(TokenSequence(10, 100, 8, 9), 60.0, items) for items in (10, 10**6)]
+    assert sequences[0] == sequences[1]
 
 
 class Width(Frozen):
@@ -197,7 +206,7 @@ class InTurn(Wide):
     ],
 )
 def test_every_phase_reads_enough_items_in_its_share(share: float, size: tuple[int, int], width: int) -> None:
-    seconds, space = 330_000.0, Grid(1, size)
+    seconds, space = 85_000.0, Grid(1, size)
 
     def build(options: Frozen) -> GenerativeModel:
         assert isinstance(options, Width)
@@ -213,7 +222,7 @@ def test_every_phase_reads_enough_items_in_its_share(share: float, size: tuple[i
         device=torch.device("cpu"),
     ).choose(Width(), [{"width": width} for width in (1, 4, 16)])
     later = (1 - share) * seconds
-    enough = [one for one in (1, 4, 16) if 1e3 / one * later > needed_items(space, later)]
+    enough = [one for one in (1, 4, 16) if 1e3 / one * later > needed_items(space, later, 64)]
     assert choice.options == Width(width=width) == Width(width=enough[-1])
     assert list(choice.rates) == ["first", "second"]
     assert choice.rates["second"] <= 1e3 / width

@@ -51,6 +51,12 @@ def _stored(pipeline: Pipeline) -> str:
     return "".join(f"- **holds training data**: {one}\n" for one in parts)
 
 
+def _interval(low: float | None, high: float | None) -> str:
+    if low is None:
+        return "–"
+    return f"from {low:.4g}" if high is None else f"{low:.4g} to {high:.4g}"
+
+
 def _evaluation(pipeline: Pipeline) -> str:
     """Return the last evaluation of this very model as a table, or a sentence that says there is none."""
     evaluation = pipeline.metrics.get("evaluation")
@@ -74,7 +80,7 @@ def _evaluation(pipeline: Pipeline) -> str:
     for figure in evaluation["figures"]:
         if figure["group"] == "properties":
             continue
-        interval = f"{figure['low']:.4g} to {figure['high']:.4g}" if figure["low"] is not None else "–"
+        interval = _interval(figure["low"], figure["high"])
         bounds = ["–" if figure[name] is None else f"{figure[name]:.4g}" for name in ("real_data", "baseline")]
         lines.append(f"| {figure['name']} | {figure['value']:.4g} | {interval} | {bounds[0]} | {bounds[1]} |")
     return "\n".join(lines)

@@ -20,11 +20,12 @@ from .options import TrainOptions
 from .speed import Speed, Stopwatch, load_compiler
 from .stages import Stage, stages
 
-# The items that a network must read to be worth its size, in m minutes: _ITEMS m^¾ pictures of 28 x 28. Of six sets, in
-# two minutes, 48 channels were worse than 32 where they read 39,000 to 59,000 items (by 18 to 141 %), and hardly better
-# on sets of 320 and 1,644 pictures: benchmarks/README.md. That the items grow with the minutes to the power of ¾ was
-# found on Fashion-MNIST alone.
+# The items that a network must read to be worth its size, in m minutes: _ITEMS m^¾ pictures of 28 x 28. Fitted to six
+# sets in two minutes (benchmarks/README.md): of 20,000 pictures or more, 48 channels that read 39,000 to 59,000 items
+# were worse than 32 by 18 to 141 %; of 2,000 or fewer, which hold less to learn, better by 4 to 49 %. That the items
+# grow with the minutes to the power of ¾ was found on Fashion-MNIST alone.
 _ITEMS = 40_000
+_MANY, _COUNT_POWER, _FEWEST = 20_000, 1 / 4, 0.57  # pictures; their power, and the least share of _ITEMS
 # A larger grid holds more to learn from: on EmojiTwo at 64 x 64, in three and a half minutes, 48 channels (28,000
 # items) and 32 (49,000) came out even. So larger grids need fewer items, by this power of the number of cells.
 _CELLS, _POWER = 28 * 28, 2 / 3
@@ -53,11 +54,12 @@ class Choice(NamedTuple):
     rates: Mapping[str, float]
 
 
-def needed_items(space: Space, seconds: float) -> float:
-    """Return the items that a network must read in that time to be worth its size."""
+def needed_items(space: Space, seconds: float, items: int) -> float:
+    """Return how many items, of so many different ones, a network must read in that time to be worth its size."""
     if space.variable_length:
         return _TOKENS / space.positions * (seconds / 60) ** 0.75
-    return _ITEMS * (seconds / 60) ** 0.75 * min(1.0, (_CELLS / space.positions) ** _POWER)
+    different = min(1.0, max(_FEWEST, (items / _MANY) ** _COUNT_POWER))
+    return _ITEMS * different * (seconds / 60) ** 0.75 * min(1.0, (_CELLS / space.positions) ** _POWER)
 
 
 class _Candidate(NamedTuple):
@@ -198,7 +200,7 @@ class Probe:
     def _enough(self, model: GenerativeModel, stage: Stage, rate: float, batch: int) -> bool:
         """Return whether a stage, which reads so many items per second, reads as many as each network in it needs."""
         seconds = (self.seconds or 0.0) * stage.share
-        needed = max(needed_items(phase.space or model.space, seconds) for phase in stage.phases)
+        needed = max(needed_items(phase.space or model.space, seconds, self.items) for phase in stage.phases)
         return rate * seconds >= max(needed, model.min_steps * batch)
 
     def _too_large(self, model: GenerativeModel) -> bool:
