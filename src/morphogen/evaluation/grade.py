@@ -22,6 +22,8 @@ GOOD_AREA, SURE_AREA, POOR_AREA = 0.65, 0.70, 0.95
 # Of the relative distance: new real items have at most .1, sampling noise included; two of ten classes missing 1.5.
 # Half of the way is seen at a glance.
 GOOD_POSITION, POOR_POSITION = 0.25, 0.5
+# Items of each side; with 29 the trees, of 20 items a leaf at least, could not tell blurred pictures from real ones.
+_ENOUGH = 100
 _SHIFTED = 0.6  # area of training items, from which on they are named beside that of generated ones
 
 
@@ -50,14 +52,25 @@ class Likeness(NamedTuple):
         return self.corrected_area >= POOR_AREA
 
     @property
-    def hard_to_distinguish(self) -> bool:
+    def unrecognised(self) -> bool:
+        """Whether the area is that of good items; with few items it may be so because the classifier is weak."""
         return self.corrected_area <= GOOD_AREA
+
+    @property
+    def hard_to_distinguish(self) -> bool:
+        """Whether the classifier could have recognised items, and does not."""
+        return self.area is not None and self.unrecognised and not (self.saturated or self.weak)
+
+    @property
+    def weak(self) -> bool:
+        """Whether the classifier had too few items to learn from."""
+        return self.area is not None and min(self.area.real, self.area.generated) < _ENOUGH
 
     @property
     def distinguishable(self) -> bool:
         """Whether the classifier recognises items, and not by chance."""
         low = self.area.low if self.area else None
-        return not self.hard_to_distinguish and low is not None and self.corrected(low) > 0.5
+        return not self.unrecognised and low is not None and self.corrected(low) > 0.5
 
     @property
     def near(self) -> bool:
@@ -133,7 +146,7 @@ def _title(level: Level, likeness: Likeness, plural: str) -> tuple[str, str]:
             return f"Held-out {plural} differ too much from training {plural} to judge", ""
         return f"Too few {plural} to judge how close they are to real ones", ""
     if level == "poor" and likeness.at_least(POOR_POSITION):
-        if likeness.area is not None and likeness.hard_to_distinguish and not likeness.saturated:
+        if likeness.hard_to_distinguish:
             return f"Far from real {plural} as a whole", one_by_one
         return f"Far from real {plural}", ""
     if likeness.recognised:
@@ -160,6 +173,8 @@ def _message(likeness: Likeness, noun: str, plural: str) -> str:
         by_chance = "guessing: 50\N{NO-BREAK SPACE}%"
         if area.real_data is not None and area.real_data > _SHIFTED:
             by_chance = f"of a held-out and a training {noun} the training one in {_percent(area.real_data)}"
+        if likeness.weak and likeness.unrecognised:
+            by_chance += f"; {plural} are too few for it to learn from"
         sentences.append(
             f"Of a real and a generated {noun}, a classifier picks the generated one in {_percent(area.value)} of "
             f"cases ({interval}{by_chance})."

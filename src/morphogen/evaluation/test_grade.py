@@ -127,6 +127,15 @@ def test_a_title_never_contradicts_its_numbers(real_data: float) -> None:
                     assert value - half > 0.5
 
 
+def test_a_classifier_of_few_items_makes_nothing_good() -> None:
+    few = area(0.5).model_copy(update={"real": 29})
+    for position, level in ((at(0.05), "unclear"), (at(3.0), "poor")):
+        graded = grade(Results(figures=[few, position]), "picture", "pictures")
+        assert graded.level == level
+        assert "hard to distinguish" not in graded.title.casefold()
+        assert "too few for it to learn from" in graded.message
+
+
 def test_faults_and_differences_stand_in_the_title() -> None:
     copies = Check(name=COPIES, detected=True, message=".")
     columns = Check(name="columns that differ", detected=True, fault=False, message=".")
