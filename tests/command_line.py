@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,10 +29,10 @@ def last_line(errors: str) -> str:
     return lines[-1]
 
 
-def refused(capsys: pytest.CaptureFixture[str], arguments: list[str], *words: str) -> None:
+def refused(capsys: pytest.CaptureFixture[str], arguments: Sequence[str | Path], *words: str) -> None:
     """Check that a command fails as the user's mistake, with a message that contains these words."""
     capsys.readouterr()
-    code, errors = run(arguments), capsys.readouterr().err
+    code, errors = run(list(map(str, arguments))), capsys.readouterr().err
     assert code == 2, errors
     message = last_line(errors)
     for word in words:
@@ -42,7 +42,7 @@ def refused(capsys: pytest.CaptureFixture[str], arguments: list[str], *words: st
 def accepted(capsys: pytest.CaptureFixture[str], arguments: list[str], *words: str) -> None:
     """Check that a command succeeds and that it prints these words to stderr."""
     capsys.readouterr()
-    code, errors = run(arguments), capsys.readouterr().err
+    code, errors = run(list(map(str, arguments))), capsys.readouterr().err
     assert code == 0, errors
     for word in words:
         assert word in errors, errors

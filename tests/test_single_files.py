@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as parquet
 import pytest
+from command_line import refused
 
 from morphogen.cli import run
 
@@ -26,14 +27,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder / "model")
 
 
-def error_of(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
-    capsys.readouterr()
-    assert run(list(map(str, arguments))) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1
-    return lines[0]
-
-
 @pytest.mark.parametrize("name", ["new/x.csv", "x.csv.gz", "x.tsv", "X.PARQUET"])
 def test_samples_go_to_the_file_that_is_named(
     model: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -47,11 +40,11 @@ def test_samples_go_to_the_file_that_is_named(
     for samples in (out, record):
         assert run(["replay", model, str(samples)]) == 0, capsys.readouterr().err
         assert "all 20 samples match" in capsys.readouterr().out
-    assert "already exists and is not empty" in error_of(capsys, "sample", model, "--out", out)
+    refused(capsys, ["sample", model, "--out", out], "already exists and is not empty")
     out.unlink()
-    assert f"{record.name} already exists" in error_of(capsys, "sample", model, "--out", out)
+    refused(capsys, ["sample", model, "--out", out], f"{record.name} already exists")
     record.unlink()
-    assert "x.csv.samples.json is missing" in error_of(capsys, "replay", model, out.with_name("x.csv"))
+    refused(capsys, ["replay", model, out.with_name("x.csv")], "x.csv.samples.json is missing")
 
 
 def test_a_file_has_the_form_that_its_name_says(model: str, tmp_path: Path) -> None:
@@ -88,5 +81,5 @@ def test_imputed_rows_go_to_the_file_that_is_named(
     assert lines[1].endswith(",50;01.04.2017")
     assert lines[2].startswith("Zürich;2,50;")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["holes.csv", "x.csv"]
-    refusal = error_of(capsys, "impute", model, source, "--imputations", "2", "--out", tmp_path / "y.csv")
-    assert "writes a folder for each" in refusal
+    arguments = ["impute", model, source, "--imputations", "2", "--out", tmp_path / "y.csv"]
+    refused(capsys, arguments, "writes a folder for each")
