@@ -33,7 +33,6 @@ from morphogen.data.sources import open_source
 COLUMNS = ("age", "education", "marital-status", "occupation", "sex", "hours-per-week", "income")
 SEPARATE = 10  # classes of Fashion-MNIST, each in a column of its own
 ROWS, LINES, CHARACTERS = 6, 8, 88  # of each panel of the table and of the texts
-STORY = 1200  # tokens: without a limit of its own, a sample ends where the model's context does
 WIDTH, MARGIN, GREY, INK = 1600, 24, "#777777", "#111111"
 FONTS = ("DejaVuSans.ttf", "LiberationSans-Regular.ttf", "Arial.ttf")
 
@@ -79,7 +78,7 @@ def adult(options: argparse.Namespace) -> Path:
 
 def judge(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Return the grade of a model, by items that it has not seen."""
-    more: dict[str, Any] = {"rows": {"target": "income"}, "texts": {"max_length": STORY}}.get(name, {})
+    more: dict[str, Any] = {"target": "income"} if name == "rows" else {}
     evaluation = morphogen.evaluate(options.work / name, **more)
     figures = {key: evaluation.figure(key) for key in ("two_sample", "class_accuracy", "bits_per_dimension")}
     return {
@@ -154,7 +153,7 @@ def stories(options: argparse.Namespace) -> tuple[Image.Image, Image.Image]:
     """The first story that was held out, and the one of seed 0."""
     held_out = json.loads((options.work / "texts" / "split.json").read_text())["held_out"]
     real = open_source(str(options.data / JOBS["texts"].source)).read(held_out[0])
-    return passage(real), passage(morphogen.load(options.work / "texts").sample(1, seed=0, max_length=STORY)[0])
+    return passage(real), passage(morphogen.load(options.work / "texts").sample(1, seed=0)[0])
 
 
 def passage(text: str) -> Image.Image:

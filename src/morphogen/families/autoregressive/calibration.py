@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .ngram import NGramCounts, NGramMixture
+from .ngram import NGramCounts, NGramMixture, Prediction
 
 _ROUNDS, _STEPS = 12, 5  # evaluations on the other half, and steps of Adam before each
 _RATE, _MATRIX_RATE = 0.05, 0.003
@@ -18,21 +18,25 @@ _RATE, _MATRIX_RATE = 0.05, 0.003
 class MixtureInputs(NamedTuple):
     """What the mixture reads for each of N tokens."""
 
-    hidden: Tensor  # (N, width)
-    network_nats: Tensor  # (N,) the network's −ln p
+    network: Prediction
+    ends: Tensor  # (N,) whether the token is the end of its item
     ngrams: NGramCounts
 
     @staticmethod
     def concatenate(parts: Sequence[MixtureInputs]) -> MixtureInputs:
-        hidden, nats, ngrams = zip(*parts, strict=True)
+        network, ends, ngrams = zip(*parts, strict=True)
         return MixtureInputs(
-            torch.cat(hidden), torch.cat(nats), NGramCounts(*map(torch.cat, zip(*ngrams, strict=True)))
+            Prediction(*map(torch.cat, zip(*network, strict=True))),
+            torch.cat(ends),
+            NGramCounts(*map(torch.cat, zip(*ngrams, strict=True))),
         )
 
     def select(self, mask: Tensor) -> MixtureInputs:
         """Return the inputs of the tokens in a mask over all token axes, as one axis."""
         return MixtureInputs(
-            self.hidden[mask], self.network_nats[mask], NGramCounts(*(value[mask] for value in self.ngrams))
+            Prediction(*(value[mask] for value in self.network)),
+            self.ends[mask],
+            NGramCounts(*(value[mask] for value in self.ngrams)),
         )
 
 

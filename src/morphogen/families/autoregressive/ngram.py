@@ -31,6 +31,14 @@ class NGramCounts(NamedTuple):
     local_token_count: Tensor  # (…, local orders) or (…, local orders, vocab)
 
 
+class Prediction(NamedTuple):
+    """What the network says of one token after each of N positions, or (B, n)."""
+
+    hidden: Tensor  # (N, width)
+    nats: Tensor  # (N,) −ln p of the token
+    end_nats: Tensor  # (N,) −ln p of the item's end
+
+
 class NGramMixture(nn.Module):
     """Mixes the network's distribution with n-gram estimates of orders 0 to `order`, counted in training.
 
@@ -51,9 +59,9 @@ class NGramMixture(nn.Module):
     orders: Tensor  # (order + 1,) 0, 1, …
     reaches: Tensor  # (local orders,) each less one
 
-    def __init__(self, vocab: int, width: int, order: int, start: int) -> None:
+    def __init__(self, vocab: int, width: int, order: int, *, start: int, end: int) -> None:
         super().__init__()
-        self.vocab, self.order, self.start = vocab, order, start
+        self.vocab, self.order, self.start, self.end = vocab, order, start, end
         self.local_orders = [one for one in _LOCAL_ORDERS if one <= order]
         self.discount = nn.Parameter(torch.full((order + 1,), 2.0))  # before a sigmoid
         levels = order + 1
@@ -258,7 +266,7 @@ class NGramMixture(nn.Module):
         return self.head(features).float().masked_fill(absent, -torch.inf).log_softmax(dim=-1)
 
     def _ngram_part(self, weights: Tensor, ngrams: NGramCounts) -> Tensor:
-        """Return the part of equation 3 that the counts contribute, of one token each or of all."""
+        """Return the part of equation 3 that the counts of training contribute, of one token each or of all."""
         discounts, levels = self.discount.sigmoid(), self.order + 1
         total = ngrams.total.clamp(min=1)
         # The mass that each order backs off to the next lower one in equation 4.
@@ -268,28 +276,39 @@ class NGramMixture(nn.Module):
             carried = carried + weight
             weight_list.append(carried)
             carried = carried * down
-        order_weight = torch.stack(weight_list[::-1], dim=-1) / total
-        local_weight = weights[..., levels:] / ngrams.local_total.clamp(min=1)
-        count, local_count = ngrams.token_count, ngrams.local_token_count
+        order_weight, count = torch.stack(weight_list[::-1], dim=-1) / total, ngrams.token_count
         if all_tokens := count.dim() > total.dim():
-            discounts, order_weight, local_weight, carried = (
-                value.unsqueeze(-1) for value in (discounts, order_weight, local_weight, carried)
-            )
-        axis = -2 if all_tokens else -1
-        discounted = (order_weight * (count - discounts).clamp(min=0)).sum(axis)
-        return discounted + (local_weight * local_count).sum(axis) + carried / self.vocab
+            discounts, order_weight, carried = (value.unsqueeze(-1) for value in (discounts, order_weight, carried))
+        discounted = (order_weight * (count - discounts).clamp(min=0)).sum(-2 if all_tokens else -1)
+        return discounted + carried / self.vocab
 
-    def nats(self, hidden: Tensor, network_nats: Tensor, ngrams: NGramCounts) -> Tensor:
-        """Return −ln of the mixture `(B, n)` from the network's −ln p of the same tokens."""
-        weights = self._log_weights(hidden, ngrams)
-        counted = self._ngram_part(weights[..., 1:].exp(), ngrams)
-        return -torch.logaddexp(weights[..., 0] - network_nats, counted.clamp(min=_TINY).log())
+    def _local_part(self, weights: Tensor, ngrams: NGramCounts, end: Tensor, ends: Tensor) -> Tensor:
+        """Return the part of equation 3 that the counts within the item contribute, by equation 5.
+
+        `end` is the network's probability that the item ends here, `ends` whether a token is the end: of one token each
+        or, `(vocab,)`, of all.
+        """
+        own = weights[..., self.order + 1 :]
+        share, mass = own / ngrams.local_total.clamp(min=1), own.sum(-1)
+        if all_tokens := ngrams.local_token_count.dim() > ngrams.local_total.dim():
+            share, mass, end = (value.unsqueeze(-1) for value in (share, mass, end))
+        counted = (share * ngrams.local_token_count).sum(-2 if all_tokens else -1)
+        return (mass * end).where(ends, (1 - end) * counted)
+
+    def nats(self, network: Prediction, ends: Tensor, ngrams: NGramCounts) -> Tensor:
+        """Return −ln of the mixture `(B, n)`; bool `ends` says which of the tokens are the end of their item."""
+        weights = self._log_weights(network.hidden, ngrams)
+        own = weights[..., 1:].exp()
+        counted = self._ngram_part(own, ngrams) + self._local_part(own, ngrams, network.end_nats.neg().exp(), ends)
+        return -torch.logaddexp(weights[..., 0] - network.nats, counted.clamp(min=_TINY).log())
 
     def logits(self, hidden: Tensor, network_logits: Tensor, ngrams: NGramCounts) -> Tensor:
         """Return ln of the mixture `(B, vocab)` from the network's logits."""
-        weights = self._log_weights(hidden, ngrams)
-        counted = self._ngram_part(weights[..., 1:].exp(), ngrams)
-        return torch.logaddexp(weights[..., :1] + network_logits.log_softmax(dim=-1), counted.clamp(min=_TINY).log())
+        weights, log_p = self._log_weights(hidden, ngrams), network_logits.log_softmax(dim=-1)
+        ends = torch.arange(self.vocab, device=hidden.device) == self.end
+        own = weights[..., 1:].exp()
+        counted = self._ngram_part(own, ngrams) + self._local_part(own, ngrams, log_p[..., self.end].exp(), ends)
+        return torch.logaddexp(weights[..., :1] + log_p, counted.clamp(min=_TINY).log())
 
 
 def _example_keys(x: Tensor) -> Tensor:

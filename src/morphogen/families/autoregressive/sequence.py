@@ -21,7 +21,7 @@ from ...nn.hidden_matrices import hidden_matrices
 from ...nn.rotary import SEQUENCE_BASE
 from ...nn.transformer import Transformer
 from .calibration import MixtureInputs, calibrate
-from .ngram import NGramCounts, NGramMixture
+from .ngram import NGramCounts, NGramMixture, Prediction
 from .options import SequenceControls, SequenceOptions
 from .search import beam_search, best_of
 from .sequence_sampler import SequenceNetwork, SequenceSampler
@@ -54,7 +54,7 @@ class AutoregressiveSequence(GenerativeModel, LikelihoodModel, EmbeddingModel):
         super().__init__(space, conditions, options)
         width, order = options.width, options.ngram_order
         self.embed = nn.Embedding(space.vocab, width)
-        self.ngrams = NGramMixture(space.vocab, width, order, space.start) if order else None
+        self.ngrams = NGramMixture(space.vocab, width, order, start=space.start, end=space.end) if order else None
         self.conditioner = Conditioner(conditions, width, options.condition_dropout)
         self.transformer = Transformer(
             size=(space.context,),
@@ -86,9 +86,10 @@ class AutoregressiveSequence(GenerativeModel, LikelihoodModel, EmbeddingModel):
 
         def examples() -> Iterator[tuple[Tensor, Tensor]]:
             for batch in batches:
-                frequency.add_(batch.x.flatten().bincount(minlength=self.space.vocab))
+                once = self._modelled(batch.x) & self._fresh(batch.x)
+                frequency.add_(batch.x[once].bincount(minlength=self.space.vocab))
                 if self.ngrams is not None:
-                    yield batch.x, self._modelled(batch.x) & self._fresh(batch.x)
+                    yield batch.x, once
 
         counted = examples()
         if self.ngrams is not None:
@@ -105,9 +106,6 @@ class AutoregressiveSequence(GenerativeModel, LikelihoodModel, EmbeddingModel):
         """Return the nats per token, README equation 2, and in training a share of the network's own."""
         nats, network_nats = self._nats(batch.x, batch.condition)
         weights = self._modelled(batch.x).float()
-        if self.training:
-            weights = weights * self._coverage_weights(batch.x)
-            nats, network_nats = nats * weights, network_nats * weights
         count = weights.sum().clamp(min=1)
         loss = nats.sum() / count
         both = self.training and self.ngrams is not None
@@ -121,14 +119,18 @@ class AutoregressiveSequence(GenerativeModel, LikelihoodModel, EmbeddingModel):
     def _nats(self, x: Tensor, condition: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return −ln p of each token of x `(B, n)`, of the mixture and of the network by itself."""
         modelled = self._modelled(x)
-        hidden, network_nats = self._network(x, condition)
-        nats = network_nats
+        network = self._network(x, condition)
+        nats = network.nats
         if self.ngrams is not None:
-            nats = self.ngrams.nats(hidden, network_nats, self._ngram_counts(self.ngrams, x))
-        return F.pad(nats, (1, 0)) * modelled, F.pad(network_nats, (1, 0)) * modelled
+            nats = self.ngrams.nats(network, self._ends(x), self._ngram_counts(self.ngrams, x))
+        return F.pad(nats, (1, 0)) * modelled, F.pad(network.nats, (1, 0)) * modelled
 
-    def _network(self, x: Tensor, condition: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return, for each token of x `(B, n)` but the first, the hidden vector before it and its −ln p."""
+    def _ends(self, x: Tensor) -> Tensor:
+        """Return which tokens of x `(B, n)` but the first are an end."""
+        return x[:, 1:] == self.space.end
+
+    def _network(self, x: Tensor, condition: Mapping[str, Tensor]) -> Prediction:
+        """Return what the network says of each token of x `(B, n)` but the first."""
         previous, vector = x[:, :-1], self.conditioner(condition, x).vector.unsqueeze(1)
         begins = previous.eq(self.space.start)
         mask = None
@@ -136,8 +138,10 @@ class AutoregressiveSequence(GenerativeModel, LikelihoodModel, EmbeddingModel):
             item = begins.cumsum(1)
             mask = (item[:, :, None] == item[:, None, :]).unsqueeze(1)
         hidden = self.transformer(self.embed(previous) + vector, mask=mask)
-        nats = F.cross_entropy(self.head(hidden).float().flatten(0, 1), x[:, 1:].flatten(), reduction="none")
-        return hidden, nats.reshape(previous.shape)
+        logits = self.head(hidden).float()
+        total = logits.logsumexp(-1)
+        nats = total - logits.gather(-1, x[:, 1:, None]).squeeze(-1)
+        return Prediction(hidden, nats, total - logits[..., self.space.end])
 
     def _ngram_counts(self, ngrams: NGramMixture, x: Tensor) -> NGramCounts:
         """Return the counts for the same tokens; in training without those of an example's own fold."""
@@ -153,10 +157,10 @@ class AutoregressiveSequence(GenerativeModel, LikelihoodModel, EmbeddingModel):
         started = time.monotonic()
         for batch in batches:
             inside = (self._modelled(batch.x) & self._fresh(batch.x))[:, 1:]
-            inputs = MixtureInputs(*self._network(batch.x, batch.condition), self._ngram_counts(self.ngrams, batch.x))
-            parts.append(inputs.select(inside))
+            network, counts = self._network(batch.x, batch.condition), self._ngram_counts(self.ngrams, batch.x)
+            parts.append(MixtureInputs(network, self._ends(batch.x), counts).select(inside))
             positions.append(len(positions) + inside.nonzero()[:, 0] / len(inside))
-            if sum(len(part.network_nats) for part in parts) > _CALIBRATION_TOKENS:
+            if sum(len(part.ends) for part in parts) > _CALIBRATION_TOKENS:
                 break
             if seconds is not None and time.monotonic() - started > _READING * seconds:
                 break
@@ -169,16 +173,6 @@ class AutoregressiveSequence(GenerativeModel, LikelihoodModel, EmbeddingModel):
         """Return which tokens are modelled, bool `(B, n)`: no start, none after an end, not an example's first."""
         ended = x[:, :-1] == self.space.end
         return F.pad((x[:, 1:] != self.space.start) & ~ended, (1, 0))
-
-    def _coverage_weights(self, x: Tensor) -> Tensor:
-        """Return the weights of tokens `(B, n)` in training: ½ where a window of the same item beside it has them, too.
-
-        Without weights an end, which only one window has, would be learned as half as likely as it is.
-        """
-        half, place = self.space.context // 2, torch.arange(x.shape[1], device=x.device)
-        later, continued = x[:, :1] != self.space.start, x[:, -1:] != self.space.end
-        shared = (later & (place < self.space.context - half)) | (continued & (place >= half))
-        return 1 - 0.5 * shared
 
     def _fresh(self, x: Tensor) -> Tensor:
         """Return a mask `(B, n)` without the tokens that an example shares with the one before it, of the same item."""
@@ -205,7 +199,7 @@ class AutoregressiveSequence(GenerativeModel, LikelihoodModel, EmbeddingModel):
         """Return the mean over tokens of the hidden vector before each, `(B, width)`, within the first context."""
         x = batch.x[:, : self.space.context]
         inside = self._modelled(x)[:, 1:, None].float()
-        hidden = torch.cat([self._network(part, {})[0].float() for part in x.split(_CHUNK)])
+        hidden = torch.cat([self._network(part, {}).hidden.float() for part in x.split(_CHUNK)])
         return (hidden * inside).sum(1) / inside.sum(1).clamp(min=1)
 
     def _refuse_gaps(self, known: Tensor) -> None:

@@ -8,8 +8,8 @@ from torch import Tensor
 from morphogen.core.model import Batch
 
 from .calibration import MixtureInputs, calibrate
-from .ngram import NGramMixture
-from .test_ngram import START, documents, fit_mixture
+from .ngram import NGramMixture, Prediction
+from .test_ngram import END, START, documents, fit_mixture
 from .test_sequence_model import random_model
 
 WIDTH = 16
@@ -18,7 +18,9 @@ WIDTH = 16
 def inputs(mixture: NGramMixture, x: Tensor, nats: float) -> MixtureInputs:
     """For rows `(B, n)`, where the network's −ln p is `nats`, whatever the token."""
     counts = mixture.target_counts(x[:, :-1], x[:, 1:], mixture.columns(x, hold_out=False))
-    all_inputs = MixtureInputs(torch.zeros(*x[:, 1:].shape, WIDTH), torch.full(x[:, 1:].shape, nats), counts)
+    same = torch.full(x[:, 1:].shape, nats)
+    network = Prediction(torch.zeros(*same.shape, WIDTH), same, same)
+    all_inputs = MixtureInputs(network, x[:, 1:] == END, counts)
     return all_inputs.select(torch.ones_like(x[:, 1:], dtype=torch.bool))
 
 
@@ -39,7 +41,7 @@ def test_a_network_that_is_sure_and_wrong_loses_its_weight() -> None:
     validation, other = inputs(mixture, random_rows(1), nats=4.0), inputs(mixture, random_rows(2), nats=4.0)
     with torch.no_grad():
         before = mixture.nats(*other).mean()
-        calibrate(mixture, validation, halves(len(validation.network_nats)))
+        calibrate(mixture, validation, halves(len(validation.ends)))
         after = mixture.nats(*other).mean()
     assert before > 2.5
     assert after < 1.4  # three tokens, as likely as each other, are 1.1 nats
@@ -53,7 +55,7 @@ def test_nothing_changes_where_the_halves_contradict_each_other() -> None:
     with torch.no_grad():
         mixture.head.bias.zero_()
         initial["head.bias"].zero_()
-        calibrate(mixture, both, halves(len(both.network_nats)))
+        calibrate(mixture, both, halves(len(both.ends)))
     for name, value in mixture.state_dict().items():
         assert torch.equal(value, initial[name]), name
 

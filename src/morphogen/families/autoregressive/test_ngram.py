@@ -12,11 +12,11 @@ from morphogen.core.model import Batch
 from morphogen.core.space import TokenSequence
 
 from . import ngram
-from .ngram import NGramMixture
+from .ngram import NGramMixture, Prediction
 from .options import SequenceOptions
 from .sequence import AutoregressiveSequence
 
-START, ORDER, VOCAB = 5, 3, 6
+END, START, ORDER, VOCAB = 4, 5, 3, 6
 
 
 def documents(count: int, length: int = 12) -> Tensor:
@@ -26,7 +26,7 @@ def documents(count: int, length: int = 12) -> Tensor:
 
 
 def fit_mixture(x: Tensor) -> NGramMixture:
-    mixture = NGramMixture(VOCAB, 16, ORDER, START)
+    mixture = NGramMixture(VOCAB, 16, ORDER, start=START, end=END)
     mask = torch.ones_like(x, dtype=torch.bool)
     mixture.fit([(x[:7], mask[:7]), (x[7:], mask[7:])])
     return mixture
@@ -86,6 +86,27 @@ def test_local_counts_are_those_of_the_item_so_far(chunk: int, monkeypatch: pyte
     assert torch.equal(again.local_token_count[0], shorter.local_token_count[2])
 
 
+def test_counts_within_the_item_which_never_see_its_end_leave_the_end_as_likely_as_the_network_says() -> None:
+    torch.manual_seed(0)
+    mixture, x = fit_mixture(documents(40)), documents(60)[50:]
+    window, length, logits = x[:, :6], torch.full((len(x),), 6), torch.randn(len(x), VOCAB)
+    log_p = logits.log_softmax(dim=-1)
+    with torch.no_grad():
+        mixture.head.bias[-len(mixture.local_orders) :] = 20.0  # only these, where they have counts
+        mixed = mixture.logits(torch.zeros(len(x), 16), logits, mixture.next_counts(window, length))
+    known = mixture.next_counts(window, length).local_total.sum(-1) > 0
+    assert known.any()
+    assert torch.allclose(mixed.exp().sum(-1), torch.ones(len(x)), atol=1e-5)
+    assert torch.allclose(mixed[known, END], log_p[known, END], atol=1e-4)
+    for token in range(VOCAB):  # the likelihood is that of sampling
+        target = torch.cat((x[:, 1:6], torch.full((len(x), 1), token)), dim=1)
+        counts = mixture.target_counts(window, target, mixture.columns(x, hold_out=False))
+        nats, end_nats = (-log_p[:, one : one + 1].expand(-1, 6) for one in (token, END))
+        with torch.no_grad():
+            scored = mixture.nats(Prediction(torch.zeros(len(x), 6, 16), nats, end_nats), target == END, counts)
+        assert torch.allclose(-scored[:, -1], mixed[:, token], atol=1e-4)
+
+
 def test_a_training_row_does_not_read_its_own_fold() -> None:
     x = documents(40)
     mixture = fit_mixture(x)
@@ -104,7 +125,7 @@ def test_a_training_row_does_not_read_its_own_fold() -> None:
 
 def test_what_is_saved_gives_the_same_probabilities() -> None:
     torch.manual_seed(0)
-    space, options = TokenSequence(VOCAB, 12, START, 4), SequenceOptions(width=16, layers=1, ngram_order=ORDER)
+    space, options = TokenSequence(VOCAB, 12, START, END), SequenceOptions(width=16, layers=1, ngram_order=ORDER)
     model, again = (AutoregressiveSequence(space, {}, options) for _ in range(2))
     x = documents(40)
     model.initialize("model", [Batch(x)])

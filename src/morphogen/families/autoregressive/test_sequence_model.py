@@ -178,22 +178,12 @@ def test_the_space_says_how_long_samples_are_at_most() -> None:
     assert [text[:8] for text in free] == texts(model, prompts([[]] * 200), max_length=8)
 
 
-@pytest.mark.parametrize("context", [8, 9])
-def test_tokens_that_several_windows_have_count_once_in_training(context: int) -> None:
-    model = random_model(context).train()
-    half = context // 2
-    document = [START, *[0, 1, 2] * 12][: 4 * half + context % 2]
-    document[-1] = END
-    windows = [document[begin : begin + context] for begin in range(0, 3 * half, half)]
-    assert [len(window) for window in windows] == [context] * 3
-    weights = model._coverage_weights(torch.tensor(windows))
-    total = torch.zeros(len(document))
-    for number, weight in enumerate(weights):
-        total[number * half : number * half + context] += weight
-    assert (total >= 1).all()
-    assert total.sum() <= len(document) + 1.5  # of an odd number of tokens, those in the middle of three windows
-    packed = torch.tensor([[START, 0, 1, END, START, *[END] * (context - 5)]])
-    assert (model._coverage_weights(packed) == 1).all()
+def test_training_begins_with_the_frequencies_of_the_tokens_without_the_ends_that_fill_a_row() -> None:
+    space = TokenSequence(5, 8, START, END)
+    model = AutoregressiveSequence(space, {}, SequenceOptions(width=32, layers=1, ngram_order=2))
+    x = torch.tensor([[START, 0, 0, 1, END, END, END, END]] * 300)
+    model.initialize("model", [Batch(x)])
+    assert torch.allclose(model.head.bias.exp(), torch.tensor([0.5, 0.25, 0.0, 0.25, 0.0]), atol=0.01)
 
 
 def test_nothing_given_is_a_start() -> None:
@@ -228,7 +218,7 @@ def test_without_ngrams_the_network_alone_predicts() -> None:
     x = torch.tensor([[START, 0, 1, 2, 0, 1, 2, END]]).repeat(8, 1)
     model.initialize("model", [Batch(x)])
     assert model.ngrams is None
-    p = (x.flatten().bincount(minlength=5) + 1) / (x.numel() + 5)
+    p = (x[:, 1:].flatten().bincount(minlength=5) + 1) / (x[:, 1:].numel() + 5)
     expected = -p[x[:, 1:]].log().mean().item()
     assert model(Batch(x)).total.item() == pytest.approx(expected, rel=1e-5)
     assert model.eval().embeddings(Batch(x)).shape == (8, 32)

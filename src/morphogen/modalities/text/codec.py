@@ -82,9 +82,9 @@ class TextCodec(Codec[list[str]]):
     def pack(self, items: list[str], alone: bool) -> tuple[Tensor, Tensor]:
         """Return training examples `(N, context)`, and the number of the first item in each, int64 `(N,)`.
 
-        A document longer than the context is cut into windows that overlap by half, the last one moved back so that it
-        is full; the first token of a later window is read, but not predicted. Unless `alone`, shorter documents share
-        an example with those after them, whole; ends fill the rest of an example.
+        A document longer than the context is cut into windows that overlap by half, as they are sampled: were the last
+        one moved back until it is full, ends would be learned in its last place only. The first token of a later window
+        is read, but not predicted. Unless `alone`, whole documents follow where there is room; ends fill the rest.
         """
         context, start, end = self.space.context, self.space.start, self.space.end
         tokens, lengths = self._tokenizer.encode(items)
@@ -244,14 +244,9 @@ def _windows(stops: list[int], context: int, alone: bool) -> tuple[list[int], li
     owners: list[int] = []
     item, begin = 0, 0
     while item < len(stops):
-        end, after = stops[item], item + 1
-        if end - begin > context:
-            windows = [*range(begin, end - context, context // 2), end - context]
-        else:
-            windows = [begin]
-            if not alone:
-                after = bisect_right(stops, begin + context, lo=item)
-                end = stops[after - 1]
+        windows = range(begin, max(begin, stops[item] - context) + context // 2, context // 2)
+        after = item + 1 if alone else bisect_right(stops, windows[-1] + context, lo=item)
+        end = stops[after - 1]
         begins += windows
         ends += [end] * len(windows)
         owners += [item] * len(windows)

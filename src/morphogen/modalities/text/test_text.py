@@ -106,18 +106,18 @@ def test_packing_covers_all_and_mixes_nothing(items, context, alone):
     whole = [f"<{item}>" for item in items]
     predicted = [np.zeros(len(one), int) for one in whole]
     for at, (text, owner) in enumerate(zip(texts, owners.tolist(), strict=True)):
-        if len(whole[owner]) > context:
-            windows = [*range(0, len(whole[owner]) - context, context // 2), len(whole[owner]) - context]
-            begin = windows[owners.tolist()[:at].count(owner)]
+        begin = context // 2 * owners.tolist()[:at].count(owner)
+        assert begin == 0 or begin + context - context // 2 < len(whole[owner])  # something is new
+        predicted[owner][begin + 1 : begin + context] += 1
+        if begin + context < len(whole[owner]):
             assert text == whole[owner][begin : begin + context]
-            predicted[owner][begin + 1 : begin + context] += 1
-        else:
-            count = 1 if alone else text.count("<")
-            assert text == "".join(whole[owner : owner + count]).ljust(context, ">")
-            for item in range(owner, owner + count):
-                predicted[item][1:] += 1
-            if not alone and owner + count < len(whole):  # the next one did not fit
-                assert len("".join(whole[owner : owner + count + 1])) > context
+            continue
+        count = 1 if alone else 1 + text[len(whole[owner]) - begin :].count("<")
+        assert text == "".join(whole[owner : owner + count])[begin:].ljust(context, ">")
+        for item in range(owner + 1, owner + count):
+            predicted[item][1:] += 1
+        if not alone and owner + count < len(whole):  # the next one did not fit
+            assert len("".join(whole[owner : owner + count + 1])) - begin > context
     assert all((counts[1:] >= 1).all() and counts[0] == 0 for counts in predicted)
     assert examples.shape == (len(owners), context)
     assert (owners.diff() >= 0).all()
@@ -128,8 +128,14 @@ def test_a_long_document_is_read_twice():
     rows, _ = codec.pack([VERSE * 9], alone=False)
     text = f"<{VERSE * 9}>"
     assert len(rows) == -(-(len(text) - 32) // 16) + 1
-    assert codec.decode(rows[-1:]) == [text[-32:-1]]
     assert codec.decode(rows[1:2]) == [text[16:48]]
+
+
+def test_ends_stand_at_any_place_of_a_window():
+    codec = fit([VERSE * 9], context=32)
+    rows, _ = codec.pack([(VERSE * 9)[: 100 + more] for more in range(16)], alone=True)
+    ends = (rows == codec.space.end).int().argmax(1)[rows[:, -1] == codec.space.end]
+    assert sorted(ends.tolist()) == list(range(16, 32))
 
 
 def requested(codec: TextCodec, count: int, **query):
