@@ -197,6 +197,7 @@ def link(folder: Path) -> None:
     ("damage", "words"),
     [
         (change("mean", lambda value: value * torch.nan), ["mean holds a number that is not finite"]),
+        (change("mean", lambda value: value + torch.inf), ["mean holds a number that is not finite"]),
         (change("mean", lambda value: value.double()), ["mean is torch.float64; expected torch.float32"]),
         (change("mean", lambda value: torch.zeros(3)), ["size mismatch for mean"]),
         (change("mean", lambda value: value.expand(1).bool()), ["mean is torch.bool"]),

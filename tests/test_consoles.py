@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from command_line import CPU_ENVIRONMENT, TIMEOUT, wait_until
 
+import morphogen
 from morphogen.cli import _flags
 from morphogen.training.checkpoint import latest_checkpoint
 
@@ -28,6 +29,42 @@ def test_a_pipe_that_closes() -> None:
     os.close(write)
     assert process.returncode == 128 + signal.SIGPIPE
     assert process.stderr == b""
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of texts whose letters a plain console lacks."""
+    out = tmp_path_factory.mktemp("texts") / "model"
+    train = {"steps": 2, "batch": 8, "precision": "fp32", "previews": 0}
+    options = {"width": 16, "layers": 1}
+    morphogen.fit(["☃é" * 9] * 30, modality="text", out=out, train=train, options=options, say=None)
+    return out
+
+
+def test_a_stream_into_a_pipe_that_closes(texts: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [*_COMMAND, "sample", str(texts), "--stream"]
+    process = subprocess.run(
+        command, env=CPU_ENVIRONMENT, stdout=write, stderr=subprocess.PIPE, check=False, timeout=TIMEOUT
+    )
+    os.close(write)
+    assert process.returncode == 128 + signal.SIGPIPE
+    assert process.stderr == b""
+
+
+def test_a_stream_to_a_console_without_utf_8(texts: Path) -> None:
+    process = subprocess.run(
+        [*_COMMAND, "sample", str(texts), "--stream", "--min-length", "8", "--max-length", "8"],
+        env={**CPU_ENVIRONMENT, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+        capture_output=True,
+        check=False,
+        timeout=TIMEOUT,
+    )
+    assert process.returncode == 0, process.stderr
+    text = process.stdout.decode("ascii")
+    assert set(text.replace("\\u2603", "").replace("\\xe9", "")) <= {"\n"}, text
+    assert text.count("\\") == 8
 
 
 def test_a_console_without_utf_8(tmp_path: Path) -> None:

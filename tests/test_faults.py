@@ -71,6 +71,11 @@ def brighter(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.clip(np.asarray(image).astype(int) + 10, 0, 255).astype(np.uint8))
 
 
+def confetti(seed: int) -> Image.Image:
+    """Return random pixels, which are what a model that has learned nothing makes."""
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8))
+
+
 BLUR = ImageFilter.GaussianBlur(0.7)
 
 PICTURES: dict[str, tuple[Callable[[list[Any], Setting], list[Any]], set[str]]] = {
@@ -92,6 +97,7 @@ PICTURES: dict[str, tuple[Callable[[list[Any], Setting], list[Any]], set[str]]] 
         {"repeated items", "missing modes"},
     ),
     "blurred": (lambda fresh, setting: [one.filter(BLUR) for one, _ in fresh], {"two-sample test"}),
+    "confetti": (lambda fresh, setting: [confetti(at) for at in range(len(fresh))], {"two-sample test"}),
     "brighter by ten in 255": (lambda fresh, setting: [brighter(one) for one, _ in fresh], {"two-sample test"}),
     "the held-out pictures": (lambda fresh, setting: setting.held_out, {"copies of held-out data"}),
 }

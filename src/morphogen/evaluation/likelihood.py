@@ -20,6 +20,8 @@ from .samples import take
 
 _MOST, _MOST_SLOW = 500, 64  # items; the second for models that solve an equation for each
 _LEAST = 20
+# Of each side in a quick evaluation: values, and values times parameters, which take about 5 seconds of one core.
+_QUICK_VALUES, _QUICK_OPERATIONS = 40_000, 2e10
 BY_LIKELIHOOD = f"{MEMBERSHIP} by likelihood"
 
 
@@ -34,7 +36,8 @@ def measure_likelihood(
     if comparison.quick and isinstance(model, Denoiser):
         results.skip("it takes minutes; leave out --quick", "likelihood", BY_LIKELIHOOD)
         return
-    most = _MOST_SLOW if isinstance(model, Denoiser) else _MOST
+    most = _quick_count(pipeline, comparison) if comparison.quick else _MOST
+    most = _MOST_SLOW if isinstance(model, Denoiser) else most
     real = take(comparison.real, range(min(most, len(comparison.real))), modality)
     train = comparison.train
     train = take(train, range(min(most, len(train))), modality) if train else None
@@ -44,6 +47,8 @@ def measure_likelihood(
     except UserError as refusal:
         results.skip(str(refusal), "likelihood", BY_LIKELIHOOD)
         return
+    if comparison.quick and (left := min(_MOST, len(comparison.real)) - len(real)) > 0:
+        results.skip(f"{len(real):,} were read; leave out --quick", f"likelihood of {left:,} further held-out items")
     kind = "exact" if model.exact else "a bound: the true value is no larger"
     if comparison.passages:
         kind += "; of passages as long as generated items, each by itself"
@@ -62,6 +67,14 @@ def measure_likelihood(
         results.skip(f"needs at least {_LEAST} items of each side", BY_LIKELIHOOD)
     else:
         _membership(comparison, results, train_nats / train_sizes, nats / sizes)
+
+
+def _quick_count(pipeline: Pipeline, comparison: Comparison[Any]) -> int:
+    """Return how many items of each side a quick evaluation reads: fewer of long ones, and under a large model."""
+    parameters = sum(one.numel() for one in pipeline.model.parameters())
+    values = min(_QUICK_VALUES, _QUICK_OPERATIONS / max(1, parameters))
+    each = float(pipeline.codec.num_values(comparison.real.items).double().mean())
+    return min(_MOST, max(2 * _LEAST, int(values / max(1.0, each))))  # of the control, either half has to be enough
 
 
 def _bits(

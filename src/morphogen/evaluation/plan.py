@@ -34,7 +34,8 @@ from .splits import Split, Splits, exclude, open_splits, split_train
 
 LEAST = 2  # items of each side, without which nothing can be measured
 _MOST_REAL = 10_000  # held-out items
-_QUICK_REAL, _QUICK_TRAIN, _QUICK_SAMPLES = 1_000, 2_000, 500
+_QUICK_REAL, _QUICK_TRAIN, QUICK_SAMPLES = 1_000, 2_000, 500
+_QUICK_TOKENS, _QUICK_FEWEST = 40_000, 50  # tokens to generate, and items however long these are
 _BYTES = 1_000_000_000  # of training items in memory, at the model's size
 
 
@@ -96,7 +97,7 @@ def make_plan(
     unseen_train = extractor_items = train
     if train and judge.trained_extractor and str(extractor) != MODEL and not is_pretrained(extractor):
         unseen_train, extractor_items = split_train(train, _MOST_REAL)
-    samples = count or (min(_QUICK_SAMPLES, judge.samples) if quick else judge.samples)
+    samples = count or (min(_quick_samples(pipeline, real), judge.samples) if quick else judge.samples)
     if count is None and unseen_train and not judge.cuts:
         samples = min(samples, max(LEAST, len(unseen_train)))
     condition, labels, samples = _conditions(pipeline, own, real, samples, splits.label)
@@ -118,6 +119,22 @@ def make_plan(
         target=target,
         quick=quick,
     )
+
+
+def _quick_samples(pipeline: Pipeline, real: Split) -> int:
+    """Return how many items a quick evaluation generates: fewer of long ones.
+
+    It counts tokens and no seconds, so that their number does not depend on the machine.
+    """
+    space = pipeline.model.space
+    if not space.variable_length or len(real) < _QUICK_FEWEST:  # few long items are compared in passages
+        return QUICK_SAMPLES
+    lengths = [
+        (pipeline.codec.encode(pipeline.codec.align(block)) != space.padding).flatten(1).sum(1).double()
+        for block in real.sample(_QUICK_FEWEST).blocks()
+    ]
+    most = int(_QUICK_TOKENS / float(torch.cat(lengths).mean()))
+    return min(QUICK_SAMPLES, max(_QUICK_FEWEST, most))
 
 
 def _check_target(target: str | None, real: Split, own: Modality[Any], judge: Judge[Any]) -> None:

@@ -66,11 +66,28 @@ class Clock:
         return np.asarray(compute.local_timestamp(zoned).cast(arrow.int64()).to_numpy(zero_copy_only=False))
 
     def instant(self, local: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the ticks at which the local clock shows `local`, about one hour off where it never does."""
-        ticks = local
-        for _ in range(2):  # the clock may be changed between the first guess and the time itself
-            ticks = ticks + local - self.local(ticks)
-        return ticks
+        """Return the ticks at which the local clock shows `local`, the first where it does twice.
+
+        A time that the clock skips is moved forward by as much as the clock is, as with `fold=0` (PEP 495).
+        """
+        if self.zone in ("", "UTC"):
+            return local
+        before, after = (guess + local - self.local(guess) for guess in (local - self.day, local + self.day))
+        return np.where((self.local(before) != local) & (self.local(after) == local), after, before)
+
+    def skipped_hours(self, days: NDArray[np.int64]) -> Mask:
+        """Return which hours the local clock never shows on these consecutive days, `(n, 24)`."""
+        skipped = np.zeros((len(days), 24), dtype=np.bool_)
+        if self.zone in ("", "UTC"):
+            return skipped
+        midnights = np.append(days, days[-1:] + 1) * self.day
+        forward = np.flatnonzero(np.diff(midnights - self.instant(midnights)) > 0)
+        begins = midnights[forward, None] + self.day // 24 * np.arange(24)
+        for local in (begins, begins + self.day // 24 - 1):
+            shown = self.local(self.instant(local.ravel())).reshape(local.shape)
+            skipped[forward] |= shown == local  # first which hours it does show
+        skipped[forward] = ~skipped[forward]
+        return skipped
 
     def part(self, name: str, local: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return a part of local ticks: an hour from 0, a weekday from 0 (Monday), a month from 1."""
@@ -248,22 +265,23 @@ class Wishes:
 
         It is at most `most` days away.
         """
-        clock, start = self.clock, self.units.restore(counted)
-        local = clock.local(start)
-        shift = local - start
-        low, high = self.units.restore(bottom) + shift, self.units.restore(top - 1) + shift
+        clock = self.clock
+        low, local, high = (clock.local(self.units.restore(units)) for units in (bottom, counted, top - 1))
         today = local // clock.day
         reach = np.maximum(today - low // clock.day, high // clock.day - today).max(initial=0)
         outward = np.array(sorted(range(-min(int(reach), most), min(int(reach), most) + 1), key=abs))
         days = today[:, None] + outward
         begins, missed = days * clock.day, np.zeros_like(days)
-        calendar = np.arange(days.min(), days.max() + 1) * clock.day
+        calendar = np.arange(days.min(), days.max() + 1)
         for name in self.parts.keys() - {"hour"}:
-            missed += self._missed(name, clock.part(name, calendar)[days - days.min()])
-        missed += _WEIGHTS["hour"] * ~self._has_hour(begins, low[:, None], high[:, None])
+            missed += self._missed(name, clock.part(name, calendar * clock.day)[days - days.min()])
+        has_hour = self._has_hour(begins, low[:, None], high[:, None])
+        if "hour" in self.parts:
+            has_hour &= ~clock.skipped_hours(calendar)[days - days.min(), np.maximum(self.parts["hour"], 0)[:, None]]
+        missed += _WEIGHTS["hour"] * ~has_hour
         outside = (begins > high[:, None]) | (begins + clock.day <= low[:, None])
         best = np.where(outside, 2 * sum(_WEIGHTS.values()), missed).argmin(1)
-        units = self._on_day(begins[np.arange(len(begins)), best], local % clock.day, low, high, shift)
+        units = self._on_day(begins[np.arange(len(begins)), best], local % clock.day, low, high)
         return np.clip(units, bottom, top - 1)
 
     def _has_hour(self, begins: NDArray[Any], low: NDArray[Any], high: NDArray[Any]) -> NDArray[np.bool_]:
@@ -279,11 +297,10 @@ class Wishes:
         time: NDArray[np.int64],
         low: NDArray[np.int64],
         high: NDArray[np.int64],
-        shift: NDArray[np.int64],
     ) -> NDArray[Any]:
-        """Return the units of the wished hour, else of the time of day, on the days that begin then, in local ticks.
+        """Return the units of the wished hour, else of the time of day, on the days that begin then.
 
-        They lie from low to high; `shift` is how far the local clock is ahead.
+        They lie from low to high, in local ticks.
         """
         clock, first, last = self.clock, begin, begin + self.clock.day - 1
         if "hour" in self.parts:
@@ -293,10 +310,7 @@ class Wishes:
             last = np.where(inside, first + slot - 1, last)
             time = np.where(inside, time % slot, time)
         first, last = np.maximum(first, low), np.minimum(last, high)
-        ticks = np.maximum(np.minimum(first + time, last), first) - shift
-        if clock.zone:  # the clock may be changed between the two days
-            ticks += ticks + shift - clock.local(ticks)
-        units = self.units.count(ticks)
+        units = self.units.count(clock.instant(np.maximum(np.minimum(first + time, last), first)))
         there = clock.local(self.units.restore(units))
         return units + (there < first) - (there > last)
 

@@ -45,6 +45,12 @@ def measure(comparison: Comparison[Any], results: Results) -> None:
         generated_columns, train_columns = _compare(tables.real, tables.generated), _compare(tables.real, tables.train)
         _shape_and_trend(tables, generated_columns, train_columns, results, seed)
         _column_results(tables, generated_columns, train_columns, results)
+        if tables.differences_left_out:
+            results.skip(
+                f"of the pairs of dates of which one follows the other, only the {len(tables.differences)} closest "
+                "are compared",
+                f"{tables.differences_left_out} differences of dates",
+            )
         measure_pairs(tables, results)
     _utility(tables_of(comparison, LEAST_TAUGHT), results, comparison.target, seed)
 
@@ -164,8 +170,8 @@ def _utility(tables: Tables, results: Results, target: str | None, seed: int) ->
     if reason or target is None or tables.train is None:
         results.skip(reason, *_UTILITY)
         return
-    # The parts of a date would predict it.
-    names = [name for name in tables.real.column_names if not name.startswith(f"{target} · ")]
+    telling = tables.derived_from(target)
+    names = [name for name in tables.real.column_names if name not in telling]
     real, generated, train = (table.select(names) for table in (tables.real, tables.generated, tables.train))
     try:
         real_value, _ = utility(train, real, target, seed=seed)

@@ -12,7 +12,8 @@ from morphogen.core.results import Check, Dependence, Profile, Results
 
 from .comparable import Tables
 from .statistics.arrow_columns import numbers_of
-from .statistics.dependence import PairDependence, broken_orders, compare_dependences, differs
+from .statistics.date_differences import are_moments
+from .statistics.dependence import BrokenOrder, PairDependence, broken_orders, compare_dependences, differs
 from .units import is_numeric
 
 DEPENDENCES, ORDERS = "dependences between columns", "order of columns"
@@ -90,15 +91,31 @@ def _words(one: PairDependence) -> str:
 
 
 def _orders(tables: Tables, results: Results) -> None:
-    """Add the check of orders between columns; parts of dates have none that a constraint could keep."""
-    parts = [part.name for part in tables.parts]
-    broken = broken_orders(*(table.drop_columns(parts) for table in (tables.real, tables.generated)))
+    """Add the check of orders between columns; derived columns have none that a constraint could keep."""
+    import pyarrow as arrow
+
+    real, generated = (table.drop_columns(tables.derived) for table in (tables.real, tables.generated))
+    if tables.train is not None:  # what never happens is only known from many rows
+        real = arrow.concat_tables([real, tables.train.drop_columns(tables.derived)])
+    broken = broken_orders(real, generated)
     message = "No two numbers whose order holds in real rows are in the wrong order in generated ones."
     if broken:
-        message = "; ".join(
-            f"{one.low} is above {one.high} in {one.share:.1%} of generated rows" for one in broken[:_NAMED]
-        )
-        message = (
-            f'{message}; in real rows it never is. Give --codec.constraints "{broken[0].low} <= {broken[0].high}".'
-        )
+        message = "; ".join(_order_in_words(one, real.schema) for one in broken[:_NAMED]) + "."
+        never = [one for one in broken if _can_be_kept(one, real.schema)]
+        if never:
+            message += f' Give --codec.constraints "{never[0].low} <= {never[0].high}".'
     results.checks.append(Check(name=ORDERS, detected=bool(broken), message=message))
+
+
+def _order_in_words(one: BrokenOrder, schema: Any) -> str:
+    how = "later than" if are_moments(schema.field(one.low).type) else "above"
+    often = "never" if one.real_share == 0 else f"in {one.real_share:.2%}"
+    return f"{one.low} is {how} {one.high} in {one.share:.1%} of generated rows, and {often} in real ones"
+
+
+def _can_be_kept(one: BrokenOrder, schema: Any) -> bool:
+    """Return whether a constraint would hold in all real rows, and compares columns of one type."""
+    import pyarrow.types as types
+
+    kinds = [schema.field(name).type for name in (one.low, one.high)]
+    return one.real_share == 0 and (kinds[0] == kinds[1] or not any(map(types.is_temporal, kinds)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from morphogen.metrics.statistics.intervals import SIGNIFICANT, fisher_exact, sh
 
 from ..units import is_numeric
 from .arrow_columns import check_same_columns, codes_of, numbers_of
+from .date_differences import above, are_moments, moments
 
 _MOST_BINS, _ROWS_PER_CELL = 8, 8
 _MOST_COLUMNS = 60  # 1,770 pairs
@@ -40,6 +41,7 @@ class BrokenOrder(NamedTuple):
     low: str
     high: str
     share: float  # of generated rows
+    real_share: float
 
 
 def compare_dependences(real: Any, synthetic: Any) -> list[PairDependence]:
@@ -65,41 +67,39 @@ def broken_orders(real: Any, synthetic: Any) -> list[BrokenOrder]:
     """Return the pairs of numbers whose order holds in real rows, not by chance, and is broken in synthetic ones."""
     check_same_columns(real, synthetic)
     names = [name for name in real.column_names if is_numeric(real.column(name).type)][:_MOST_COLUMNS]
-    kinds = {name: real.column(name).type for name in names}
-    values = {name: tuple(numbers_of(table.column(name)) for table in (real, synthetic)) for name in names}
-    broken = []
-    for low, high in _ordered_pairs(names):
-        if kinds[low] != kinds[high] and not _both_plain(kinds[low], kinds[high]):
+    numbers = [{name: numbers_of(side.column(name)) for name in names} for side in (real, synthetic)]
+    tests, broken = 0, []
+    for one, other in combinations(names, 2):
+        pairs = [_comparable(side, one, other, own) for side, own in zip((real, synthetic), numbers, strict=True)]
+        if not all(len(a) for a, _ in pairs):
             continue
-        (hits, count, chance), (made, made_count, _) = (_above(values[low][at], values[high][at]) for at in (0, 1))
-        if not count or not made_count or hits > _NEVER * count or chance < _BY_CHANCE:
-            continue
-        often = share_interval(made, made_count)[0] > _OFTEN
-        if often and fisher_exact(made, made_count, hits, count) < SIGNIFICANT / len(names) ** 2:
-            broken.append(BrokenOrder(low, high, made / made_count))
-    return sorted(broken, key=lambda one: -one.share)
+        for low, high, ((a, b), (x, y)) in ((one, other, pairs), (other, one, [pair[::-1] for pair in pairs])):
+            hits, chance = above(a, b)
+            tests += chance >= _BY_CHANCE
+            if hits <= _NEVER * len(a) and chance >= _BY_CHANCE:
+                made, _ = above(x, y)
+                often = share_interval(made, len(x))[0] > _OFTEN
+                p = fisher_exact(made, len(x), hits, len(a)) if often else 1.0
+                broken.append((p, BrokenOrder(low, high, made / len(x), hits / len(a))))
+    return sorted((one for p, one in broken if p < SIGNIFICANT / max(1, tests)), key=lambda one: -one.share)
 
 
-def _both_plain(one: Any, other: Any) -> bool:
+def _comparable(
+    table: Any, one: str, other: str, numbers: Mapping[str, NDArray[np.float64]]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the values of two columns where both have one; none where they have no common scale."""
     import pyarrow.types as types
 
-    return not types.is_temporal(one) and not types.is_temporal(other)
-
-
-def _ordered_pairs(names: list[str]) -> Iterator[tuple[str, str]]:
-    for one, other in combinations(names, 2):
-        yield one, other
-        yield other, one
-
-
-def _above(low: NDArray[np.float64], high: NDArray[np.float64]) -> tuple[int, int, float]:
-    """Return in how many rows the first is above the second, of how many, and the share of independent columns."""
-    present = ~(np.isnan(low) | np.isnan(high))
-    a, b = low[present], high[present]
-    if not len(a):
-        return 0, 0, 0.0
-    below = np.searchsorted(np.sort(b), a, side="left") / len(b)  # share of the second below each of the first
-    return int((a > b).sum()), len(a), float(below.mean())
+    columns = table.column(one), table.column(other)
+    kinds = [column.type for column in columns]
+    if kinds[0] == kinds[1] or not any(map(types.is_temporal, kinds)):
+        a, b = numbers[one], numbers[other]
+        present = ~(np.isnan(a) | np.isnan(b))
+        return a[present], b[present]
+    if not are_moments(*kinds):
+        return np.empty(0), np.empty(0)
+    pair = moments(*columns)
+    return pair.first[~pair.missing], pair.second[~pair.missing]
 
 
 def _codes(real: Any, synthetic: Any, most: int) -> tuple[Codes, Codes]:
