@@ -207,7 +207,7 @@ def measure(name: str, kind: str, options: argparse.Namespace) -> dict[str, Any]
             {
                 **sizes[place].options,
                 "parameters": sizes[place].parameters,
-                "precision": sizes[place].precision,
+                "trained_in": sizes[place].precision,
                 "batch": sizes[place].batch,
                 "steps": sizes[place].steps,
                 "items_read": sizes[place].items,

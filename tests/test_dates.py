@@ -81,6 +81,36 @@ def test_rows_are_decoded_to_the_cells_that_they_were_encoded_to(kind: arrow.Dat
         assert not decoded.equals(table), "nothing but the cells is known"
 
 
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_dates_of_rare_months_and_weekdays_come_back_to_their_cells(kind: arrow.DataType) -> None:
+    """A rare month has the cell of the nearest frequent one, of which the cell of the date may hold no day."""
+    random = np.random.default_rng(15)
+    days = START // DAY + random.integers(0, 80 * 365, 4000)
+    months = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) % 12 + 1
+    common = ((months >= 4) & (months <= 9) & ((days + 3) % 7 < 5)).nonzero()[0][:300]
+    rare = ((months < 4) | (months > 9) | ((days + 3) % 7 > 4)).nonzero()[0]
+    seldom = [rare[(months[rare] == month)][:4] for month in (1, 2, 3, 10, 11, 12)]
+    days = np.concatenate((days[common], days[np.concatenate(seldom)]))
+    seconds = days * DAY + HOUR * random.integers(8, 17, len(days))
+    codec, table = fitted(when=column(seconds, kind), x=arrow.array(random.normal(size=len(days))))
+    assert len(parts_of(codec)) > 1
+    x = codec.encode(table)
+    assert torch.equal(codec.encode(codec.decode(x, Noise.consecutive(5, len(days)))), x)
+
+
+def test_of_a_rare_value_a_date_in_the_same_cell_is_the_next_best() -> None:
+    """May and June are frequent; the cell of June may be met by October, that of May by no day there."""
+    clock, units = Clock(1), Units()
+    first, last = (int(np.datetime64(day, "D").astype(np.int64)) for day in ("2021-10-02", "2021-12-20"))
+    nearest = {"month": np.where(np.arange(24) < 6, 5, 6)}
+    for begin, month, missed in ((first, 6, False), (first, 5, True), (first - 150, 6, False)):
+        wishes = Wishes(clock, units, {"month": np.array([month])}, nearest)
+        placed = wishes.place(np.array([last - 5]), np.array([begin]), np.array([last]))
+        own = clock.part("month", placed)[0]
+        assert (nearest["month"][own] != month) == missed
+        assert begin == first or own == 6, "the wished month itself where there is a day of it"
+
+
 def test_the_nearest_day_with_the_wished_parts_is_chosen() -> None:
     """Against a search through every hour; where no hour has all parts, the most important ones are met."""
     clock, units, count = Clock(DAY, "s"), Units(step=HOUR), 300

@@ -162,6 +162,26 @@ def test_flags_of_other_programs(flag: str, nearest: str, capsys: pytest.Capture
     assert capsys.readouterr().err == f"morphogen: unknown flag '{flag}'; did you mean {nearest}?\n"
 
 
+@pytest.mark.parametrize(
+    ("flag", "answer"),
+    [
+        ("--device", "CUDA_VISIBLE_DEVICES=-1 the CPU"),
+        ("--gpu", "CUDA_VISIBLE_DEVICES=1 chooses the second GPU"),
+        ("--cuda", "a CUDA GPU is used where PyTorch finds one"),
+        ("--cpu", "CUDA_VISIBLE_DEVICES=-1 the CPU"),
+        ("--gpus", "torchrun --nproc-per-node 2 -m morphogen"),
+    ],
+)
+def test_the_device_is_no_flag(flag: str, answer: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["fit", "digits", flag, "cuda"], ["sample", "model", f"{flag}=1"]):
+        assert run(arguments) == 2
+        line = capsys.readouterr().err
+        if arguments[0] == "fit":
+            assert line.startswith(f"morphogen: unknown flag '{flag}'; ")
+            assert answer in line
+            assert "did you mean" not in line
+
+
 def test_flags_and_verbs_of_other_programs_for_other_verbs(
     fitted: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

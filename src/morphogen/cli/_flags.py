@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError, create_model
 from ..core import plugins
 from ..core.config import Frozen, VoidField, invalid
 from ..core.errors import UserError
-from ..core.suggest import suggest
+from ..core.suggest import decided_by, suggest
 from ..sampling.solvers.base import Solver, resolve
 
 _REFUSED = 2  # the exit code of the parser
@@ -214,6 +214,8 @@ def _check_names(kind: type[Any], arguments: Sequence[str], verb: str) -> None:
             continue
         if name.replace("_", "-") in known or (short and f"-{name}" in known):
             continue
+        if answer := decided_by(name):
+            raise UserError(f"unknown flag '{name}'; {answer}")
         nearest = " or ".join(f"'{one[1:] if len(one) == 3 else one}'" for one in suggest(name, known))
         hint = f"did you mean {nearest}?" if nearest else f"see morphogen {verb} --help"
         raise UserError(f"unknown flag '{name}'; {hint}")

@@ -58,6 +58,19 @@ _ELSEWHERE = {
     "inspect": "info describe show look schema",
     "replay": "repeat rerun reproduce verify",
 }
+_DEVICE = (
+    "a CUDA GPU is used where PyTorch finds one, else the CPU; the environment variable CUDA_VISIBLE_DEVICES=1 chooses "
+    "the second GPU, and CUDA_VISIBLE_DEVICES=-1 the CPU"
+)
+_DEVICES = (
+    "each process uses one CUDA GPU, where PyTorch finds any; torchrun --nproc-per-node 2 -m morphogen … uses two"
+)
+# What other programs set, and here is no setting: what decides it instead.
+_DECIDED = {
+    _DEVICE: "device gpu cuda cpu gpu_id gpu_ids device_id use_gpu use_cuda no_gpu no_cuda use_cpu mps accelerator",
+    _DEVICES: "gpus devices num_gpus n_gpus ngpus n_gpu num_devices n_devices num_processes nproc_per_node multi_gpu "
+    "world_size",
+}
 _LIKE, _LIKE_LAST = 0.5, 0.75  # least similarity of whole names, and of their parts after the last dot
 _MOST = 2
 
@@ -75,6 +88,12 @@ def suggest(name: str, known: Iterable[str]) -> list[str]:
     scores = {normal: _score(wanted, normal) for normal in whole}
     best = max(scores, key=scores.__getitem__, default="")
     return [whole[best]] if scores.get(best) else []
+
+
+def decided_by(name: str) -> str | None:
+    """Return what decides a thing that other programs have a setting of this name for; None: none is known."""
+    wanted = _end(_normal(name))
+    return next((answer for answer, names in _DECIDED.items() if wanted in names.split()), None)
 
 
 def _normal(name: str) -> str:

@@ -21,6 +21,7 @@ def test_a_message_is_one_line_that_any_console_shows() -> None:
     assert long.endswith("; do this")
     assert one_line(ValueError("\n\n first \n second")) == "first"
     assert one_line(ValueError()) == "ValueError"
+    assert one_line(KeyError("the archive holds no 'x'")) == "the archive holds no 'x'"
     assert "unknown family '5'" in str(unknown("family", 5, ["vae"]))  # type: ignore[arg-type]
 
 
@@ -38,6 +39,27 @@ def test_the_guard_turns_anything_into_one_line(error: Exception) -> None:
         with pytest.raises(type(passed)) as same, guard("x", "y", "z"):
             raise passed
         assert same.value is passed
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (KeyError(76), "no entry 76"),
+        (KeyError("label"), "no entry 'label'"),
+        (KeyError("two words"), "two words"),
+        (KeyError(), "KeyError"),
+        (OSError(5), "OSError: 5"),
+        (ValueError("0x4c"), "ValueError: 0x4c"),
+        (StopIteration((1, 2)), "StopIteration: (1, 2)"),
+        (AssertionError(None), "AssertionError: None"),
+        (ValueError("truncated"), "truncated"),
+        (ValueError("'utf-8' is not it"), "'utf-8' is not it"),
+        (ValueError("名前がない"), "名前がない"),
+    ],
+    ids=repr,
+)
+def test_a_value_alone_is_no_reason(error: Exception, words: str) -> None:
+    assert one_line(error) == words
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "/etc/passwd", "a/b", "a\\b", "a\0", "é" * 150, "\ud800"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from .errors import unknown
-from .suggest import suggest
+from .suggest import decided_by, suggest
 
 FIT = ["--out", "--minutes", "--train.steps", "--train.lr", "--train.batch", "--condition", "--options.width"]
 FIT += ["--family", "--options.condition-dropout", "--train.seed", "--codec.size", "--resume"]
@@ -46,3 +46,15 @@ def test_an_error_names_the_nearest_or_all() -> None:
         "unknown flag '--epochs'; did you mean '--minutes' or '--train.steps'?"
     )
     assert str(unknown("verb", "zz", ["fit", "sample"])) == "unknown verb 'zz'; known: fit, sample"
+
+
+def test_what_is_no_setting_is_decided_elsewhere() -> None:
+    for name in ("--device", "gpu", "--cuda", "--cpu", "train.device", "--no-cuda"):
+        answer = decided_by(name)
+        assert answer is not None
+        assert "CUDA_VISIBLE_DEVICES" in answer
+    assert "torchrun --nproc-per-node" in str(decided_by("--gpus"))
+    assert decided_by("--out") is None
+    assert "CUDA_VISIBLE_DEVICES" in str(unknown("field of train", "device", ["steps", "lr"]))
+    column = str(unknown("column", "device", ["devices", "age"]))
+    assert column == "unknown column 'device'; did you mean 'devices'?"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from morphogen.core.errors import UserError, needs_extra
+from morphogen.core.errors import UserError, needs_extra, one_line
 
 from .base import Source, class_columns, name_by_content
 from .choose_column import HEAD, choose_column, no_column
@@ -77,7 +77,7 @@ def _load(identifier: str) -> tuple[list[str], list[Any]]:
     try:
         loaded = datasets.load_dataset(identifier)
     except Exception as error:  # the hub client raises its own, its transport's and the operating system's
-        raise UserError(f"the Hub data set {identifier} could not be opened ({_line(error)})") from None
+        raise UserError(f"the Hub data set {identifier} could not be opened ({one_line(error)})") from None
     splits = [name for name in ("train", "test") if name in loaded] or list(loaded)[:1]
     parts = [loaded[name] for name in splits]
     for name, feature in parts[0].features.items():
@@ -115,10 +115,6 @@ def _check_reachable(identifier: str) -> None:
         ) from None
     except Exception as error:
         raise UserError(
-            f"there is no local path '{identifier}', and the Hub cannot be reached ({_line(error)}); "
+            f"there is no local path '{identifier}', and the Hub cannot be reached ({one_line(error)}); "
             "check the connection, or set HF_HUB_OFFLINE=1 to use a data set downloaded before"
         ) from None
-
-
-def _line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

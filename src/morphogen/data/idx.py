@@ -30,10 +30,12 @@ def read_idx(path: Path) -> NDArray[Any]:
     with guard(path, "is not a readable idx file", "fetch it again"):
         data = read_bytes(path, path, UserError)
         zeros, kind, axes = struct.unpack(">HBB", data[:4])
+        if zeros or kind not in _TYPES:
+            raise ValueError(f"it begins with {data[:4].hex(' ')}; expected 00 00 and a type of numbers, 08 to 0e")
         shape = struct.unpack(f">{axes}I", data[4 : 4 + 4 * axes])
         dtype = np.dtype(_TYPES[kind])
     expected, size = math.prod(shape) * dtype.itemsize, len(data) - 4 - 4 * axes
-    if zeros or not axes or size != expected:
+    if not axes or size != expected:
         raise UserError(f"{path} holds {size} bytes; expected {expected} for values of shape {shape}; fetch it again")
     with guard(path, "is not a readable idx file", "fetch it again"):
         return np.frombuffer(data, dtype, offset=4 + 4 * axes).reshape(shape)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from morphogen.core.config import replacing
-from morphogen.core.errors import UserError
+from morphogen.core.errors import UserError, one_line
 from morphogen.core.space import Space, space_from_json, space_to_json
 
 _MAGIC, _BLOCK = b"morphogen-store-2\n", 4096  # the length of the header, a multiple of _BLOCK, follows _MAGIC
@@ -44,7 +44,7 @@ class EncodedStore:
             header = os.pread(self._file, self._header, 0)
             self.space = space_from_json(json.loads(header[len(_MAGIC) + len(length) :]))
         except (ValueError, RecursionError, OSError, OverflowError, MemoryError, UserError) as error:
-            raise UserError(f"{path} is not encoded data ({error}); remove it and fit again") from None
+            raise UserError(f"{path} is not encoded data ({one_line(error)}); remove it and fit again") from None
         self._dtype, self._steps = _compact(self.space)
         self._size = self.space.dimensions * self._dtype.itemsize
         self._count, rest = divmod(os.fstat(self._file).st_size - self._header, self._size)

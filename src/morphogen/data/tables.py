@@ -120,7 +120,7 @@ def open_frame(frame: Any, modality: str | None, column: str | None) -> Source:
     import pyarrow as arrow
 
     try:
-        table = frame if isinstance(frame, arrow.Table) else arrow.table(frame)
+        table = frame if isinstance(frame, arrow.Table) else arrow.table(_with_names(frame))
     except (arrow.ArrowException, TypeError, ValueError, OverflowError):
         table = None  # the modality says what is wrong with it
     head = None if table is None else table.slice(0, HEAD)
@@ -136,6 +136,15 @@ def open_frame(frame: Any, modality: str | None, column: str | None) -> Source:
         raise no_column(cells, modality, "the data frame")
     columns = class_columns({name: table.column(name).to_pylist() for name in cells if name != chosen.name})
     return ListSource(table.column(chosen.name).to_pylist(), chosen.reader, columns)
+
+
+def _with_names(frame: Any) -> Any:
+    """Return a data frame whose labels are text, as Arrow wants them."""
+    if type(frame).__module__.partition(".")[0] != "pandas":
+        return frame
+    named = frame.copy(deep=False)
+    named.columns = [label if isinstance(label, str) else str(label) for label in frame.columns.tolist()]
+    return named
 
 
 def records_table(records: Sequence[Mapping[str, Any]]) -> Any:

@@ -194,12 +194,26 @@ def test_idx_files_bring_their_official_split(tmp_path, ending):
     assert alone.columns["label"] == ["0", "1", "0"]
 
 
+@pytest.mark.parametrize("labels", [["x", 2020], ["x", ("a", 1)], ["x", None], [2020, 2021.5], [("a", 1), ("b", 2)]])
+def test_a_data_frame_with_labels_of_several_types(labels):
+    """Any warning is an error here."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame([[1.5, 1], [2.5, 2]] * 20)
+    frame.columns = pandas.Index(labels)
+    before = frame.columns
+    assert open_source(frame).modality == "table"
+    assert frame.columns is before
+
+
 def test_damaged_idx_files(tmp_path):
     path = tmp_path / "x-images-idx3-ubyte"
     write_idx(path, noise(5, 5, 6))
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(UserError, match="fetch it again"):
         open_source(path)
+    (tmp_path / "x.idx").write_bytes(bytes([7, 2, 76, 1]) * 9)
+    with pytest.raises(UserError, match=r"not a readable idx file \(it begins with 07 02 4c 01; expected 00 00"):
+        open_source(tmp_path / "x.idx")
     (tmp_path / "y.idx.gz").write_bytes(b"not gzip")
     with pytest.raises(UserError, match="not a readable idx"):
         open_source(tmp_path / "y.idx.gz")

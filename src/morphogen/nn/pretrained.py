@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from ..core.errors import UserError, needs_extra
+from ..core.errors import UserError, needs_extra, one_line
 
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 
@@ -74,7 +74,7 @@ class PublishedModel:
             with _quiet(self.transformers()):
                 model, report = model_class.from_pretrained(source, **{"output_loading_info": True, **arguments})
         except Exception as error:  # transformers, safetensors and torch raise their own on damaged files
-            raise UserError(f"{shown} cannot be read ({first_line(error)}); {self.advice}") from None
+            raise UserError(f"{shown} cannot be read ({one_line(error)}); {self.advice}") from None
         # transformers would only warn, and initialise missing weights at random.
         missing = sorted(report["missing_keys"])
         if missing:
@@ -95,7 +95,7 @@ class PublishedModel:
         except Exception as error:  # the hub client raises its own, its transport's and the operating system's
             raise UserError(
                 f"there is no local folder '{identifier}', and it could not be downloaded from the Hub "
-                f"({first_line(error)}); {self.advice}"
+                f"({one_line(error)}); {self.advice}"
             ) from None
 
 
@@ -133,7 +133,7 @@ def read_tensors(path: Path, advice: str) -> dict[str, Tensor]:
         else:
             content = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # torch raises anything at all on damaged bytes
-        raise UserError(f"{path} is no readable file of weights ({first_line(error)}); {advice}") from None
+        raise UserError(f"{path} is no readable file of weights ({one_line(error)}); {advice}") from None
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise UserError(f"{path} holds a {type(content).__name__}; expected tensors by name; {advice}")
     return {str(name): value.float() if value.is_floating_point() else value for name, value in content.items()}
@@ -144,12 +144,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({first_line(error)}); download it again") from None
+        raise UserError(f"{path} cannot be read ({one_line(error)}); download it again") from None
     if not isinstance(settings, dict):
         raise UserError(f"{path} holds no settings; download it again")
     return settings
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's message, or its type."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from morphogen.core.codec import Codec
-from morphogen.core.errors import UserError, needs_extra, unknown
+from morphogen.core.errors import UserError, needs_extra, one_line, unknown
 from morphogen.core.model import Evidence, Partial, Request
 from morphogen.core.noise import Noise
 from morphogen.core.query import Query
@@ -273,7 +273,7 @@ class TableCodec(Codec[Any]):
             raise UserError(f"column '{name}' holds {error}, as in training; correct it") from None
         except arrow.ArrowException as error:
             held = items.column(name).type
-            raise UserError(f"column '{name}' holds {held}, but held {kind} in training ({error})") from None
+            raise UserError(f"column '{name}' holds {held}, but held {kind} in training ({one_line(error)})") from None
 
 
 def _rewritten(table: Any, formats: Mapping[str, ColumnFormat]) -> Any:

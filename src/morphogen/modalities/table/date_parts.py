@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self, final
 
 import numpy as np
@@ -25,7 +25,10 @@ from .units import Units
 PARTS = ("hour", "weekday", "month")  # the year never returns: the column's own cell tells it
 FEW = 32  # dates up to which every family models a column as categories, and so any dependence on them
 _MONTH, _YEAR = 32, 400  # days, of which the latter have every weekday of every month
-_WEIGHTS = {"hour": 4, "weekday": 2, "month": 1}  # of a part that a date cannot have; the cell tells most of the month
+# Of a part that a date cannot have; the cell tells most of the month. A rare value in place of the wished one, with the
+# same cell, counts one in `_NEAR` of it: less than any part that has another cell.
+_WEIGHTS = {"hour": 32, "weekday": 16, "month": 8}
+_NEAR = 8
 _ROWS = 1024  # that are placed at once, on up to two years of days each
 
 
@@ -115,6 +118,12 @@ class DatePartColumn(Column):
 
     def decode(self, cells: Cells, inside: NDArray[np.float64]) -> tuple[Any, Mask]:
         return self._values.decode(cells, inside)
+
+    def nearest(self) -> NDArray[np.int64]:
+        """Return the frequent value whose cell each value of any part has, `(24,)`."""
+        every = np.arange(24)
+        frequent: NDArray[np.int64] = self._values.values[self.encode(every, np.zeros(24, np.bool_))]
+        return frequent
 
     def likelihood(self, condition: CellCondition) -> NDArray[np.float32]:
         """`condition` is one on the values of the part."""
@@ -218,11 +227,16 @@ class Counted(Protocol):
 
 @dataclass(frozen=True)
 class Wishes:
-    """The parts that the dates or times of rows should have, by name, `(B,)` each, -1: any."""
+    """The parts that the dates or times of rows should have, by name, `(B,)` each, -1: any.
+
+    `nearest` holds, by part, the frequent value whose cell each value has, `(24,)`: a date of a rare month goes to the
+    cell of the nearest frequent one, and so is the next best where no date has that.
+    """
 
     clock: Clock
     units: Counted
     parts: Mapping[str, NDArray[np.int64]]
+    nearest: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def mismatch(self, ticks: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return how far dates `(B,)` are from the wishes, 0 where they meet them; the hour counts most."""
@@ -249,16 +263,19 @@ class Wishes:
 
     def where(self, wanted: Mask) -> Wishes:
         """Return the wishes of some rows, and none for all others."""
-        return Wishes(self.clock, self.units, {name: np.where(wanted, one, -1) for name, one in self.parts.items()})
+        return replace(self, parts={name: np.where(wanted, one, -1) for name, one in self.parts.items()})
 
     def select(self, rows: NDArray[np.int64]) -> Wishes:
         """Return the wishes of some rows alone."""
-        return Wishes(self.clock, self.units, {name: wanted[rows] for name, wanted in self.parts.items()})
+        return replace(self, parts={name: wanted[rows] for name, wanted in self.parts.items()})
 
     def _missed(self, name: str, values: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the weight of a part where values `(B, …)` of it are not as wished, else 0."""
+        """Return the weight of a part where values `(B, …)` of it are not as wished, less of it in its cell, else 0."""
         wanted = self.parts[name].reshape(-1, *[1] * (values.ndim - 1))
-        return _WEIGHTS[name] * ((wanted >= 0) & (values != wanted))
+        weight = np.full(values.shape, _WEIGHTS[name])
+        if name in self.nearest:
+            weight[self.nearest[name][values] == wanted] //= _NEAR
+        return weight * ((wanted >= 0) & (values != wanted))
 
     def _on_best_day(self, counted: NDArray[Any], bottom: NDArray[Any], top: NDArray[Any], most: int) -> NDArray[Any]:
         """Return the units from bottom to before top on the nearest of the days that meet most of the wishes.

@@ -97,18 +97,20 @@ class Decoder:
     def _wishes(self, cells: NDArray[np.int64]) -> dict[str, Wishes]:
         """Return the parts that the dates of each column should have, of the rows `(B, fields)` whose cell is wide."""
         parts: dict[str, dict[str, NDArray[np.int64]]] = {}
+        nearest: dict[str, dict[str, NDArray[np.int64]]] = {}
         at = {name: field for field, name in enumerate(self.columns)}
         for column, own in zip(self.columns.values(), cells.T, strict=True):
             if isinstance(column, DatePartColumn) and isinstance(self.columns[column.of], Bins):
                 values, missing = column.decode(own, np.zeros(len(own)))
                 open_ = cells[:, at[column.of]] < self.columns[column.of].field.ordered
                 parts.setdefault(column.of, {})[column.part] = np.where(missing | ~open_, -1, values)
+                nearest.setdefault(column.of, {})[column.part] = column.nearest()
         wishes = {}
         for name, own_parts in parts.items():
             column, clock = self.columns[name], Clock.of(self.schema.field(name).type)
             assert isinstance(column, Bins)
             assert clock is not None
-            wishes[name] = Wishes(clock, column.units, own_parts)
+            wishes[name] = Wishes(clock, column.units, own_parts, nearest[name])
         return wishes
 
     def _following(self, cells: NDArray[np.int64], wishes: dict[str, Wishes]) -> dict[str, Following]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from morphogen.core.config import replacing
-from morphogen.core.errors import BadItem, UserError, needs_extra
+from morphogen.core.errors import BadItem, UserError, needs_extra, one_line
 
 from .formats.form import Form, Labels, form_of, with_columns, with_form
 
@@ -54,7 +54,7 @@ def read(source: Path | str) -> Any:
     except FileNotFoundError:
         raise BadItem(f"{path} does not exist") from None
     except (OSError, EOFError, zlib.error, arrow.ArrowException) as error:
-        raise BadItem(f"{path} cannot be read as a table: {str(error).splitlines()[0]}; correct it") from None
+        raise BadItem(f"{path} cannot be read as a table: {one_line(error)}; correct it") from None
 
 
 def _without_counter(table: Any) -> Any:

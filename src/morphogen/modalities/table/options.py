@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +10,28 @@ from pydantic import Field, field_validator
 
 from morphogen.core.config import Frozen
 from morphogen.core.query import Query
+
+
+def column_name(label: Any) -> Any:
+    """Return the name of a column in Arrow by its label in a data frame, such as 2020 or ('a', 1); text as it is."""
+    if isinstance(label, str):
+        return label
+    if isinstance(label, tuple):
+        label = tuple(one.item() if hasattr(one, "item") else one for one in label)
+    return str(label)
+
+
+def _by_name(values: Any) -> Any:
+    """Return values by label as values by name. Raises ValueError where two labels have one name."""
+    if not isinstance(values, Mapping):
+        return values
+    named = {column_name(label): value for label, value in values.items()}
+    if len(named) < len(values):
+        names = [column_name(label) for label in values]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"it has the column '{twice}' twice, as text and as another label; give it once")
+    return named
+
 
 Kind = Literal["integer", "float", "category", "boolean", "datetime", "key", "personal", "constant", "free_text"]
 
@@ -42,6 +65,8 @@ class Options(Frozen):
         "missing, a rare boolean is the other one, and a rare number the nearest that is frequent.",
     )
 
+    _names = field_validator("kinds", mode="before")(_by_name)
+
 
 class TableQuery(Query):
     """What rows have to satisfy."""
@@ -52,6 +77,8 @@ class TableQuery(Query):
         "each value, one value after the other.",
     )
 
+    _names = field_validator("condition", mode="before")(_by_name)
+
 
 class Mask(Frozen):
     """Which cells are imputed."""
@@ -61,4 +88,6 @@ class Mask(Frozen):
     @field_validator("mask", mode="before")
     @classmethod
     def _one_column(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
+        if isinstance(value, str):
+            return (value,)
+        return tuple(map(column_name, value)) if isinstance(value, (list, tuple)) else value

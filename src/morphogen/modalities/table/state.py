@@ -106,6 +106,13 @@ class KeyState(Record):
     first: int | None
     width: Annotated[int, Field(ge=0, le=1000)]
     excluded: ExclusionState
+    behind: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _some_places_are_behind(self) -> Self:
+        if self.behind > len(self.places):
+            raise ValueError(f"{self.behind} of {len(self.places)} places are behind")
+        return self
 
 
 class RecipeState(Record):

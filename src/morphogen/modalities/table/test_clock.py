@@ -62,14 +62,14 @@ def test_an_hour_that_is_skipped_is_placed_on_another_day(zone: str) -> None:
     clock, day, units = Clock(DAY, "s", zone), day_of(*CHANGES[zone]), Units(step=600)
     random, count = np.random.default_rng(0), 200
     parts = {"hour": np.full(count, 2), "weekday": np.full(count, 6)}
-    for weeks, missed in ((1, 2), (2, 0)):
+    for weeks, missed in ((1, True), (2, False)):
         bottom, top = (
             np.full(count, units.count(clock.instant(np.array([at * DAY])))[0]) for at in (day - 3, day - 3 + 7 * weeks)
         )
         wishes = Wishes(clock, units, parts)
         placed = wishes.place(random.integers(bottom, top), bottom, top)
         assert ((bottom <= placed) & (placed < top)).all()
-        assert set(wishes.mismatch(units.restore(placed)).tolist()) == {missed}
+        assert set(wishes.mismatch(units.restore(placed)) > 0) == {missed}
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York"])

@@ -17,7 +17,7 @@ from morphogen.core.query import Query
 from morphogen.core.space import Row
 from morphogen.modalities.table import files
 from morphogen.modalities.table.codec import TableCodec
-from morphogen.modalities.table.options import Options
+from morphogen.modalities.table.options import Mask, Options, TableQuery
 
 pandas = pytest.importorskip("pandas")
 RANDOM = np.random.default_rng(0)
@@ -117,3 +117,24 @@ def test_what_cannot_be_is_refused_in_one_line() -> None:
         with pytest.raises(UserError, match=complaint) as raised:
             outcomes(condition)
         assert "\n" not in str(raised.value)
+
+
+LABELS = [2020, 2.5, True, None, ("a", 1), pandas.Timestamp(2020, 3, 1)]
+
+
+def test_a_column_is_named_by_the_label_that_the_frame_has() -> None:
+    frame = pandas.DataFrame({number: [1, 2] * 30 for number in range(len(LABELS))})
+    frame.columns = pandas.Index(LABELS, tupleize_cols=False)
+    codec = TableCodec.fit([files.from_frame(frame)], Row, Options(kinds={2020: "category"}))
+    assert codec.column_types["2020"].kind == "category"
+    for label in [*LABELS, np.int64(2020), ("a", np.int64(1))]:
+        query = TableQuery(condition={label: 2})
+        assert query == TableQuery(condition={str(LABELS[4]) if isinstance(label, tuple) else str(label): 2})
+        (request,) = codec.requests(query, Noise.consecutive(0, 2))
+        assert request.evidence is not None
+        assert len(request.evidence.likelihoods) == 1
+    assert Mask(mask=[2020, "x"]).mask == ("2020", "x")
+    with pytest.raises(UserError, match=r"unknown column '2021'; did you mean '2020'\?"):
+        list(codec.requests(TableQuery(condition={2021: 1}), Noise.consecutive(0, 2)))
+    with pytest.raises(ValueError, match="column '2020' twice"):
+        TableQuery(condition={2020: 1, "2020": 2})

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pyarrow as arrow
 import pytest
+import torch
 
 from morphogen.core.errors import UserError
+from morphogen.core.noise import Noise
 from morphogen.core.space import Row
 from morphogen.modalities.table.codec import TableCodec
 from morphogen.modalities.table.options import Options
@@ -88,6 +90,8 @@ def put(value: Any, *path: Any) -> Callable[[State], object]:
         (put(["category"], "column_types", "word"), "the type of column 'word' is not a kind, a reason and a form"),
         (put(2.0, "unmodelled", "email", "missing"), "unmodelled.email"),
         (put(["", "x"], "unmodelled", "key", "key", "places"), "unmodelled.key"),
+        (put(99, "unmodelled", "key", "key", "behind"), "places are behind"),
+        (put(-1, "unmodelled", "key", "key", "behind"), "unmodelled.key"),
         (put(10**9, "unmodelled", "email", "length"), "unmodelled.email"),
         (put([1], "constraints"), "constraints.0"),
         (put("x", "columns"), "columns"),
@@ -103,3 +107,12 @@ def test_what_was_edited_wrongly_is_named(state: State, damage: Callable[[State]
     assert str(refusal.value).startswith("the table codec")
     assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_keys_of_older_models_have_nothing_behind(state: State) -> None:
+    older = copy.deepcopy(state)
+    del older["unmodelled"]["key"]["key"]["behind"]
+    rows = Noise.consecutive(3, 20)
+    x = torch.zeros(20, len(state["columns"]), dtype=torch.int64)
+    made, expected = (TableCodec.from_state(one, {}).decode(x, rows) for one in (older, state))
+    assert made["key"].equals(expected["key"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image
 
-from morphogen.core.errors import BadItem
+from morphogen.core.errors import BadItem, one_line
 
 from ..pixels import plain, recast
 
@@ -14,4 +14,4 @@ def as_rgb(image: Image.Image) -> Image.Image:
     try:
         return recast(plain(image, "white"), "RGB")
     except OSError as error:  # a picture that was opened and not yet decoded
-        raise BadItem(f"a picture is damaged or truncated ({error}); remove it or fetch it again") from None
+        raise BadItem(f"a picture is damaged or truncated ({one_line(error)}); remove it or fetch it again") from None

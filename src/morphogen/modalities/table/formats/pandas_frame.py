@@ -10,6 +10,7 @@ import numpy as np
 
 from morphogen.core.errors import BadItem
 
+from ..options import column_name
 from .form import Form, Labels, form_of, with_form
 from .frames import arrow_columns, written
 
@@ -22,7 +23,7 @@ def from_pandas(frame: Any, *, with_index: bool) -> Any:
 
     Raises BadItem on a column of mixed or unknown values.
     """
-    names = [label if isinstance(label, str) else str(label) for label in frame.columns.tolist()]
+    names = [column_name(label) for label in frame.columns.tolist()]
     series: dict[str, Any] = {}
     for number, name in enumerate(names):
         if name in series:

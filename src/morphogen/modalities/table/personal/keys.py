@@ -21,28 +21,35 @@ _DIGITS = "0123456789"
 
 @dataclass(frozen=True)
 class KeyForm:
-    """How keys are made: `places`, then, where `first` is not None, a number from there on of at least `width` digits.
+    """How keys are made: `places`, and where `first` is not None, a number from there on of at least `width` digits.
 
-    Without such a number, the places are counted through in a shuffled order, without the `excluded` keys.
+    Without such a number, the places are counted through in a shuffled order, without the `excluded` keys. Of the
+    places, the last `behind` stand behind the number, or behind the digits that are added where the places run out.
     """
 
     places: Places
     first: int | None = None
     width: int = 0
     excluded: Exclusion = NOTHING
+    behind: int = 0
 
     def make(self, seed: int) -> str:
         """Return the key of a sample's seed; keys of different seeds differ."""
         if self.first is not None:
-            return self._written(seed, self.places) + str(self.first + seed).zfill(self.width)
+            return self._with(self._written(seed, self.places), str(self.first + seed).zfill(self.width))
         room = max(1, math.prod(map(len, self.places)) // _TRIES)
         rounds, number = divmod(seed, room)
-        suffix = self._written(rounds, (_DIGITS,) * len(str(rounds))) if rounds else ""
+        more = str(rounds) if rounds else ""
         for attempt in range(_TRIES):
-            key = self._written(self._shuffled(number * _TRIES + attempt), self.places) + suffix
+            key = self._with(self._written(self._shuffled(number * _TRIES + attempt), self.places), more)
             if key not in self.excluded:
                 break
         return key
+
+    def _with(self, written: str, digits: str) -> str:
+        """Return what is written at all places, with digits before those that stand behind."""
+        at = len(written) - self.behind
+        return written[:at] + digits + written[at:]
 
     def _shuffled(self, number: int) -> int:
         """Return a one-to-one function of numbers below the count of all keys."""
@@ -67,11 +74,18 @@ class KeyForm:
             "first": self.first,
             "width": self.width,
             "excluded": self.excluded.state(),
+            "behind": self.behind,
         }
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> KeyForm:
-        return cls(tuple(state["places"]), state["first"], state["width"], Exclusion.from_state(state["excluded"]))
+        return cls(
+            tuple(state["places"]),
+            state["first"],
+            state["width"],
+            Exclusion.from_state(state["excluded"]),
+            state.get("behind", 0),  # which older models lack
+        )
 
 
 def beyond(low: int, high: int) -> int:
@@ -85,7 +99,8 @@ def find_form(keys: Sequence[str], rare: int, *, whole: bool = False) -> KeyForm
     """Return the form of new keys like these, all of them different, which they are not among; `whole` are numbers.
 
     Where the form has room they have the same one, and the old ones are excluded; where keys end in digits, which
-    count, the new ones count on beyond; all others are made longer.
+    count, the new ones count on beyond; all others are made longer. They end as all old ones do, and have as many
+    decimals.
     """
     if whole and (any(key.startswith("-") for key in keys) or _contiguous(keys)):
         numbers = list(map(int, keys))
@@ -93,20 +108,36 @@ def find_form(keys: Sequence[str], rare: int, *, whole: bool = False) -> KeyForm
     places = _common_places(keys, rare)
     if whole and places and places[0] == _DIGITS:
         places = (_DIGITS[1:], *places[1:])
+    behind = _behind(keys, places)
     needed = max(_LEAST_ROOM, _ROOM_PER_ROW * len(keys)) * _TRIES
     if math.prod(map(len, places)) >= needed:
-        return KeyForm(places, excluded=Exclusion.of(keys))
-    numbers = [int(match[0]) for key in keys if (match := re.search(r"\d+$", key)) and match[0].isascii()]
+        return KeyForm(places, excluded=Exclusion.of(keys), behind=behind)
+    front, back = places[: len(places) - behind], places[len(places) - behind :]
+    heads = [key[: len(key) - behind] for key in keys]
+    numbers = [int(match[0]) for head in heads if (match := re.search(r"\d+$", head)) and match[0].isascii()]
     width = 0
-    while width < len(places) and (places[-1 - width] == _DIGITS or places[-1 - width] in tuple(_DIGITS)):
+    while width < len(front) and (front[-1 - width] == _DIGITS or front[-1 - width] in tuple(_DIGITS)):
         width += 1
-    if width and numbers and any(place == _DIGITS for place in places[len(places) - width :]):
-        return KeyForm(places[: len(places) - width], beyond(min(numbers), max(numbers)), width)
-    longest = max(map(len, keys))
-    more = next((place for place in reversed(places) if len(place) > 1), _DIGITS)
-    while len(places) <= longest or math.prod(map(len, places)) < needed:
-        places = (*places, more)
-    return KeyForm(places)
+    if width and numbers and any(place == _DIGITS for place in front[len(front) - width :]):
+        places = front[: len(front) - width] + back
+        return KeyForm(places, beyond(min(numbers), max(numbers)), width, behind=behind)
+    longest = max(map(len, heads))
+    more = next((place for place in reversed(front) if len(place) > 1), _DIGITS)
+    while len(front) <= longest or math.prod(map(len, front + back)) < needed:
+        front = (*front, more)
+    return KeyForm(front + back, behind=behind)
+
+
+def _behind(keys: Sequence[str], places: Places) -> int:
+    """Return how many of the last places stay as they are where keys grow: those that all keys share, and decimals."""
+    forms = {(match[1], len(match[2])) if (match := re.fullmatch(r"\d+([.,])(\d+)", key)) else None for key in keys}
+    if len(forms) == 1 and (form := forms.pop()) is not None:
+        return form[1] + 1
+    count = 0
+    while count < len(places) and len(places[-1 - count]) == 1:
+        count += 1
+    ending = "".join(places[len(places) - count :])
+    return count if count < len(places) and all(key.endswith(ending) for key in keys) else 0
 
 
 def _contiguous(keys: Sequence[str]) -> bool:

@@ -216,6 +216,29 @@ def test_keys_are_new_and_different(keys: list[str]) -> None:
     assert all(re.sub(r"\d", "9", key)[:1] in {one[:1] for one in shape} or key[:1].isalnum() for key in made[:50])
 
 
+@pytest.mark.parametrize(
+    ("keys", "form"),
+    [
+        ([f"12345678901234{n:04d}.78" for n in range(200)], r"\d{18}\.78"),
+        ([f"{n:04d}.{n % 100:02d}" for n in range(200)], r"\d+\.\d\d"),
+        ([f"{n},5" for n in range(200)], r"\d+,5"),
+        ([f"A{n:03d}-2024" for n in range(200)], r"A\d+-2024"),
+        ([chr(65 + n // 26) + chr(65 + n % 26) + ".pdf" for n in range(200)], r"[A-Z]+\.pdf"),
+        ([f"{n:05d}-{n * 7919 % 10**5:05d}/x" for n in range(200)], r"\d{5}-\d{5}\d*/x"),
+    ],
+)
+def test_made_keys_end_as_all_real_ones_do(keys: list[str], form: str) -> None:
+    made_form = find_form(keys, 5)
+    made_form = KeyForm.from_state(json.loads(json.dumps(made_form.state())))
+    made = [made_form.make(seed) for seed in range(3000)]
+    assert all(re.fullmatch(form, key) for key in made)
+    assert len(set(made)) == len(made)
+    assert not set(made) & set(keys)
+    far = [made_form.make(seed) for seed in range(10**12, 10**12 + 50)]
+    assert len({*far, *made}) == 3050
+    assert all(key[-2:] == keys[0][-2:] for key in far) or form.endswith(r"\d\d")
+
+
 def test_numbers_as_keys_stay_clear_of_the_real_ones() -> None:
     form = find_form([str(n) for n in range(1, 801)], 5, whole=True)
     assert form.make(0) == "880"

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from morphogen.core.errors import UserError
+from morphogen.core.errors import UserError, one_line
 from morphogen.core.extractor import Extractor
 from morphogen.nn.pretrained import PublishedModel, read_settings
 
@@ -62,7 +62,7 @@ def open_minilm(weights: Path | str | None) -> SentenceEmbedding:
     try:
         tokenizer = tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises no more specific type
-        raise UserError(f"{path} cannot be read ({error}); {MINILM.advice}") from None
+        raise UserError(f"{path} cannot be read ({one_line(error)}); {MINILM.advice}") from None
     settings = read_settings(folder / _SETTINGS) if (folder / _SETTINGS).exists() else {}
     # 256 is the limit of all-MiniLM-L6-v2; its tokenizer.json would truncate to 128, and pad.
     tokenizer.enable_truncation(min(settings.get("max_seq_length") or 256, model.config.max_position_embeddings))
