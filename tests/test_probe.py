@@ -17,7 +17,7 @@ from morphogen.core.errors import UserError
 from morphogen.core.model import Batch, GenerativeModel, Phase
 from morphogen.core.space import Field, Grid, Row, Tokens, TokenSequence
 from morphogen.training.options import TrainOptions
-from morphogen.training.probe import Probe, needed_items
+from morphogen.training.probe import Probe, needed_items, share_of_items
 from morphogen.training.speed import Speed, Stopwatch
 from morphogen.training.stages import Stage, stage_at, stages
 
@@ -100,6 +100,14 @@ def test_few_pictures_need_not_be_read_as_often() -> None:
     assert needed == pytest.approx([22_800, 22_800, 28_284, 40_000, 40_000], rel=1e-4)
     sequences = [needed_items(TokenSequence(10, 100, 8, 9), 60.0, items) for items in (10, 10**6)]
     assert sequences[0] == sequences[1]
+
+
+def test_small_networks_of_pictures_need_fewer_items() -> None:
+    model = plugins.model_for("diffusion", Grid)
+    networks = [model(Grid(1, (28, 28)), {}, model.Options(width=width)) for width in (16, 32, 48, 64)]
+    assert [share_of_items(one) for one in networks] == pytest.approx([0.12, 0.43, 0.97, 1.0], abs=0.01)
+    latents = plugins.model_for("latent_diffusion", Grid)
+    assert share_of_items(latents(Grid(1, (64, 64)), {}, latents.Options())) == 1
 
 
 class Width(Frozen):

@@ -172,6 +172,7 @@ class GenerativeModel(nn.Module, ABC):
     fixed_size: ClassVar[bool] = False  # the probe does not choose its size
     max_epochs: ClassVar[float] = 0.0  # after which training ends before its budget; 0: never
     min_tokens_per_parameter: ClassVar[float] = 0.0  # below it the probe picks a smaller network
+    full_size: ClassVar[float] = 0.0  # parameters below which a network is worth its size with fewer items; 0: none
 
     def __init__(self, space: Space, conditions: Mapping[str, Space], options: Any) -> None:
         super().__init__()
