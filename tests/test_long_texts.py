@@ -137,4 +137,5 @@ def test_passages_are_long_enough_to_compare_and_short_enough_to_be_many() -> No
     assert passage_length(real, ["y" * 200]) == 200
     assert passage_length(real, ["y" * 3000]) == 300  # 50 of them
     assert passage_length(real[:1], ["y" * 3000]) == 250
+    assert passage_length(["x" * 300], ["y" * 3000]) == 150  # two at least
     assert passage_length(real * 10, ["y" * 3000]) is None

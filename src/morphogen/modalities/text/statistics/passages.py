@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 _FEW, _SHORTEST, _MOST = 50, 40, 20_000  # texts, characters of a passage, and passages
-_SHORTENED = 250  # characters, down to which passages are shortened so that there are enough
+_SHORTENED = 250  # characters, down to which passages are shortened so that there are enough; of less text, half of it
 
 
 def passage_length(texts: Sequence[str], generated: Sequence[str]) -> int | None:
@@ -16,7 +16,8 @@ def passage_length(texts: Sequence[str], generated: Sequence[str]) -> int | None
     if len(texts) >= _FEW or not generated:
         return None
     median = sorted(map(len, generated))[len(generated) // 2]
-    enough = max(_SHORTENED, sum(map(len, texts)) // _FEW)
+    total = sum(map(len, texts))
+    enough = max(min(_SHORTENED, total // 2), total // _FEW)
     return max(_SHORTEST, min(median, enough))
 
 
