@@ -158,3 +158,12 @@ def test_half_precision_trains_and_samples(fitted: Fitted, family: str, precisio
         size += float(single[name].double().square().sum())
     assert 0 < difference < 1e-3 * size
     assert len(pipe.sample(4, seed=0)) == 4
+
+
+def test_a_fit_that_ends_before_its_minutes_says_why(tmp_path: Path) -> None:
+    rows = [{"a": row % 3, "b": row % 5} for row in range(60)]
+    said: list[str] = []
+    train = {"threads": 1, "previews": 0, "precision": "fp32", "batch": 32}
+    pipe = morphogen.fit(rows, minutes=2, out=tmp_path / "model", options={"width": 16}, train=train, say=said.append)
+    assert pipe.metrics["training"]["steps"] == 200
+    assert any("all items were read 123 times" in line and "--train.steps 400" in line for line in said), said

@@ -185,7 +185,10 @@ def _message(likeness: Likeness, noun: str, plural: str) -> str:
             where = f"further from real {plural} than visibly damaged ones are"
         else:
             where = f"{_percent(position.value)} of the way from real {plural} to visibly damaged ones ({interval})"
-        sentences.append(f"As a whole, by the Fréchet distance, they are {where}.")
+        if not likeness.at_least(GOOD_POSITION) and position.high is not None and position.high > 1:
+            sentences.append(f"How far they are as a whole cannot be told from so few {plural}.")
+        else:
+            sentences.append(f"As a whole, by the Fréchet distance, they are {where}.")
     return " ".join(sentences) or f"There are too few {plural} to compare."
 
 

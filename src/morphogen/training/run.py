@@ -156,6 +156,7 @@ class Run:
                     warning = self.previews.write(state, tracker)
                     if warning:
                         self.say(warning)
+        self._say_why_it_ended()
         torch.set_num_threads(self.tuner.threads)  # a trial may not have ended
         validate.restore_best(state)
         state.model.eval()
@@ -164,6 +165,16 @@ class Run:
             limit = calibration_seconds(state.model, self.budget) if alone else None
             state.model.calibrate(self.batches.validation(self.validation), limit)
         return self._figures(tracker)
+
+    def _say_why_it_ended(self) -> None:
+        """Say so where training ended before its minutes, because the model has read its items often enough."""
+        steps, seconds = self.budget.steps, self.budget.seconds
+        if steps and seconds and self.state.step >= steps:
+            times = steps * self.probed.batch / self.dataset.examples
+            self.say(
+                f"training ended before its minutes: all items were read {times:,.0f} times, and more seldom helps; "
+                f"--train.steps {2 * steps} in place of --minutes reads them twice as often"
+            )
 
     def _thread_numbers(self) -> tuple[int, ...]:
         """Return the numbers of threads to choose from while it trains: with counted steps the first one stays."""
