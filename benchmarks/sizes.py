@@ -40,7 +40,7 @@ from morphogen.metrics.frechet import Frechet
 from morphogen.metrics.manifold import Manifold
 from morphogen.modalities.image.features import fit_extractor
 from morphogen.training.options import TrainOptions
-from morphogen.training.probe import build_model, needed_items, parameters_of, share_of_items
+from morphogen.training.probe import build_model, needed_items, share_of_items
 from morphogen.training.speed import Speed, Stopwatch, load_compiler
 
 HERE = Path(__file__).resolve().parent
@@ -93,7 +93,7 @@ def measured(kind: str, codec: Codec[Any], x: torch.Tensor, count: int, seconds:
         if items < 1000 and sizes:
             break
         needed = needed_items(model.space, seconds, count) * share_of_items(model)
-        parameters, enough = parameters_of(model), rate * seconds >= max(needed, speed.min_steps * size)
+        parameters, enough = model.parameter_count, rate * seconds >= max(needed, speed.min_steps * size)
         enough = enough and parameters * model.min_tokens_per_parameter <= count * codec.space.positions
         sizes.append(Size(dict(change), parameters, speed, precision, size, max(1, items // size), items, enough))
         print(f"    {change}: {parameters:,} parameters, {rate:,.0f} items/s, batch {size}", flush=True)

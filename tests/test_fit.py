@@ -162,8 +162,10 @@ def test_half_precision_trains_and_samples(fitted: Fitted, family: str, precisio
 
 def test_a_fit_that_ends_before_its_minutes_says_why(tmp_path: Path) -> None:
     rows = [{"a": row % 3, "b": row % 5} for row in range(60)]
-    said: list[str] = []
+    messages: list[str] = []
     train = {"threads": 1, "previews": 0, "precision": "fp32", "batch": 32}
-    pipe = morphogen.fit(rows, minutes=2, out=tmp_path / "model", options={"width": 16}, train=train, say=said.append)
+    pipe = morphogen.fit(
+        rows, minutes=2, out=tmp_path / "model", options={"width": 16}, train=train, say=messages.append
+    )
     assert pipe.metrics["training"]["steps"] == 200
-    assert any("all items were read 123 times" in line and "--train.steps 400" in line for line in said), said
+    assert any("all items were read 123 times" in line and "--train.steps 400" in line for line in messages), messages

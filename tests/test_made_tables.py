@@ -45,7 +45,7 @@ def test_decimals_of_many_digits_stay_on_their_grid(step: str) -> None:
     assert not set(values) <= set(grid)
 
 
-def test_every_person_has_a_name_and_nobody_s() -> None:
+def test_every_person_has_a_made_name_that_no_real_one_has() -> None:
     faker = pytest.importorskip("faker")
     make = faker.Faker("en_US")
     make.seed_instance(0)

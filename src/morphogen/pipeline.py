@@ -51,13 +51,12 @@ class Pipeline:
     def __repr__(self) -> str:
         tensors = [*self.model.parameters(), *self.model.buffers()]
         megabytes = sum(one.numel() * one.element_size() for one in tensors) / 1e6
-        parameters = sum(one.numel() for one in self.model.parameters())
         conditions = [f"{name} ({_describe(codec)})" for name, codec in self.conditions.items()]
         lines = {
             "family": self.family,
             "modality": self.modality,
             "space": textwrap.shorten(str(self.model.space), _WIDTH, placeholder=" …"),
-            "parameters": f"{parameters:,} ({megabytes:,.1f} MB with buffers) on {self.model.device}",
+            "parameters": f"{self.model.parameter_count:,} ({megabytes:,.1f} MB with buffers) on {self.model.device}",
             "conditions": ", ".join(conditions),
             "source": self.artifact.source,
             "folder": str(self.folder or ""),

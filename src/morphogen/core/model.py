@@ -178,6 +178,11 @@ class GenerativeModel(nn.Module, ABC):
         super().__init__()
         self.space, self.conditions, self.options = space, dict(conditions), options
 
+    @property
+    def parameter_count(self) -> int:
+        """The number of all parameters."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
     @classmethod
     def resolve_options(cls, options: Any, space: Space, items: int) -> Any:
         """Return the options with every None that depends on the space or the number of training items replaced."""

@@ -18,7 +18,7 @@ from .grade import grade
 from .measure import measure
 from .output import changed_controls, repeat_command, write
 from .overlap import CONTAMINATION
-from .plan import QUICK_SAMPLES, Plan, check_data, choose_extractor, make_plan
+from .plan import Plan, check_data, choose_extractor, make_plan
 from .privacy import one_finding
 from .progress import Progress, Say
 from .results import Evaluation
@@ -96,10 +96,8 @@ def evaluate(
         comparison = read_comparison(plan, chosen, batches)
         measure(plan, comparison, results, progress.stage)
     made = len(comparison.generated)
-    wanted = min(plan.judge.samples, QUICK_SAMPLES) if pipeline.model.space.variable_length else plan.count
-    if quick and count is None and made < wanted:
-        reason = f"{made:,} were generated, to keep it quick; leave out --quick"
-        results.skip(reason, f"{wanted - made:,} further generated {plan.modality.plural}")
+    if quick and count is None:
+        plan.note_fewer(made, results)
     command = repeat_command(pipeline, seed, made if quick else plan.count, flags, changed_controls(pipeline, controls))
     command += " --quick" if quick else ""
     evaluation = _record(plan, comparison, results, controls, command, time.monotonic() - started)

@@ -71,8 +71,7 @@ def measure_likelihood(
 
 def _quick_count(pipeline: Pipeline, comparison: Comparison[Any]) -> int:
     """Return how many items of each side a quick evaluation reads: fewer of long ones, and under a large model."""
-    parameters = sum(one.numel() for one in pipeline.model.parameters())
-    values = min(_QUICK_VALUES, _QUICK_OPERATIONS / max(1, parameters))
+    values = min(_QUICK_VALUES, _QUICK_OPERATIONS / max(1, pipeline.model.parameter_count))
     each = float(pipeline.codec.num_values(comparison.real.items).double().mean())
     return min(_MOST, max(2 * _LEAST, int(values / max(1.0, each))))  # of the control, either half has to be enough
 

@@ -34,7 +34,7 @@ from .splits import Split, Splits, exclude, open_splits, split_train
 
 LEAST = 2  # items of each side, without which nothing can be measured
 _MOST_REAL = 10_000  # held-out items
-_QUICK_REAL, _QUICK_TRAIN, QUICK_SAMPLES = 1_000, 2_000, 500
+_QUICK_REAL, _QUICK_TRAIN, _QUICK_SAMPLES = 1_000, 2_000, 500
 _QUICK_TOKENS, _QUICK_FEWEST = 40_000, 50  # tokens to generate, and items however long these are
 _BYTES = 1_000_000_000  # of training items in memory, at the model's size
 
@@ -62,6 +62,14 @@ class Plan:
     seed: int
     target: str | None
     quick: bool
+
+    def note_fewer(self, made: int, results: Results) -> None:
+        """Say in the results how many items more are generated where it need not be quick."""
+        variable = self.pipeline.model.space.variable_length
+        fewer = (min(self.judge.samples, _QUICK_SAMPLES) if variable else self.count) - made
+        if fewer > 0:
+            reason = f"{made:,} were generated, to keep it quick; leave out --quick"
+            results.skip(reason, f"{fewer:,} further generated {self.modality.plural}")
 
     def as_seen(self, split: Split) -> Iterator[Any]:
         """Yield the items of a split as a perfect model would generate them."""
@@ -128,13 +136,13 @@ def _quick_samples(pipeline: Pipeline, real: Split) -> int:
     """
     space = pipeline.model.space
     if not space.variable_length or len(real) < _QUICK_FEWEST:  # few long items are compared in passages
-        return QUICK_SAMPLES
+        return _QUICK_SAMPLES
     lengths = [
         (pipeline.codec.encode(pipeline.codec.align(block)) != space.padding).flatten(1).sum(1).double()
         for block in real.sample(_QUICK_FEWEST).blocks()
     ]
     most = int(_QUICK_TOKENS / float(torch.cat(lengths).mean()))
-    return min(QUICK_SAMPLES, max(_QUICK_FEWEST, most))
+    return min(_QUICK_SAMPLES, max(_QUICK_FEWEST, most))
 
 
 def _check_target(target: str | None, real: Split, own: Modality[Any], judge: Judge[Any]) -> None:

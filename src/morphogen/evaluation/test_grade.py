@@ -127,11 +127,11 @@ def test_a_title_never_contradicts_its_numbers(real_data: float) -> None:
                     assert value - half > 0.5
 
 
-@pytest.mark.parametrize(("half", "said"), [(0.3, "60\N{NO-BREAK SPACE}% of the way"), (4.0, "cannot be told")])
-def test_an_interval_from_close_to_beyond_damaged_items_is_no_figure(half: float, said: str) -> None:
+@pytest.mark.parametrize(("half", "words"), [(0.3, "60\N{NO-BREAK SPACE}% of the way"), (4.0, "cannot be told")])
+def test_a_distance_whose_interval_excludes_nothing_is_not_told(half: float, words: str) -> None:
     results = Results()
     results.figures += [area(0.84), at(0.60, half=half)]
-    assert said in grade(results, "picture", "pictures").message
+    assert words in grade(results, "picture", "pictures").message
 
 
 def test_a_classifier_of_few_items_makes_nothing_good() -> None:

@@ -33,11 +33,11 @@ def sides_of(count: int, by: float, seed: int, width: int = 8, spread: float = 1
 
 
 def intervals_of(count: int, by: float, width: int, spread: float, *, others: bool) -> list[tuple[float, float] | None]:
-    found = []
+    intervals = []
     for seed in range(10 if count * width > 5000 else 20):
         rest = shifted(3 * width, 0, 10_000 + seed, width) if others else None
-        found.append(ratio_interval(*jackknife(whitened(sides_of(count, by, seed, width, spread), rest), 10, seed)))
-    return found
+        intervals.append(ratio_interval(*jackknife(whitened(sides_of(count, by, seed, width, spread), rest), 10, seed)))
+    return intervals
 
 
 @pytest.mark.parametrize(

@@ -62,14 +62,9 @@ def needed_items(space: Space, seconds: float, items: int) -> float:
     return _ITEMS * different * (seconds / 60) ** 0.75 * min(1.0, (_CELLS / space.positions) ** _POWER)
 
 
-def parameters_of(model: GenerativeModel) -> int:
-    """Return the number of a model's parameters."""
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
 def share_of_items(model: GenerativeModel) -> float:
     """Return the share of the needed items that a model needs: less than 1 of a small one, which learns less."""
-    return min(1.0, parameters_of(model) / model.full_size) if model.full_size else 1.0
+    return min(1.0, model.parameter_count / model.full_size) if model.full_size else 1.0
 
 
 class _Candidate(NamedTuple):
@@ -215,7 +210,7 @@ class Probe:
 
     def _too_large(self, model: GenerativeModel) -> bool:
         """Return whether there are too few tokens for the model's parameters."""
-        return parameters_of(model) * model.min_tokens_per_parameter > self.items * model.space.positions
+        return model.parameter_count * model.min_tokens_per_parameter > self.items * model.space.positions
 
     def _fitting_batch(self, options: Frozen, batch: int, precision: str) -> int:
         """Return the batch, halved until a process has the memory for its share."""

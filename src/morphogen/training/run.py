@@ -272,7 +272,7 @@ class Run:
             "batch": probed.batch,
             "items": self.dataset.examples,
             "items_per_second": round(tracker.items_per_second, 1),
-            "parameters": sum(p.numel() for p in state.model.parameters()),
+            "parameters": state.model.parameter_count,
             "precision": probed.precision,
             "threads": self.threads,
             "stages": [self._stage_figures(*one) for one in zip(self.stages, self.stage_steps, strict=True)],

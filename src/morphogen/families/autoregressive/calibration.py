@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .ngram import NGramCounts, NGramMixture, Prediction
+from .ngram import NetworkPrediction, NGramCounts, NGramMixture
 
 _ROUNDS, _STEPS = 12, 5  # evaluations on the other half, and steps of Adam before each
 _RATE, _MATRIX_RATE = 0.05, 0.003
@@ -18,7 +18,7 @@ _RATE, _MATRIX_RATE = 0.05, 0.003
 class MixtureInputs(NamedTuple):
     """What the mixture reads for each of N tokens."""
 
-    network: Prediction
+    network: NetworkPrediction
     ends: Tensor  # (N,) whether the token is the end of its item
     ngrams: NGramCounts
 
@@ -26,7 +26,7 @@ class MixtureInputs(NamedTuple):
     def concatenate(parts: Sequence[MixtureInputs]) -> MixtureInputs:
         network, ends, ngrams = zip(*parts, strict=True)
         return MixtureInputs(
-            Prediction(*map(torch.cat, zip(*network, strict=True))),
+            NetworkPrediction(*map(torch.cat, zip(*network, strict=True))),
             torch.cat(ends),
             NGramCounts(*map(torch.cat, zip(*ngrams, strict=True))),
         )
@@ -34,7 +34,7 @@ class MixtureInputs(NamedTuple):
     def select(self, mask: Tensor) -> MixtureInputs:
         """Return the inputs of the tokens in a mask over all token axes, as one axis."""
         return MixtureInputs(
-            Prediction(*(value[mask] for value in self.network)),
+            NetworkPrediction(*(value[mask] for value in self.network)),
             self.ends[mask],
             NGramCounts(*(value[mask] for value in self.ngrams)),
         )

@@ -31,7 +31,7 @@ class NGramCounts(NamedTuple):
     local_token_count: Tensor  # (…, local orders) or (…, local orders, vocab)
 
 
-class Prediction(NamedTuple):
+class NetworkPrediction(NamedTuple):
     """What the network says of one token after each of N positions, or (B, n)."""
 
     hidden: Tensor  # (N, width)
@@ -295,7 +295,7 @@ class NGramMixture(nn.Module):
         counted = (share * ngrams.local_token_count).sum(-2 if all_tokens else -1)
         return (mass * end).where(ends, (1 - end) * counted)
 
-    def nats(self, network: Prediction, ends: Tensor, ngrams: NGramCounts) -> Tensor:
+    def nats(self, network: NetworkPrediction, ends: Tensor, ngrams: NGramCounts) -> Tensor:
         """Return −ln of the mixture `(B, n)`; bool `ends` says which of the tokens are the end of their item."""
         weights = self._log_weights(network.hidden, ngrams)
         own = weights[..., 1:].exp()

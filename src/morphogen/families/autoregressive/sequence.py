@@ -21,7 +21,7 @@ from ...nn.hidden_matrices import hidden_matrices
 from ...nn.rotary import SEQUENCE_BASE
 from ...nn.transformer import Transformer
 from .calibration import MixtureInputs, calibrate
-from .ngram import NGramCounts, NGramMixture, Prediction
+from .ngram import NetworkPrediction, NGramCounts, NGramMixture
 from .options import SequenceControls, SequenceOptions
 from .search import beam_search, best_of
 from .sequence_sampler import SequenceNetwork, SequenceSampler
@@ -135,7 +135,7 @@ class AutoregressiveSequence(GenerativeModel, LikelihoodModel, EmbeddingModel):
         """Return which tokens of x `(B, n)` but the first are an end."""
         return x[:, 1:] == self.space.end
 
-    def _network(self, x: Tensor, condition: Mapping[str, Tensor]) -> Prediction:
+    def _network(self, x: Tensor, condition: Mapping[str, Tensor]) -> NetworkPrediction:
         """Return what the network says of each token of x `(B, n)` but the first."""
         previous, vector = x[:, :-1], self.conditioner(condition, x).vector.unsqueeze(1)
         begins = previous.eq(self.space.start)
@@ -147,7 +147,7 @@ class AutoregressiveSequence(GenerativeModel, LikelihoodModel, EmbeddingModel):
         logits = self.head(hidden).float()
         total = logits.logsumexp(-1)
         nats = total - logits.gather(-1, x[:, 1:, None]).squeeze(-1)
-        return Prediction(hidden, nats, total - logits[..., self.space.end])
+        return NetworkPrediction(hidden, nats, total - logits[..., self.space.end])
 
     def _ngram_counts(self, ngrams: NGramMixture, x: Tensor) -> NGramCounts:
         """Return the counts for the same tokens; in training without those of an example's own fold."""

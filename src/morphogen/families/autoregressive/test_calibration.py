@@ -8,7 +8,7 @@ from torch import Tensor
 from morphogen.core.model import Batch
 
 from .calibration import MixtureInputs, calibrate
-from .ngram import NGramMixture, Prediction
+from .ngram import NetworkPrediction, NGramMixture
 from .test_ngram import END, START, documents, fit_mixture
 from .test_sequence_model import random_model
 
@@ -19,7 +19,7 @@ def inputs(mixture: NGramMixture, x: Tensor, nats: float) -> MixtureInputs:
     """For rows `(B, n)`, where the network's −ln p is `nats`, whatever the token."""
     counts = mixture.target_counts(x[:, :-1], x[:, 1:], mixture.columns(x, hold_out=False))
     same = torch.full(x[:, 1:].shape, nats)
-    network = Prediction(torch.zeros(*same.shape, WIDTH), same, same)
+    network = NetworkPrediction(torch.zeros(*same.shape, WIDTH), same, same)
     all_inputs = MixtureInputs(network, x[:, 1:] == END, counts)
     return all_inputs.select(torch.ones_like(x[:, 1:], dtype=torch.bool))
 

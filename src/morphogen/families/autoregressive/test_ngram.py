@@ -12,7 +12,7 @@ from morphogen.core.model import Batch
 from morphogen.core.space import TokenSequence
 
 from . import ngram
-from .ngram import NGramMixture, Prediction
+from .ngram import NetworkPrediction, NGramMixture
 from .options import SequenceOptions
 from .sequence import AutoregressiveSequence
 
@@ -103,7 +103,7 @@ def test_counts_within_the_item_which_never_see_its_end_leave_the_end_as_likely_
         counts = mixture.target_counts(window, target, mixture.columns(x, hold_out=False))
         nats, end_nats = (-log_p[:, one : one + 1].expand(-1, 6) for one in (token, END))
         with torch.no_grad():
-            scored = mixture.nats(Prediction(torch.zeros(len(x), 6, 16), nats, end_nats), target == END, counts)
+            scored = mixture.nats(NetworkPrediction(torch.zeros(len(x), 6, 16), nats, end_nats), target == END, counts)
         assert torch.allclose(-scored[:, -1], mixed[:, token], atol=1e-4)
 
 
